@@ -1,0 +1,2 @@
+//! tools/chat
+fn main() {}

@@ -1,0 +1,2 @@
+//! tools/logview
+fn main() {}

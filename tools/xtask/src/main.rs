@@ -1,0 +1,2 @@
+//! tools/xtask
+fn main() {}
