@@ -1,1 +1,12 @@
-//! router/core
+//! One shard of the router: conversations and users, without IO.
+//!
+//! Inputs go in through `Shard::handle_*` with `now` as an argument; effects come out through [`Effects`]. Same inputs,
+//! same effects. The engine (`router/engine`) owns the shards of a router core, appends their records, and tells them
+//! when a record is durable.
+#![forbid(unsafe_code)]
+
+pub mod effects;
+pub mod peer;
+
+pub use effects::Effects;
+pub use peer::Peer;
