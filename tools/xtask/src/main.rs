@@ -1,2 +1,58 @@
-//! tools/xtask
-fn main() {}
+//! The project's chores, one command each: `cargo xtask help`.
+#![forbid(unsafe_code)]
+
+mod setup;
+mod steps;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  setup     install what the tests need besides Rust (Debian and Python packages)
+  test      everything that decides whether a change is good; what CI runs
+  quick     the Rust part of `test` alone: tidy, format, lints, unit and integration tests
+  tidy      check import direction, file length, headers, leftovers, unsafe
+  loom      model-check the rings' wake-up and credit protocols
+  foreign   the Python clients against the real binary
+  autobahn  the Autobahn Testsuite's fuzzing client against /echo
+  crash     kill -9 under load, short form
+  schema    regenerate schema/src/generated (add --check to only compare)
+  deny      licences, bans and sources of dependencies
+  bench     the benches, end to end included
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match command {
+        "setup" => setup::install(),
+        "test" => suite::test(),
+        "quick" => suite::quick(),
+        "tidy" => tidy::run(),
+        "loom" => suite::loom(),
+        "foreign" => suite::foreign(rest),
+        "autobahn" => suite::autobahn(),
+        "crash" => suite::crash(),
+        "schema" => suite::schema(rest),
+        "deny" => suite::deny(),
+        "bench" => suite::bench(rest),
+        "help" | "--help" | "-h" => {
+            eprint!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("`{other}` is not a command; `cargo xtask help` lists them")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask {command}: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

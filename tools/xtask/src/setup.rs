@@ -1,0 +1,50 @@
+//! Installs what the tests need besides Rust: Debian packages and a Python environment of the project's own.
+
+use std::path::Path;
+
+use crate::steps::{Outcome, available, root, run, target};
+
+/// Debian packages, each with a program that shows whether it is there.
+const DEBIAN: &[(&str, &str)] = &[("cmake", "cmake"), ("redis-server", "redis-server")];
+
+/// Installs whatever is missing.
+pub(crate) fn install() -> Outcome {
+    let missing: Vec<&str> =
+        DEBIAN.iter().filter(|(_, program)| !available(program, &["--version"])).map(|(package, _)| *package).collect();
+    if !missing.is_empty() {
+        install_debian(&missing)?;
+    }
+    if !available("cargo", &["deny", "--version"]) {
+        // A debug build checks as well and installs in a third of the time.
+        run("cargo", &["install", "--locked", "--debug", "cargo-deny"])?;
+    }
+    python_environment().map(drop)
+}
+
+fn install_debian(packages: &[&str]) -> Outcome {
+    let mut line = vec!["install", "--yes", "--no-install-recommends"];
+    line.extend_from_slice(packages);
+    run("apt-get", &["update", "--quiet"])?;
+    run("apt-get", &line).map_err(|reason| format!("{reason}; install these packages yourself: {}", packages.join(" ")))
+}
+
+/// The Python of the tests' own environment, made on first use from `tests/requirements.txt`.
+pub(crate) fn python_environment() -> Result<String, String> {
+    let folder = target().join("python");
+    let python = folder.join("bin/python");
+    let requirements = root().join("tests/requirements.txt");
+    let wanted = std::fs::read_to_string(&requirements)
+        .map_err(|error| format!("{} cannot be read: {error}", requirements.display()))?;
+    let marker = folder.join("installed.txt");
+    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+        return Ok(text(&python));
+    }
+    run("python3", &["-m", "venv", &text(&folder)])?;
+    run(&text(&python), &["-m", "pip", "install", "--quiet", "--requirement", &text(&requirements)])?;
+    std::fs::write(&marker, wanted).map_err(|error| format!("{} cannot be written: {error}", marker.display()))?;
+    Ok(text(&python))
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,127 @@
+//! The test suite: which steps there are, and the command behind each.
+
+use crate::setup;
+use crate::steps::{Outcome, available, root, run, run_with, target, timed};
+use crate::tidy;
+
+/// Everything that decides whether a change is good.
+pub(crate) fn test() -> Outcome {
+    timed(&[
+        ("setup", setup::install),
+        ("tidy", tidy::run),
+        ("format", format),
+        ("lints", lints),
+        ("tests", tests),
+        ("documentation", documentation),
+        ("loom", loom),
+        ("schema is current", || schema(&["--check".to_owned()])),
+        ("dependencies", deny),
+        ("foreign clients", || foreign(&[])),
+        ("autobahn", autobahn),
+        ("crash", crash),
+    ])
+}
+
+/// The part of [`test`] that needs nothing but Rust.
+pub(crate) fn quick() -> Outcome {
+    timed(&[("tidy", tidy::run), ("format", format), ("lints", lints), ("tests", tests)])
+}
+
+fn format() -> Outcome {
+    run("cargo", &["fmt", "--all", "--check"])
+}
+
+fn lints() -> Outcome {
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+}
+
+fn tests() -> Outcome {
+    build_binaries()?;
+    if available("cargo", &["nextest", "--version"]) {
+        run("cargo", &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
+    } else {
+        run("cargo", &["test", "--workspace", "--locked", "--lib", "--bins", "--tests"])
+    }
+}
+
+fn documentation() -> Outcome {
+    run("cargo", &["test", "--workspace", "--locked", "--doc"])?;
+    run_with("cargo", &["doc", "--workspace", "--locked", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// Model-checks the protocols between threads; a build of its own because `loom` replaces the atomics.
+pub(crate) fn loom() -> Outcome {
+    let folder = target().join("loom");
+    run_with(
+        "cargo",
+        &["test", "--locked", "--release", "--package", "switchyard-ring", "--test", "loom"],
+        &[("RUSTFLAGS", "--cfg loom"), ("CARGO_TARGET_DIR", &folder.to_string_lossy())],
+    )
+}
+
+/// Regenerates the FlatBuffers code, or compares with `--check`.
+pub(crate) fn schema(arguments: &[String]) -> Outcome {
+    let folder = target().join("flatgen");
+    let mut line = vec!["run", "--locked", "--release", "--manifest-path", "tools/flatgen/Cargo.toml", "--"];
+    line.extend(arguments.iter().map(String::as_str));
+    run_with("cargo", &line, &[("CARGO_TARGET_DIR", &folder.to_string_lossy())])
+}
+
+/// Licences, bans and sources of everything we depend on.
+pub(crate) fn deny() -> Outcome {
+    run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])
+}
+
+/// The Python clients against the real binary.
+pub(crate) fn foreign(arguments: &[String]) -> Outcome {
+    build_binaries()?;
+    let python = setup::python_environment()?;
+    let binary = binary("switchyard");
+    let mut line = vec!["-m", "pytest", "tests/foreign", "-q"];
+    line.extend(arguments.iter().map(String::as_str));
+    run_with(&python, &line, &[("SWITCHYARD_BIN", &binary)])
+}
+
+/// The Autobahn Testsuite against `/echo` of the real binary.
+pub(crate) fn autobahn() -> Outcome {
+    build_binaries()?;
+    run_with("tests/conformance/autobahn.sh", &[], &[("SWITCHYARD_BIN", &binary("switchyard"))])
+}
+
+/// kill -9 under load with the client's own journal as the judge, in the length that CI can afford.
+pub(crate) fn crash() -> Outcome {
+    build_binaries()?;
+    let data = target().join("crash");
+    run(
+        &binary("swarm"),
+        &[
+            "crash",
+            "--server",
+            &binary("switchyard"),
+            "--data",
+            &data.to_string_lossy(),
+            "--rounds",
+            "2",
+            "--sends",
+            "4000",
+        ],
+    )
+}
+
+/// The benches; arguments go to criterion.
+pub(crate) fn bench(arguments: &[String]) -> Outcome {
+    run("cargo", &["build", "--release", "--locked", "--package", "switchyard"])?;
+    let mut line = vec!["bench", "--locked", "--package", "switchyard-bench"];
+    line.extend(arguments.iter().map(String::as_str));
+    run("cargo", &line)
+}
+
+fn build_binaries() -> Outcome {
+    run("cargo", &["build", "--locked", "--package", "switchyard", "--package", "switchyard-swarm"])
+}
+
+fn binary(name: &str) -> String {
+    let folder = target();
+    let folder = if folder.is_absolute() { folder } else { root().join(folder) };
+    folder.join("debug").join(name).to_string_lossy().into_owned()
+}
