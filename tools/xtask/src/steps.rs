@@ -44,8 +44,11 @@ pub(crate) fn available(program: &str, arguments: &[&str]) -> bool {
     Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
 }
 
+/// A chore with the name it is reported by.
+pub(crate) type Step = (&'static str, fn() -> Outcome);
+
 /// Runs named steps in order, stops at the first that fails, and prints what each took.
-pub(crate) fn timed(steps: &[(&str, fn() -> Outcome)]) -> Outcome {
+pub(crate) fn timed(steps: &[Step]) -> Outcome {
     let mut table = Vec::new();
     let mut outcome = Ok(());
     for (name, step) in steps {
