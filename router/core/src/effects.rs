@@ -1,8 +1,9 @@
 //! What a shard wants done: records to append, messages to other threads and shards, state to load, history to read.
 
+use switchyard_schema::error::ErrorCode;
 use switchyard_schema::ids::{ConversationId, Sequence, ShardId, UserId};
 use switchyard_schema::link::ToGateway;
-use switchyard_schema::record::Record;
+use switchyard_schema::record::{MessageRecord, Record};
 
 use crate::peer::Peer;
 
@@ -21,8 +22,27 @@ pub struct Effects {
     pub reads: Vec<(ShardId, HistoryRead)>,
     /// Open slots left in the ring to each gateway thread. Set by the driver before a turn.
     pub gateway_room: Vec<usize>,
-    /// Open slots left in the ring to the core of each shard, by core. Set by the driver before a turn.
+    /// Open slots left in the ring to the core of each shard, by core. Set by the driver before a turn; what stays on
+    /// its own core passes no ring, so the driver sets that entry to `usize::MAX`.
     pub core_room: Vec<usize>,
+    /// Reads that may still be asked of the shards of each core, by core. Set once to
+    /// [`crate::limits::READ_CREDITS`]; after that only shards spend it (`Peer::Read`) and give it back
+    /// (`Peer::ReadReply` arrived). The ring to a core has that many slots reserved for reads, and as many for replies.
+    pub read_credits: Vec<usize>,
+}
+
+impl Effects {
+    /// An empty buffer for a core that talks to `gateways` gateway threads and `cores` router cores, itself included,
+    /// with no room in any ring and all read credits.
+    #[must_use]
+    pub fn new(gateways: usize, cores: usize) -> Self {
+        Self {
+            gateway_room: vec![0; gateways],
+            core_room: vec![0; cores],
+            read_credits: vec![crate::limits::READ_CREDITS; cores],
+            ..Self::default()
+        }
+    }
 }
 
 /// A record that got its place in its shard's history.
@@ -48,8 +68,10 @@ pub struct Envelope {
 }
 
 /// What can be loaded from the state store.
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LoadKey {
+    /// What the shard itself remembers (the last message id). Installed at start, before anything is replayed.
+    Shard,
     /// A user with devices, inbox and cursors.
     User(UserId),
     /// A conversation with members and remembered client message ids.
@@ -78,8 +100,54 @@ pub struct HistoryRead {
     /// The oldest message wanted.
     pub first: Sequence,
     /// A known (sequence, packed journal position) at or above `last`, where the walk back may start; the store's
-    /// position rows may know a nearer one.
+    /// position rows (`rows::position_key`) may know a nearer one.
     pub start: (Sequence, u64),
     /// Bytes of bodies wanted at most; at least one message is returned whatever its size.
     pub bytes: usize,
+    /// Which end of the range to keep when `bytes` does not hold all of it.
+    pub keep: Keep,
+}
+
+/// Which end of a range matters.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// The messages from `first` on.
+    Oldest,
+    /// The messages up to `last`.
+    Newest,
+}
+
+/// What the journal held.
+#[derive(Debug)]
+pub enum HistoryResult {
+    /// A run of messages.
+    Messages {
+        /// In ascending order without a gap, inside first..=last.
+        messages: Vec<MessageRecord>,
+        /// Everything up to here holds no message any more, as far as the walk found out (it may lie above `last`);
+        /// zero when the walk met no end.
+        void_to: Sequence,
+    },
+    /// The read failed; the code is what a Fetch is refused with.
+    Failed(ErrorCode),
+}
+
+/// Whether the journal takes records.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum StorageState {
+    /// Everything.
+    Ready,
+    /// The disk is full: a reserve still takes what is not a message.
+    Full,
+    /// A write or fdatasync failed: nothing, for the rest of this process's life.
+    Failed,
+}
+
+/// What changed since the snapshot before it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The newest record whose effect the rows may show. Hold them until it is durable.
+    pub lsn: u64,
+    /// What to write, as one atomic change.
+    pub rows: Vec<Row>,
 }

@@ -5,8 +5,14 @@
 //! when a record is durable.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod effects;
+pub mod limits;
 pub mod peer;
+pub mod rows;
+mod shard;
 
+pub use config::ShardConfig;
 pub use effects::Effects;
 pub use peer::Peer;
+pub use shard::Shard;
