@@ -21,12 +21,13 @@ LOG_LINES_KEPT = 400
 
 
 def binary() -> pathlib.Path:
-    """The server to test: $SWITCHYARD_BIN, else the newest of the ci and the release build."""
+    """The server to test: $SWITCHYARD_BIN, else the newest build."""
     named = os.environ.get("SWITCHYARD_BIN")
     if named:
         return pathlib.Path(named).resolve()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    built = [path for path in (target / "ci/switchyard", target / "release/switchyard") if path.exists()]
+    candidates = [target / profile / "switchyard" for profile in ("ci", "release", "debug")]
+    built = [path for path in candidates if path.exists()]
     if not built:
         raise SystemExit("no switchyard binary: run `cargo build --profile ci -p switchyard` or set SWITCHYARD_BIN")
     return max(built, key=lambda path: path.stat().st_mtime)

@@ -85,7 +85,7 @@ pub(crate) fn foreign(arguments: &[String]) -> Outcome {
 /// The Autobahn Testsuite against `/echo` of the real binary.
 pub(crate) fn autobahn() -> Outcome {
     build_binaries()?;
-    run_with("tests/conformance/autobahn.sh", &[], &[("SWITCHYARD_BIN", &binary("switchyard"))])
+    run_with("tests/conformance/autobahn.py", &[], &[("SWITCHYARD_BIN", &binary("switchyard"))])
 }
 
 /// kill -9 under load with the client's own journal as the judge, in the length that CI can afford.
