@@ -98,6 +98,37 @@ impl Sequence {
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ClientMessageId(pub [u8; 16]);
 
+impl ClientMessageId {
+    /// From the two words of the wire, each eight of the sixteen bytes read as a big-endian number.
+    #[must_use]
+    pub const fn from_words(high: u64, low: u64) -> Self {
+        Self((((high as u128) << 64) | low as u128).to_be_bytes())
+    }
+
+    /// The two words of the wire.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u128")]
+    pub const fn words(self) -> (u64, u64) {
+        let bits = u128::from_be_bytes(self.0);
+        ((bits >> 64) as u64, bits as u64)
+    }
+
+    /// From the hyphenated text form of RFC 9562 §4, in either case.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        if text.len() != 36 || [8, 13, 18, 23].iter().any(|&at| text[at] != b'-') {
+            return None;
+        }
+        let mut digits = text.iter().filter(|&&byte| byte != b'-').map(|&byte| char::from(byte).to_digit(16));
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            *byte = u8::try_from(digits.next()?? * 16 + digits.next()??).expect("two hexadecimal digits make a byte");
+        }
+        digits.next().is_none().then_some(Self(bytes))
+    }
+}
+
 impl fmt::Display for ClientMessageId {
     /// The hyphenated lower-case text form of RFC 9562 §4.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,7 +332,6 @@ impl MessageId {
 
     /// The shard of the conversation it was sent to.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to ten bits")]
     pub const fn shard(self) -> ShardId {
         ShardId(((self.get() >> COUNTER_BITS) & ((1 << SHARD_BITS) - 1)) as u16)
     }

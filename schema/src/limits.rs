@@ -9,8 +9,12 @@ pub const SHARD_COUNT_DEFAULT: u16 = 64;
 pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
 /// A frame from the server: a Page.
 pub const SERVER_FRAME_BYTES_MAX: usize = 320 * 1024;
+/// The same frame as JSON: a byte of text may take six there.
+pub const SERVER_JSON_BYTES_MAX: usize = 6 * SERVER_FRAME_BYTES_MAX;
 /// FlatBuffers tables in a client frame; the deepest legal frame has five.
 pub const FRAME_TABLES_MAX: usize = 64;
+/// FlatBuffers tables in a frame from the server: a full Page has 102, and newer ones may bring more.
+pub const SERVER_FRAME_TABLES_MAX: usize = 256;
 /// FlatBuffers nesting in a frame.
 pub const FRAME_DEPTH_MAX: usize = 8;
 /// How much larger than its bytes a FlatBuffer may claim to be before it is refused (shared vectors make bombs).
