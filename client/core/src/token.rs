@@ -1,0 +1,124 @@
+//! The token a session is opened with, and when a new one is wanted.
+
+use switchyard_schema::ids::Millis;
+
+use crate::limits::{RENEW_BEFORE_MS, RENEW_LIFE_PART, TOKEN_REFUSALS_MAX};
+
+/// What to do with a token that the driver brought.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Fresh {
+    /// Use it.
+    Use,
+    /// It is the one that was refused, or too many were: there is no use in trying.
+    GiveUp,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    token: Option<String>,
+    expires: Option<Millis>,
+    ask_at: Option<Millis>,
+    asked: bool,
+    /// The server did not take `token`.
+    refused: bool,
+    refusals: u32,
+    failures: u32,
+}
+
+impl Tokens {
+    /// The token, unless it was refused or has expired.
+    pub(crate) fn usable(&self, now: Millis) -> Option<&str> {
+        let valid = !self.refused && self.expires.is_none_or(|expires| now < expires);
+        self.token.as_deref().filter(|_| valid)
+    }
+
+    /// Whether a token must be asked for; it counts as asked then.
+    pub(crate) const fn ask(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked, true)
+    }
+
+    /// Takes a token that is valid for so long.
+    pub(crate) fn on_token(&mut self, now: Millis, token: String, valid_for_ms: Option<u64>) -> Fresh {
+        let refused_before = self.refused && self.token.as_deref() == Some(&token);
+        if refused_before || self.refusals >= TOKEN_REFUSALS_MAX {
+            return Fresh::GiveUp;
+        }
+        self.token = Some(token);
+        self.refused = false;
+        self.expires = valid_for_ms.map(|millis| now.plus(millis.max(1)));
+        self.ask_at = valid_for_ms.map(|millis| {
+            let lead = RENEW_BEFORE_MS.min(millis / RENEW_LIFE_PART);
+            now.plus(millis - lead)
+        });
+        self.asked = false;
+        self.failures = 0;
+        Fresh::Use
+    }
+
+    /// No token could be had. Returns how often in a row.
+    pub(crate) const fn on_failed(&mut self) -> u32 {
+        self.asked = false;
+        self.ask_at = None;
+        self.failures = self.failures.saturating_add(1);
+        self.failures
+    }
+
+    /// Asks again at `at`.
+    pub(crate) const fn ask_again(&mut self, at: Millis) {
+        self.ask_at = Some(at);
+    }
+
+    /// The server did not take the token.
+    pub(crate) const fn on_refused(&mut self) {
+        self.refusals += 1;
+        self.refused = true;
+        self.ask_at = None;
+    }
+
+    /// The server took the token.
+    pub(crate) const fn on_welcome(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// When a new token is to be asked for.
+    pub(crate) fn next_timeout(&self) -> Option<Millis> {
+        self.ask_at.filter(|_| !self.asked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_token_with_an_end_when_it_comes_near_then_a_new_one_is_wanted_before() {
+        let mut tokens = Tokens::default();
+        for (valid_for_ms, asked_after_ms) in [(3_600_000, 3_540_000), (100_000, 80_000), (1_000, 800)] {
+            assert_eq!(tokens.on_token(Millis(5), "a".into(), Some(valid_for_ms)), Fresh::Use);
+            assert_eq!(tokens.next_timeout(), Some(Millis(5 + asked_after_ms)));
+            assert!(tokens.usable(Millis(4 + valid_for_ms)).is_some());
+            assert!(tokens.usable(Millis(5 + valid_for_ms)).is_none());
+        }
+    }
+
+    #[test]
+    fn given_a_refused_token_when_the_same_comes_again_then_the_client_gives_up() {
+        let mut tokens = Tokens::default();
+        tokens.on_token(Millis(0), "a".into(), None);
+        tokens.on_refused();
+        assert_eq!(tokens.usable(Millis(1)), None);
+        assert_eq!(tokens.on_token(Millis(1), "a".into(), None), Fresh::GiveUp);
+        assert_eq!(tokens.on_token(Millis(1), "b".into(), None), Fresh::Use);
+        assert_eq!(tokens.usable(Millis(1)), Some("b"));
+    }
+
+    #[test]
+    fn given_several_refused_tokens_in_a_row_when_another_comes_then_the_client_gives_up() {
+        let mut tokens = Tokens::default();
+        for number in 0..TOKEN_REFUSALS_MAX {
+            assert_eq!(tokens.on_token(Millis(0), number.to_string(), None), Fresh::Use);
+            tokens.on_refused();
+        }
+        assert_eq!(tokens.on_token(Millis(0), "next".into(), None), Fresh::GiveUp);
+    }
+}
