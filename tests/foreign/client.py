@@ -84,12 +84,11 @@ class Client:
         assert isinstance(text, str), "a JSON session got a binary message"
         return json.loads(text)
 
-    def expect(self, type, **fields):
-        """Takes the first frame of this type whose fields have these values."""
-        fields["type"] = type
+    def expect(self, *types, **fields):
+        """Takes the first frame of one of these types whose fields have these values."""
 
         def matches(frame):
-            return all(frame.get(name) == value for name, value in fields.items())
+            return frame["type"] in types and all(frame.get(name) == value for name, value in fields.items())
 
         for index, frame in enumerate(self.inbox):
             if matches(frame):
@@ -99,7 +98,9 @@ class Client:
             try:
                 frame = self.receive(deadline)
             except ConnectionClosed as closed:
-                raise AssertionError(f"closed ({closed}) before {fields}; waiting frames: {self.inbox}") from None
+                raise AssertionError(
+                    f"closed ({closed}) before {types} {fields}; waiting frames: {self.inbox}"
+                ) from None
             if matches(frame):
                 return frame
             self.inbox.append(frame)
@@ -113,7 +114,7 @@ class Client:
 
     def watermark_of(self, member, peer=None):
         """The pair (delivered, read) of a member, by Fetch."""
-        page = self.fetch(peer or member, limit=0)
+        page = self.fetch(peer or member, limit=0, after=0)
         found = [mark for mark in page["watermarks"] if mark["member"] == str(member)]
         return (int(found[0]["delivered"]), int(found[0]["read"])) if found else (0, 0)
 
@@ -123,6 +124,10 @@ class Client:
         self.put(type="ping", nonce=nonce)
         self.expect("pong", nonce=nonce)
         return [frame for frame in self.inbox if frame["type"] == type]
+
+    def expect_error(self, name, **fields):
+        """Takes an Error of this name."""
+        return self.expect("error", name=name, **fields)
 
     def expect_close(self):
         """Waits for the server to close; returns (close code, error frames that came before)."""

@@ -5,7 +5,6 @@ import uuid
 from client import text_of
 
 
-
 def test_a_repeat_gets_the_first_result(alice, bob):
     name = str(uuid.uuid4())
     first = alice.expect("accepted", client_message_id=alice.send(bob.user, "once", name))

@@ -28,7 +28,7 @@ def flood(server, connect, new_user):
 def test_nothing_comes_beyond_the_window_until_an_ack(flood, bob):
     sender = flood(bob.user, [str(count) for count in range(WINDOW + 50)])
     received = [text_of(bob.expect("deliver")) for _ in range(WINDOW)]
-    stalled = bob.expect("error", name="delivery_stalled")
+    stalled = bob.expect_error("delivery_stalled")
     assert (stalled["code"], stalled["fatal"], stalled["retry"]) == (1015, False, False)
     assert bob.held("deliver") == []
 
@@ -42,7 +42,7 @@ def test_nothing_comes_beyond_the_window_until_an_ack(flood, bob):
 def test_the_window_counts_bytes_too(flood, bob):
     text = "𝄞" * 4096  # 16 KiB
     sender = flood(bob.user, [text] * 40)
-    bob.expect("error", name="delivery_stalled")
+    bob.expect_error("delivery_stalled")
     first = len(bob.held("deliver"))
     assert 8 <= first <= 16, "256 KiB of 16 KiB each"
     for sequence in range(1, 41):
@@ -53,7 +53,7 @@ def test_the_window_counts_bytes_too(flood, bob):
 def test_the_window_is_shared_by_conversations(flood, bob):
     flood(bob.user, [str(count) for count in range(200)])
     flood(bob.user, [str(count) for count in range(200)])
-    bob.expect("error", name="delivery_stalled")
+    bob.expect_error("delivery_stalled")
     assert len(bob.held("deliver")) == WINDOW
 
 
@@ -67,10 +67,10 @@ def test_an_ack_beyond_what_was_sent_is_clamped(alice, bob):
     assert bob.expect("deliver")["sequence"] == "2"
 
 
-def test_an_ack_without_numbers_changes_nothing(alice, bob):
+def test_an_ack_of_zero_changes_nothing(alice, bob):
     alice.say(bob.user, "hi")
     bob.expect("deliver")
-    bob.ack(alice.user)
+    bob.ack(alice.user, delivered=0, read=0)
     bob.ack(alice.user, delivered=1)
     receipt = alice.expect("receipt")
     assert (receipt["delivered"], receipt["read"]) == ("1", "0")
