@@ -1,2 +1,50 @@
-//! node
-fn main() {}
+//! The `switchyard` binary: configuration, keys, wiring of gateway and router, admin listener, shutdown.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "standard output is this program's interface; logs go to standard error")]
+
+mod cli;
+mod config;
+mod keys;
+mod logging;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, ConfigAction};
+use crate::config::Flags;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchyard: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
+    match cli.command {
+        Command::Serve(_) => Err("not wired".into()),
+        Command::Token(arguments) => {
+            let flags = Flags { data: arguments.data.clone(), dev: true, ..Flags::default() };
+            let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
+            println!("{}", token::sign(&config, &arguments)?);
+            Ok(())
+        }
+        Command::Config { action: ConfigAction::Check { config } } => {
+            config::load(config.as_deref(), std::env::vars(), &Flags::default())?;
+            println!("the configuration is valid");
+            Ok(())
+        }
+        Command::Config { action: ConfigAction::Print { config } } => {
+            print!("{}", config::print(&config::raw(config.as_deref(), std::env::vars(), &Flags::default())?));
+            Ok(())
+        }
+    }
+}

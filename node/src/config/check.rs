@@ -1,0 +1,85 @@
+//! From what was written to what is possible: bounds, and what depends on the host.
+
+use std::num::NonZero;
+
+use switchyard_schema::ids::ShardCount;
+
+use super::raw::RawConfig;
+use super::{Config, ConfigError};
+
+/// Threads of one kind at most; each has rings to all of the other kind.
+const CORES_MAX: u16 = 128;
+const SEGMENT_BYTES_UNIT: u64 = 1 << 20;
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
+    let host = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let segment_bytes = raw.data.segment_bytes;
+    bounds(
+        "data.segment_bytes",
+        segment_bytes,
+        (SEGMENT_BYTES_UNIT..=SEGMENT_BYTES_MAX).contains(&segment_bytes) && segment_bytes % SEGMENT_BYTES_UNIT == 0,
+        "it must be a multiple of 1048576 (1 MiB), at most 1073741824",
+    )?;
+    let shard_count = ShardCount::new(raw.data.shard_count).ok_or_else(|| ConfigError::Bounds {
+        key: "data.shard_count",
+        value: raw.data.shard_count.to_string(),
+        reason: "it must lie between 1 and 1024".to_owned(),
+    })?;
+    bounds("gateway.cores", raw.gateway.cores, raw.gateway.cores <= CORES_MAX, "at most 128; 0 chooses")?;
+    bounds("router.cores", raw.router.cores, raw.router.cores <= CORES_MAX, "at most 128; 0 chooses")?;
+    bounds(
+        "gateway.heartbeat_ms",
+        raw.gateway.heartbeat_ms,
+        (1_000..=3_600_000).contains(&raw.gateway.heartbeat_ms),
+        "it must lie between 1000 (a second) and 3600000 (an hour)",
+    )?;
+    bounds("gateway.max_connections", raw.gateway.max_connections, raw.gateway.max_connections > 0, "at least 1")?;
+    bounds("router.tail_bytes", raw.router.tail_bytes, raw.router.tail_bytes >= 1 << 20, "at least 1048576 (1 MiB)")?;
+    bounds(
+        "router.state_bytes",
+        raw.router.state_bytes,
+        raw.router.state_bytes >= 1 << 20,
+        "at least 1048576 (1 MiB)",
+    )?;
+    bounds("router.lazy_commit_ms", raw.router.lazy_commit_ms, raw.router.lazy_commit_ms <= 1_000, "at most 1000")?;
+    bounds(
+        "admin.listen",
+        raw.admin.listen,
+        raw.admin.listen.ip().is_loopback(),
+        "the admin listener has no authentication and stays on loopback; put a proxy with authentication before it",
+    )?;
+    let keys_dir = if raw.auth.keys_dir.as_os_str().is_empty() { raw.data.dir.join("keys") } else { raw.auth.keys_dir };
+    Ok(Config {
+        data_dir: raw.data.dir,
+        shard_count,
+        segment_bytes: u32::try_from(segment_bytes).expect("bounded above"),
+        listen_ws: raw.gateway.listen_ws,
+        gateway_cores: chosen(raw.gateway.cores, host),
+        max_connections: raw.gateway.max_connections,
+        heartbeat_ms: raw.gateway.heartbeat_ms,
+        allowed_origins: raw.gateway.allowed_origins,
+        echo: raw.gateway.echo || dev,
+        pin: raw.gateway.pin,
+        router_cores: chosen(raw.router.cores, host).min(shard_count.get()),
+        tail_bytes: raw.router.tail_bytes,
+        state_bytes: raw.router.state_bytes,
+        lazy_commit_ms: raw.router.lazy_commit_ms,
+        listen_admin: raw.admin.listen,
+        keys_dir,
+        audience: raw.auth.audience,
+        log_level: raw.log.level,
+        log_format: raw.log.format,
+        drain_ms: raw.shutdown.drain_ms,
+        dev,
+    })
+}
+
+/// Half of the host's cores for each kind of thread, at least one.
+fn chosen(configured: u16, host: usize) -> u16 {
+    if configured > 0 { configured } else { u16::try_from(host.div_ceil(2)).unwrap_or(CORES_MAX).min(CORES_MAX) }
+}
+
+fn bounds(key: &'static str, value: impl ToString, holds: bool, reason: &str) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::Bounds { key, value: value.to_string(), reason: reason.to_owned() }) }
+}

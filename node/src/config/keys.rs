@@ -1,0 +1,39 @@
+//! Every configuration key with what it means. `config print` and the tests are driven by this table.
+
+/// A key of the configuration file.
+pub(crate) struct Key {
+    /// The table it stands in.
+    pub(crate) section: &'static str,
+    /// Its name in that table.
+    pub(crate) name: &'static str,
+    /// What it means, with unit and bounds.
+    pub(crate) doc: &'static str,
+}
+
+const fn key(section: &'static str, name: &'static str, doc: &'static str) -> Key {
+    Key { section, name, doc }
+}
+
+/// All keys, in the order they are printed.
+pub(crate) const KEYS: &[Key] = &[
+    key("data", "dir", "Folder of journal, state and keys. Created when missing; one server at a time."),
+    key("data", "shard_count", "Shards of a new data folder, 1 to 1024. Fixed when the folder is made."),
+    key("data", "segment_bytes", "Bytes of a journal segment, a multiple of 1 MiB, 1 MiB to 1 GiB."),
+    key("gateway", "listen_ws", "Address of the WebSocket listener."),
+    key("gateway", "cores", "Gateway threads; 0 chooses by the host's cores."),
+    key("gateway", "max_connections", "Connections of the whole process; beyond it a handshake gets 503."),
+    key("gateway", "heartbeat_ms", "Silence after which the server pings; after twice this it gives up."),
+    key("gateway", "allowed_origins", "Browser origins that may connect; a request without Origin always may."),
+    key("gateway", "echo", "Whether GET /echo upgrades to a plain echo, for conformance suites."),
+    key("gateway", "pin", "Whether gateway and router threads are pinned to cores."),
+    key("router", "cores", "Router threads; 0 chooses by the host's cores."),
+    key("router", "tail_bytes", "Memory for the newest messages of conversations, all shards together."),
+    key("router", "state_bytes", "Memory for the hot set of users and conversations, all shards together."),
+    key("router", "lazy_commit_ms", "How long acks may wait for a batch when no message takes them along."),
+    key("admin", "listen", "Address of health, stats and metrics. Loopback only."),
+    key("auth", "keys_dir", "Folder of Ed25519 public keys, <kid>.pem. Empty: `keys` in the data folder."),
+    key("auth", "audience", "The `aud` that a token must name."),
+    key("log", "level", "error, warn, info, debug, trace, or a tracing filter."),
+    key("log", "format", "text or json."),
+    key("shutdown", "drain_ms", "How long SIGTERM lets clients leave before their connections are closed."),
+];

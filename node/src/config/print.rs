@@ -1,0 +1,75 @@
+//! `config print`: the configuration in force as a TOML file with every key documented.
+
+use std::fmt::Write as _;
+
+use super::keys::KEYS;
+use super::raw::RawConfig;
+
+/// The file's text.
+pub(crate) fn print(raw: &RawConfig) -> String {
+    let table = toml::Table::try_from(raw).expect("the configuration holds nothing that TOML lacks");
+    let mut text = String::from("# Every key with the value in force. Environment: SWITCHYARD_<TABLE>__<KEY>.\n");
+    let mut section = "";
+    for key in KEYS {
+        if key.section != section {
+            section = key.section;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        let value = &table[key.section][key.name];
+        let _ = write!(text, "# {}\n{} = {value}\n", key.doc, key.name);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Flags, load, raw};
+    use super::*;
+
+    fn none() -> impl Iterator<Item = (String, String)> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn given_the_defaults_when_printed_then_every_key_is_there_and_the_text_parses_back() {
+        let defaults = RawConfig::default();
+        let text = print(&defaults);
+        let back: RawConfig = toml::from_str(&text).expect("what is printed is a configuration");
+        assert_eq!(print(&back), text);
+        let table = toml::Table::try_from(&defaults).expect("serializable");
+        let in_struct: usize = table.values().filter_map(toml::Value::as_table).map(toml::Table::len).sum();
+        assert_eq!(in_struct, KEYS.len(), "a key is missing in KEYS, or one too many stands there");
+    }
+
+    #[test]
+    fn given_an_environment_variable_when_loaded_then_it_wins_over_the_default_and_a_flag_over_it() {
+        let environment = || {
+            [
+                ("SWITCHYARD_GATEWAY__LISTEN_WS".to_owned(), "127.0.0.1:9000".to_owned()),
+                ("SWITCHYARD_ROUTER__CORES".to_owned(), "3".to_owned()),
+                ("SWITCHYARD_BIN".to_owned(), "elsewhere".to_owned()),
+            ]
+            .into_iter()
+        };
+        let config = load(None, environment(), &Flags::default()).expect("valid");
+        assert_eq!((config.listen_ws.port(), config.router_cores), (9000, 3));
+        let flags = Flags { router_cores: Some(2), ..Flags::default() };
+        assert_eq!(load(None, environment(), &flags).expect("valid").router_cores, 2);
+    }
+
+    #[test]
+    fn given_an_impossible_value_when_loaded_then_the_error_names_key_and_bounds() {
+        for (variable, value, expect) in [
+            ("SWITCHYARD_DATA__SHARD_COUNT", "2000", "between 1 and 1024"),
+            ("SWITCHYARD_ADMIN__LISTEN", "0.0.0.0:1", "loopback"),
+            ("SWITCHYARD_GATEWAY__HEARTBEAT", "1", "no key gateway.heartbeat"),
+            ("SWITCHYARD_GATEWAY__CORES", "many", "invalid type"),
+            ("SWITCHYARD_DATA__SEGMENT_BYTES", "5", "1 MiB"),
+        ] {
+            let environment = [(variable.to_owned(), value.to_owned())].into_iter();
+            let error = load(None, environment, &Flags::default()).expect_err(variable).to_string();
+            assert!(error.contains(expect), "{variable}: {error}");
+        }
+        assert!(raw(None, none(), &Flags::default()).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! The configuration as it stands in the file: every key optional, nothing checked but its type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawConfig {
+    pub(crate) data: Data,
+    pub(crate) gateway: Gateway,
+    pub(crate) router: Router,
+    pub(crate) admin: Admin,
+    pub(crate) auth: Auth,
+    pub(crate) log: Log,
+    pub(crate) shutdown: Shutdown,
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(crate) struct $name { $(pub(crate) $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section!(
+    /// `[data]`
+    Data {
+        dir: PathBuf = PathBuf::from("switchyard-data"),
+        shard_count: u16 = switchyard_schema::limits::SHARD_COUNT_DEFAULT,
+        segment_bytes: u64 = 64 << 20,
+    }
+);
+section!(
+    /// `[gateway]`
+    Gateway {
+        listen_ws: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)),
+        cores: u16 = 0,
+        max_connections: usize = 18_000,
+        heartbeat_ms: u32 = 30_000,
+        allowed_origins: Vec<String> = Vec::new(),
+        echo: bool = false,
+        pin: bool = true,
+    }
+);
+section!(
+    /// `[router]`
+    Router {
+        cores: u16 = 0,
+        tail_bytes: usize = 64 << 20,
+        state_bytes: usize = 512 << 20,
+        lazy_commit_ms: u64 = 2,
+    }
+);
+section!(
+    /// `[admin]`
+    Admin {
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7401)),
+    }
+);
+section!(
+    /// `[auth]`
+    Auth {
+        keys_dir: PathBuf = PathBuf::new(),
+        audience: String = "switchyard".to_owned(),
+    }
+);
+section!(
+    /// `[log]`
+    Log {
+        level: String = "info".to_owned(),
+        format: LogFormat = LogFormat::Text,
+    }
+);
+section!(
+    /// `[shutdown]`
+    Shutdown {
+        drain_ms: u64 = 10_000,
+    }
+);
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// One line a person reads.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the command line says; it wins over file and environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    pub(crate) dev: bool,
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) listen_ws: Option<SocketAddr>,
+    pub(crate) listen_admin: Option<SocketAddr>,
+    pub(crate) gateway_cores: Option<u16>,
+    pub(crate) router_cores: Option<u16>,
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl RawConfig {
+    /// Puts the flags over what the file and the environment say.
+    pub(crate) fn apply(&mut self, flags: &Flags) {
+        fn set<T: Clone>(place: &mut T, value: Option<&T>) {
+            if let Some(value) = value {
+                place.clone_from(value);
+            }
+        }
+        set(&mut self.data.dir, flags.data.as_ref());
+        set(&mut self.gateway.listen_ws, flags.listen_ws.as_ref());
+        set(&mut self.admin.listen, flags.listen_admin.as_ref());
+        set(&mut self.gateway.cores, flags.gateway_cores.as_ref());
+        set(&mut self.router.cores, flags.router_cores.as_ref());
+        set(&mut self.log.format, flags.log_format.as_ref());
+    }
+}
