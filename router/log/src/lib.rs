@@ -50,6 +50,7 @@ pub mod planner;
 mod position;
 pub mod ranges;
 pub mod record;
+pub mod recovery;
 pub mod segment;
 pub mod storage;
 

@@ -29,6 +29,8 @@ pub const SEGMENTS_MAX: u32 = 65_536;
 /// Regions and holes that `repair` may have given up; more than that is a disk to replace.
 pub const VOIDS_MAX: u32 = 4096;
 
+/// Remarks of one recovery; a disk that needs more has said enough.
+pub const NOTES_MAX: usize = 4096;
 /// Bytes read at once by recovery: large enough for the disk's full speed, small beside the memory of a core.
 pub const RECOVERY_READ_BYTES: u32 = 1024 * 1024;
 /// Bytes read first for one record of history: nearly every record lies within.

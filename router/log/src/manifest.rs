@@ -276,10 +276,15 @@ impl Manifest {
         insert_bounded(&mut self.holes, hole)
     }
 
+    /// Never gives this number or an older run again, listed or not.
+    pub(crate) fn reserve(&mut self, number: u32, run: u32) {
+        self.next_segment = self.next_segment.max(number.saturating_add(1));
+        self.run = self.run.max(run);
+    }
+
     /// Puts an entry in its place, replacing what is known of that segment.
     pub(crate) fn put(&mut self, entry: SegmentEntry) {
-        self.next_segment = self.next_segment.max(entry.number.saturating_add(1));
-        self.run = self.run.max(entry.run);
+        self.reserve(entry.number, entry.run);
         match self.index(entry.number) {
             Ok(index) => self.segments[index] = entry,
             Err(index) => self.segments.insert(index, entry),

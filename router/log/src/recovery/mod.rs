@@ -17,6 +17,7 @@
 //! **How much is read.** Segments that the manifest seals below the state store's LSNs are not opened, so the time does not
 //! grow with history.
 
+mod chain;
 mod report;
 mod shards;
 mod walk;

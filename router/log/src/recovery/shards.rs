@@ -12,10 +12,10 @@ pub(super) enum Verdict {
     Deliver,
     /// Covered already, given up, or of a shard that refuses.
     Withhold,
-    /// Records before it are missing.
-    Missing { expected: u64, suspect: Option<usize> },
-    /// Its number was there before.
-    Repeated,
+    /// Records before it are missing. `trouble` is the damage that explains it, when one is known.
+    Missing { expected: u64, trouble: Option<usize> },
+    /// Its number was there before. `trouble` is the damage for which the shard refuses already.
+    Repeated { trouble: Option<usize> },
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -55,28 +55,34 @@ impl Shards {
         if !state.known {
             (state.known, state.last) = (true, lsn - 1);
         }
-        let refuses = matches!(state.trust, Trust::Refuses(_));
+        let refuses = match state.trust {
+            Trust::Refuses(damage) => Some(damage),
+            Trust::Whole | Trust::Suspect(_) => None,
+        };
         if lsn <= state.covered {
             // Whatever a region before this record held was covered too.
-            state.trust = if refuses { state.trust } else { Trust::Whole };
+            state.trust = if refuses.is_some() { state.trust } else { Trust::Whole };
             return Some(Verdict::Withhold);
         }
-        let is_given_up = |from, to| {
-            given_up.iter().any(|hole| hole.shard == shard && hole.from <= from && to <= hole.to)
-        };
+        let is_given_up =
+            |from, to| given_up.iter().any(|hole| hole.shard == shard && hole.from <= from && to <= hole.to);
         if lsn <= state.last {
-            return Some(if is_given_up(lsn, lsn) { Verdict::Withhold } else { Verdict::Repeated });
+            return Some(if is_given_up(lsn, lsn) {
+                Verdict::Withhold
+            } else {
+                Verdict::Repeated { trouble: refuses }
+            });
         }
         let expected = state.last + 1;
         state.last = lsn;
         if lsn > expected && !is_given_up(expected, lsn - 1) {
-            let suspect = match state.trust {
+            let trouble = match state.trust {
                 Trust::Whole => None,
                 Trust::Suspect(damage) | Trust::Refuses(damage) => Some(damage),
             };
-            return Some(Verdict::Missing { expected, suspect });
+            return Some(Verdict::Missing { expected, trouble });
         }
-        if refuses {
+        if refuses.is_some() {
             return Some(Verdict::Withhold);
         }
         state.trust = Trust::Whole;
