@@ -1,1 +1,16 @@
-//! gateway/core
+//! One client connection without any IO: the WebSocket handshake and codec, the session's state machine, the queue of
+//! frames to write and the timers.
+//!
+//! `gateway/server` feeds it with received bytes, the time and the router's messages and carries out what it answers.
+//! The SDK and the load generator use the same codec in the client's role. There is no clock, no randomness and no
+//! socket in here: time, keys and masks are arguments.
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod handshake;
+pub mod key_file;
+pub mod limits;
+pub mod outbound;
+pub mod session;
+pub mod wheel;
+pub mod ws;

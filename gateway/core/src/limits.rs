@@ -1,0 +1,36 @@
+//! Limits of a gateway connection, each with its reason. Limits of the wire itself stand in `switchyard_schema::limits`.
+
+/// Bytes of an upgrade request: a token of the largest size fits with room for the usual headers of a browser.
+pub const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
+/// Headers of an upgrade request; browsers send about twenty, proxies add a few.
+pub const HANDSHAKE_HEADERS_MAX: usize = 64;
+/// How long a connection may take until its upgrade request is complete.
+pub const HANDSHAKE_MS: u64 = 5_000;
+
+/// Payload bytes of a control frame (RFC 6455 §5.5).
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+/// Bytes of the longest WebSocket frame header: two, a 64-bit length and a masking key (RFC 6455 §5.2).
+pub const FRAME_HEADER_BYTES_MAX: usize = 14;
+/// Bytes of a message on `/echo`: the largest of the Autobahn Testsuite.
+pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a session may take until its Hello.
+pub const HELLO_MS: u64 = 5_000;
+/// Silence after which the server pings; it gives up after twice this.
+pub const HEARTBEAT_MS: u32 = 30_000;
+/// How long the peer may take to answer a Close before the connection is dropped.
+pub const CLOSE_GRACE_MS: u64 = 2_000;
+/// How long a session may go on after it was told to connect elsewhere.
+pub const DRAIN_GRACE_MS: u64 = 5_000;
+
+/// Bytes that may wait to be written to one connection: a full delivery window, two Pages and the small frames between.
+pub const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
+/// Waiting bytes above which nothing more is read from the connection, so that only what was already asked for, and
+/// deliveries inside the window, can still be added.
+pub const OUTBOUND_CONGESTED_BYTES: usize = 256 * 1024;
+
+/// One tick of the timing wheel: the coarsest that is still exact enough for a timeout of seconds.
+pub const WHEEL_TICK_MS: u64 = 256;
+/// Places of the timing wheel, a power of two: 131 s at the tick above, more than twice the heartbeat, so that few
+/// timers have to go round a second time.
+pub const WHEEL_PLACES: usize = 512;
