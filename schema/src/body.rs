@@ -1,9 +1,8 @@
 //! The body of a message: a FlatBuffer of its own inside the frames that carry it.
 //!
-//! The server verifies it once and passes its bytes on as they are, so whatever a newer client puts into it survives an
-//! older server. A client reads it with [`parse`] and makes it with [`text`].
-
-use flatbuffers::VerifierOptions;
+//! The server checks it once ([`check`]) and passes its bytes on as they are, so whatever a newer client puts into it
+//! survives an older server. A client makes one with [`text`] and reads what arrives with [`parse`], which verifies but
+//! leaves the bounds to the server: those of a newer server may be wider.
 
 use crate::frame_error::FrameError;
 use crate::generated;
@@ -17,47 +16,54 @@ pub struct BodyView<'a> {
     pub text: Option<&'a str>,
 }
 
-/// The encoded body of a text message. The bounds ([`limits::TEXT_CHARS_MAX`], not empty) are checked where it is parsed.
+/// The encoded body of a text message. The bounds ([`limits::TEXT_CHARS_MAX`], not empty) are the server's to check.
 #[must_use]
 pub fn text(text: &str) -> Vec<u8> {
-    const STRING_AT: u32 = 20;
     let length = u32::try_from(text.len()).expect("a FlatBuffer is smaller than 4 GiB");
-    let mut out = Vec::with_capacity(STRING_AT as usize + 4 + text.len() + 1);
+    let mut out = Vec::with_capacity(24 + text.len() + 1);
     out.extend_from_slice(&12u32.to_le_bytes()); // root: the table
     for word in [6u16, 8, 4, 0] {
         out.extend_from_slice(&word.to_le_bytes()); // vtable: its bytes, the table's bytes, where `text` is; padding
     }
     out.extend_from_slice(&8i32.to_le_bytes()); // table: back to the vtable
-    out.extend_from_slice(&(STRING_AT - 16).to_le_bytes()); // `text`: forward to the string
+    out.extend_from_slice(&4u32.to_le_bytes()); // `text`: forward to the string
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(text.as_bytes());
     out.push(0);
     out
 }
 
+/// The body that says nothing: what the JSON form is left with of a body that it cannot express.
+pub(crate) fn empty() -> Vec<u8> {
+    vec![8, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0] // root: the table; vtable without fields; table: back to the vtable
+}
+
 /// Verifies an encoded body and reads it.
+///
+/// # Errors
+/// [`FrameError::InvalidField`] when it does not verify.
+pub fn parse(bytes: &[u8]) -> Result<BodyView<'_>, FrameError> {
+    let body = root(bytes)?;
+    Ok(BodyView { text: body.text() })
+}
+
+/// Verifies an encoded body and checks it against the bounds of a message.
 ///
 /// # Errors
 /// [`FrameError::InvalidField`] when it does not verify or says nothing at all, [`FrameError::TooLarge`] over
 /// [`limits::BODY_BYTES_MAX`] or [`limits::TEXT_CHARS_MAX`].
-pub fn parse(bytes: &[u8]) -> Result<BodyView<'_>, FrameError> {
+pub fn check(bytes: &[u8]) -> Result<(), FrameError> {
     if bytes.len() > limits::BODY_BYTES_MAX {
         return Err(FrameError::too_large("body", limits::BODY_BYTES_MAX, "bytes"));
     }
-    let options: VerifierOptions = verifier_options(bytes.len(), limits::FRAME_TABLES_MAX);
-    let body =
-        verified::<generated::Body<'_>>(bytes, &options).map_err(|problem| FrameError::invalid("body", problem))?;
+    let body = root(bytes)?;
     if !says_something(body) {
         return Err(FrameError::invalid("body", "is empty"));
     }
-    let text = body.text();
-    if let Some(text) = text {
-        check_text(text)?;
-    }
-    Ok(BodyView { text })
+    body.text().map_or(Ok(()), check_text)
 }
 
-/// Checks a text against the bounds of a body.
+/// Checks a text against the bounds of a message.
 ///
 /// # Errors
 /// [`FrameError::InvalidField`] when it is empty, [`FrameError::TooLarge`] over [`limits::TEXT_CHARS_MAX`].
@@ -70,6 +76,11 @@ pub fn check_text(text: &str) -> Result<(), FrameError> {
         return Err(FrameError::too_large("text", limits::TEXT_CHARS_MAX, "characters"));
     }
     Ok(())
+}
+
+fn root(bytes: &[u8]) -> Result<generated::Body<'_>, FrameError> {
+    verified::<generated::Body<'_>>(bytes, &verifier_options(bytes.len(), limits::FRAME_TABLES_MAX))
+        .map_err(|problem| FrameError::invalid("body", problem))
 }
 
 /// Whether any field is present, one of a newer schema included.

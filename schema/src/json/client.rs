@@ -100,7 +100,7 @@ impl<'a> RawClient<'a> {
         Ok(Send {
             client_message_id: self.client_message_id.client_message_id()?.ok_or(missing("client_message_id"))?,
             conversation: self.conversation.conversation(me)?,
-            body: Cow::Owned(self.body.encoded()?),
+            body: Cow::Owned(self.body.checked()?),
         })
     }
 

@@ -165,17 +165,25 @@ impl Node<RawConversation<'_>> {
     }
 }
 
-impl Node<RawBody<'_>> {
-    /// The body, encoded.
-    pub(super) fn encoded(self) -> Result<Vec<u8>, FrameError> {
-        let raw = match self {
-            Self::Object(raw) => raw,
-            Self::Absent => return Err(missing("body")),
-            Self::Other => return Err(FrameError::invalid("body", "must be an object")),
-        };
-        let text = raw.text.text("body")?.ok_or(FrameError::invalid("body", "is empty"))?;
+impl<'a> Node<RawBody<'a>> {
+    /// The body of a Send, encoded, within the bounds of a message.
+    pub(super) fn checked(self) -> Result<Vec<u8>, FrameError> {
+        let text = self.text()?.ok_or(FrameError::invalid("body", "is empty"))?;
         body::check_text(&text)?;
         Ok(body::text(&text))
+    }
+
+    /// The body of a Deliver, encoded; empty when the server could not say it in JSON.
+    pub(super) fn encoded(self) -> Result<Vec<u8>, FrameError> {
+        Ok(self.text()?.map_or_else(body::empty, |text| body::text(&text)))
+    }
+
+    fn text(self) -> Result<Option<Cow<'a, str>>, FrameError> {
+        match self {
+            Self::Object(raw) => raw.text.text("body"),
+            Self::Absent => Err(missing("body")),
+            Self::Other => Err(FrameError::invalid("body", "must be an object")),
+        }
     }
 }
 

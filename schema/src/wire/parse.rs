@@ -82,7 +82,9 @@ fn send(send: fb::Send<'_>) -> Result<Send<'_>, FrameError> {
     let client_message_id = client_message_id(send.client_message_id())?;
     let rest = || {
         let conversation = conversation(send.conversation())?;
-        Ok((conversation, message_body(send.body())?))
+        let body = body_bytes(send.body())?;
+        body::check(body)?;
+        Ok((conversation, Cow::Borrowed(body)))
     };
     let (conversation, body) = rest().map_err(|error: FrameError| error.about(Regarding::Send(client_message_id)))?;
     Ok(Send { client_message_id, conversation, body })
@@ -132,6 +134,8 @@ fn accepted(accepted: fb::Accepted<'_>) -> Result<Accepted, FrameError> {
 }
 
 fn deliver(deliver: fb::Deliver<'_>) -> Result<Deliver<'_>, FrameError> {
+    let body = body_bytes(deliver.body())?;
+    body::parse(body)?;
     let (message, sequence, time) = stamp(deliver.stamp())?;
     let origin = match (DeviceId::new(deliver.device()), deliver.client_message_id()) {
         (Some(device), Some(id)) => Some((device, uuid(id))),
@@ -144,7 +148,7 @@ fn deliver(deliver: fb::Deliver<'_>) -> Result<Deliver<'_>, FrameError> {
         sender: user("sender", deliver.sender())?,
         time,
         origin,
-        body: message_body(deliver.body())?,
+        body: Cow::Borrowed(body),
     })
 }
 
@@ -252,8 +256,6 @@ fn watermark(mark: &fb::Watermark) -> Result<Watermark, FrameError> {
     })
 }
 
-fn message_body(bytes: Option<flatbuffers::Vector<'_, u8>>) -> Result<Cow<'_, [u8]>, FrameError> {
-    let bytes = bytes.ok_or(FrameError::invalid("body", "is missing"))?.bytes();
-    body::parse(bytes)?;
-    Ok(Cow::Borrowed(bytes))
+fn body_bytes(bytes: Option<flatbuffers::Vector<'_, u8>>) -> Result<&[u8], FrameError> {
+    Ok(bytes.ok_or(FrameError::invalid("body", "is missing"))?.bytes())
 }
