@@ -1,0 +1,279 @@
+//! Walks back through a conversation's messages in the journal.
+//!
+//! Each message names the position of the one before it. A walk starts at a known position (or at a nearer one that the
+//! store knows), reads one record after the other and ends at the first message wanted, at the end of the history that is
+//! kept, or when it has as many bytes as were asked for. Reads are windows that hold neighbouring records too.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use switchyard_log::Position;
+use switchyard_log::history::{Found, ReadRange, decode, first_read};
+use switchyard_log::record::Payload;
+use switchyard_router_core::effects::{HistoryRead, HistoryResult, Keep};
+use switchyard_router_core::rows::{decode_position, position_key};
+use switchyard_schema::error::ErrorCode;
+use switchyard_schema::ids::{Sequence, ShardId};
+use switchyard_schema::record::{MessageRecord, Record};
+
+use crate::limits::{HISTORY_CACHE_BYTES, HISTORY_WINDOW_BYTES, WALK_STEPS_BEFORE_LOOKUP, WALKS_AT_ONCE};
+use crate::outbox::{JournalRead, StoreAsk, StoreFailed};
+
+/// What a walk wants next, or its end.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Read this and call [`History::read`].
+    Read(JournalRead),
+    /// Ask this and call [`History::position`].
+    Ask(StoreAsk),
+    /// It waits for the batch in flight, or for its turn.
+    Wait,
+    /// It is over.
+    Done { shard: ShardId, token: u64, result: HistoryResult },
+}
+
+#[derive(Debug)]
+struct Walk {
+    shard: ShardId,
+    wanted: HistoryRead,
+    at: (Sequence, Position),
+    found: VecDeque<MessageRecord>,
+    bytes: usize,
+    /// What was read from disk for the record at hand; proves that a cached window was not to blame.
+    fresh: Option<(ReadRange, Bytes)>,
+    waits_for_batch: bool,
+}
+
+/// What a walk must not read.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Readable {
+    /// The oldest segment there is.
+    pub(crate) oldest_segment: u32,
+    /// Where the batch in flight begins.
+    pub(crate) in_flight: Option<Position>,
+}
+
+impl Readable {
+    fn waits(&self, position: Position) -> bool {
+        self.in_flight.is_some_and(|start| start.segment == position.segment && start.offset <= position.offset)
+    }
+}
+
+/// The walks of one core.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    walks: HashMap<u64, Walk>,
+    line: VecDeque<(ShardId, HistoryRead)>,
+    next_walk: u64,
+    cache: VecDeque<(ReadRange, Bytes)>,
+    cached_bytes: usize,
+}
+
+impl History {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.walks.is_empty() && self.line.is_empty()
+    }
+
+    /// A shard wants history. Those in line are bounded by the reads that a shard may have under way.
+    pub(crate) fn begin(&mut self, shard: ShardId, wanted: HistoryRead, readable: Readable) -> Step {
+        self.line.push_back((shard, wanted));
+        self.next_in_line(readable)
+    }
+
+    /// Starts the walk that is first in line, when one more may be under way.
+    pub(crate) fn next_in_line(&mut self, readable: Readable) -> Step {
+        if self.walks.len() >= WALKS_AT_ONCE {
+            return Step::Wait;
+        }
+        let Some((shard, wanted)) = self.line.pop_front() else { return Step::Wait };
+        let Some(start) = Position::unpack(wanted.start.1) else {
+            let result = HistoryResult::Failed(ErrorCode::ShardDamaged);
+            return Step::Done { shard, token: wanted.token, result };
+        };
+        self.next_walk += 1;
+        let walk = self.next_walk;
+        let state = Walk {
+            shard,
+            wanted,
+            at: (wanted.start.0, start),
+            found: VecDeque::new(),
+            bytes: 0,
+            fresh: None,
+            waits_for_batch: false,
+        };
+        self.walks.insert(walk, state);
+        if wanted.start.0.0.saturating_sub(wanted.last.0) > WALK_STEPS_BEFORE_LOOKUP {
+            let key = position_key(shard, wanted.conversation, wanted.last);
+            return Step::Ask(StoreAsk::Position { walk, key });
+        }
+        self.go(walk, readable)
+    }
+
+    /// The store answered where a nearer message lies. Without an answer the walk is longer, not wrong.
+    pub(crate) fn position(
+        &mut self,
+        walk: u64,
+        value: Result<Option<Vec<u8>>, StoreFailed>,
+        readable: Readable,
+    ) -> Step {
+        let Some(state) = self.walks.get_mut(&walk) else { return Step::Wait };
+        let nearer = value.ok().flatten().and_then(|value| decode_position(&value).ok());
+        if let Some((sequence, position)) = nearer
+            && let Some(position) = Position::unpack(position)
+            && (state.wanted.last..state.at.0).contains(&sequence)
+        {
+            state.at = (sequence, position);
+        }
+        self.go(walk, readable)
+    }
+
+    /// The journal answered a read.
+    pub(crate) fn read(&mut self, answered: JournalRead, bytes: Option<Bytes>, readable: Readable) -> Step {
+        let JournalRead { walk, range } = answered;
+        let Some(bytes) = bytes else {
+            return self.end(walk, |_| HistoryResult::Failed(ErrorCode::StorageUnavailable));
+        };
+        self.keep(range, bytes.clone());
+        if let Some(state) = self.walks.get_mut(&walk) {
+            state.fresh = Some((range, bytes));
+        }
+        self.go(walk, readable)
+    }
+
+    /// A walk that waited for a batch which is durable now.
+    pub(crate) fn waiting(&mut self) -> Option<u64> {
+        let (walk, state) = self.walks.iter_mut().find(|(_, state)| state.waits_for_batch)?;
+        state.waits_for_batch = false;
+        Some(*walk)
+    }
+
+    /// Reads record after record while their bytes are at hand.
+    pub(crate) fn go(&mut self, walk: u64, readable: Readable) -> Step {
+        loop {
+            let Some(state) = self.walks.get_mut(&walk) else { return Step::Wait };
+            let (sequence, position) = state.at;
+            if sequence < state.wanted.first {
+                return self.end(walk, |state| state.messages(Sequence(0)));
+            }
+            if position.segment < readable.oldest_segment {
+                return self.end(walk, |state| state.messages(state.at.0));
+            }
+            if readable.waits(position) {
+                state.waits_for_batch = true;
+                return Step::Wait;
+            }
+            match self.record(walk, position) {
+                Ok(Lookup::Absent(range)) => return Step::Read(JournalRead { walk, range }),
+                Ok(Lookup::Message(message, previous)) => {
+                    let state = self.walks.get_mut(&walk).expect("looked up above");
+                    if message.sequence != sequence || message.conversation != state.wanted.conversation {
+                        return self.end(walk, |_| HistoryResult::Failed(ErrorCode::ShardDamaged));
+                    }
+                    if let Some(void_to) = state.take(message, previous) {
+                        return self.end(walk, |state| state.messages(void_to));
+                    }
+                }
+                Err(Unreadable) => return self.end(walk, |_| HistoryResult::Failed(ErrorCode::ShardDamaged)),
+            }
+        }
+    }
+
+    /// The message at `position`, from what was read for it or from the cache.
+    fn record(&mut self, walk: u64, position: Position) -> Result<Lookup, Unreadable> {
+        let state = self.walks.get_mut(&walk).expect("the caller has it");
+        let mut range = first_read(position);
+        loop {
+            let fresh = state.fresh.as_ref().filter(|(read, _)| covers(*read, range));
+            let is_fresh = fresh.is_some();
+            let cached = || self.cache.iter().find(|(read, _)| covers(*read, range));
+            let Some((read, bytes)) = fresh.or_else(cached) else { return Ok(Lookup::Absent(window(range))) };
+            match decode(position, *read, bytes) {
+                Ok(Found::Longer(longer)) if longer != range => range = longer,
+                Ok(Found::Record(view)) => {
+                    return match view.payload.to_record() {
+                        Record::Message(message) if matches!(view.payload, Payload::Message(_)) => {
+                            Ok(Lookup::Message(message, view.previous))
+                        }
+                        _ => Err(Unreadable),
+                    };
+                }
+                _ if is_fresh => return Err(Unreadable),
+                // The window was read before this record was written.
+                _ => {
+                    let stale = *read;
+                    self.cache.retain(|(read, _)| *read != stale);
+                    self.cached_bytes = self.cache.iter().map(|(_, bytes)| bytes.len()).sum();
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, range: ReadRange, bytes: Bytes) {
+        self.cache.retain(|(read, _)| *read != range);
+        self.cache.push_back((range, bytes));
+        self.cached_bytes = self.cache.iter().map(|(_, bytes)| bytes.len()).sum();
+        while self.cached_bytes > HISTORY_CACHE_BYTES {
+            let Some((_, bytes)) = self.cache.pop_front() else { break };
+            self.cached_bytes -= bytes.len();
+        }
+    }
+
+    fn end(&mut self, walk: u64, result: impl FnOnce(&mut Walk) -> HistoryResult) -> Step {
+        let Some(mut state) = self.walks.remove(&walk) else { return Step::Wait };
+        let result = result(&mut state);
+        Step::Done { shard: state.shard, token: state.wanted.token, result }
+    }
+}
+
+enum Lookup {
+    Absent(ReadRange),
+    Message(MessageRecord, Option<Position>),
+}
+
+struct Unreadable;
+
+impl Walk {
+    /// Keeps a message that is wanted. Gives what is void below it when the walk ends here.
+    fn take(&mut self, message: MessageRecord, previous: Option<Position>) -> Option<Sequence> {
+        let sequence = message.sequence;
+        if sequence <= self.wanted.last {
+            self.bytes += message.body.len();
+            self.found.push_front(message);
+            while self.bytes > self.wanted.bytes && self.found.len() > 1 {
+                let dropped = match self.wanted.keep {
+                    Keep::Oldest => self.found.pop_back(),
+                    Keep::Newest => self.found.pop_front(),
+                };
+                self.bytes -= dropped.map_or(0, |message| message.body.len());
+                if self.wanted.keep == Keep::Newest {
+                    return Some(Sequence(0));
+                }
+            }
+        }
+        let below = Sequence(sequence.0 - 1);
+        match previous {
+            Some(previous) if below.0 > 0 => {
+                self.at = (below, previous);
+                None
+            }
+            _ => Some(below),
+        }
+    }
+
+    fn messages(&mut self, void_to: Sequence) -> HistoryResult {
+        HistoryResult::Messages { messages: std::mem::take(&mut self.found).into(), void_to }
+    }
+}
+
+fn covers(read: ReadRange, range: ReadRange) -> bool {
+    read.segment == range.segment
+        && read.offset <= range.offset
+        && range.offset + range.bytes <= read.offset + read.bytes
+}
+
+/// The windows that hold `range`.
+fn window(range: ReadRange) -> ReadRange {
+    let offset = range.offset / HISTORY_WINDOW_BYTES * HISTORY_WINDOW_BYTES;
+    let end = (range.offset + range.bytes).next_multiple_of(HISTORY_WINDOW_BYTES);
+    ReadRange { segment: range.segment, offset, bytes: end - offset }
+}
