@@ -107,6 +107,8 @@ pub enum CloseCode {
     Timeout = 4002,
     /// The same device connected again.
     Replaced = 4003,
+    /// More waits to be read by the client than a connection may hold.
+    TooSlow = 4004,
 }
 
 impl CloseCode {

@@ -16,6 +16,12 @@ pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a session may take until its Hello.
 pub const HELLO_MS: u64 = 5_000;
+/// How long the router may take to know a new session.
+pub const ATTACH_MS: u64 = 10_000;
+/// When a client whose session the router did not answer for is to try again.
+pub const REATTACH_MS: u32 = 2_000;
+/// Fetches of one session that are not answered: their Pages must fit what may wait to be written.
+pub const PENDING_FETCHES_MAX: u16 = 4;
 /// Silence after which the server pings; it gives up after twice this.
 pub const HEARTBEAT_MS: u32 = 30_000;
 /// How long the peer may take to answer a Close before the connection is dropped.
@@ -23,8 +29,9 @@ pub const CLOSE_GRACE_MS: u64 = 2_000;
 /// How long a session may go on after it was told to connect elsewhere.
 pub const DRAIN_GRACE_MS: u64 = 5_000;
 
-/// Bytes that may wait to be written to one connection: a full delivery window, two Pages and the small frames between.
-pub const OUTBOUND_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that may wait to be written to one connection: a full delivery window, the Pages of every Fetch that a session
+/// may have under way, and the small frames between. One Page as JSON, every character of it escaped, fits as well.
+pub const OUTBOUND_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Waiting bytes above which nothing more is read from the connection, so that only what was already asked for, and
 /// deliveries inside the window, can still be added.
 pub const OUTBOUND_CONGESTED_BYTES: usize = 256 * 1024;

@@ -1,0 +1,41 @@
+//! What every step of a session is given: the time, the keys and the settings of its gateway.
+
+use switchyard_schema::ids::Millis;
+
+use crate::auth::KeySet;
+use crate::limits::{DRAIN_GRACE_MS, HEARTBEAT_MS};
+
+/// The time, by two clocks.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// By a clock that never jumps: everything that is waited for.
+    pub monotonic: Millis,
+    /// Since the Unix epoch: what tokens and the journal speak of.
+    pub unix: Millis,
+}
+
+/// What the operator chose.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Silence after which the server pings; it gives up after twice this.
+    pub heartbeat_ms: u32,
+    /// How long a session may go on after it was told to connect elsewhere.
+    pub drain_grace_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { heartbeat_ms: HEARTBEAT_MS, drain_grace_ms: DRAIN_GRACE_MS }
+    }
+}
+
+/// What every step of a session is given.
+#[derive(Copy, Clone, Debug)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Now,
+    /// What tokens are verified with.
+    pub keys: &'a KeySet,
+    /// What the operator chose.
+    pub settings: &'a Settings,
+}

@@ -1,0 +1,87 @@
+//! What a step of a session asks its driver to do.
+
+use bytes::{Bytes, BytesMut};
+use switchyard_schema::error::CloseCode;
+use switchyard_schema::frame::ServerFrame;
+use switchyard_schema::ids::{Millis, UserId};
+use switchyard_schema::link::{DeliverFrame, ToRouter};
+use switchyard_schema::{json, wire};
+
+use crate::handshake::Form;
+use crate::ws::{Opcode, encode};
+
+/// What steps of one session ask for. A thread has one, and empties it after each use with [`SessionEffects::clear`].
+#[derive(Debug, Default)]
+pub struct SessionEffects {
+    /// Frames to write, whole and in order, WebSocket headers included.
+    pub frames: Vec<Bytes>,
+    /// Messages for the router, in order. What does not fit its link waits, and the connection is not read until it does.
+    pub messages: Vec<ToRouter>,
+    /// When to call `on_timer`, instead of what was asked for before (monotonic).
+    pub timer: Option<Millis>,
+    /// The connection ends as soon as the frames are written; what the peer still sends is ignored.
+    pub finish: bool,
+    encoder: Encoders,
+}
+
+/// The buffers that frames are encoded in, kept so that a frame costs one allocation: its own.
+#[derive(Debug, Default)]
+struct Encoders {
+    binary: wire::Encoder,
+    text: Vec<u8>,
+}
+
+impl SessionEffects {
+    /// Nothing asked for.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets what was asked for and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.messages.clear();
+        self.timer = None;
+        self.finish = false;
+    }
+
+    /// Encodes a frame in the session's form. `me` is whose session it is.
+    pub(super) fn frame(&mut self, form: Form, me: UserId, frame: &ServerFrame<'_>) {
+        let Encoders { binary, text } = &mut self.encoder;
+        self.frames.push(match form {
+            Form::Binary => encode::frame(Opcode::Binary, binary.server(frame)),
+            Form::Json => {
+                text.clear();
+                json::encode_server(frame, me, text);
+                encode::frame(Opcode::Text, text)
+            }
+        });
+    }
+
+    /// Adds a Deliver: as it is for a binary session, translated for a JSON session.
+    ///
+    /// # Panics
+    /// When the frame that our own encoder made cannot be parsed.
+    pub(super) fn deliver(&mut self, form: Form, me: UserId, deliver: &DeliverFrame) {
+        match form {
+            Form::Binary => self.frames.push(deliver.websocket().clone()),
+            Form::Json => {
+                let frame = wire::parse_server(deliver.payload()).expect("a Deliver is encoded by this process");
+                self.frame(form, me, &frame);
+            }
+        }
+    }
+
+    pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut frame = BytesMut::with_capacity(encode::header_bytes(payload.len()) + payload.len());
+        encode::put_frame(&mut frame, opcode, payload);
+        self.frames.push(frame.freeze());
+    }
+
+    /// Closes the WebSocket and ends the connection.
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
+        self.frames.push(encode::close(code, reason));
+        self.finish = true;
+    }
+}
