@@ -1,6 +1,8 @@
 //! One frame of each kind, and any frame at all.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod raw;
+
 use std::borrow::Cow;
 
 use proptest::collection::vec;
