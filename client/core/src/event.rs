@@ -100,6 +100,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// The text; `None` when the body has none, or is of a newer version.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        switchyard_schema::body::parse(&self.body).ok()?.text
+    }
+
     pub(crate) fn from_deliver(deliver: &Deliver<'_>) -> Self {
         Self {
             conversation: deliver.conversation,

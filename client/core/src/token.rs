@@ -9,6 +9,8 @@ use crate::limits::{RENEW_BEFORE_MS, RENEW_LIFE_PART, TOKEN_REFUSALS_MAX};
 pub(crate) enum Fresh {
     /// Use it.
     Use,
+    /// It is the one already in use: nothing to renew.
+    Same,
     /// It is the one that was refused, or too many were: there is no use in trying.
     GiveUp,
 }
@@ -37,22 +39,24 @@ impl Tokens {
         !std::mem::replace(&mut self.asked, true)
     }
 
-    /// Takes a token that is valid for so long.
+    /// Takes a token that is valid for so long. Whether one that seems to have expired really has is for the server to
+    /// say: this device's clock may be wrong.
     pub(crate) fn on_token(&mut self, now: Millis, token: String, valid_for_ms: Option<u64>) -> Fresh {
-        let refused_before = self.refused && self.token.as_deref() == Some(&token);
-        if refused_before || self.refusals >= TOKEN_REFUSALS_MAX {
+        let same = self.token.as_deref() == Some(&token);
+        if (self.refused && same) || self.refusals >= TOKEN_REFUSALS_MAX {
             return Fresh::GiveUp;
         }
+        let valid_for_ms = valid_for_ms.filter(|&millis| millis > 0);
         self.token = Some(token);
         self.refused = false;
-        self.expires = valid_for_ms.map(|millis| now.plus(millis.max(1)));
-        self.ask_at = valid_for_ms.map(|millis| {
+        self.expires = valid_for_ms.map(|millis| now.plus(millis));
+        self.ask_at = valid_for_ms.filter(|_| !same).map(|millis| {
             let lead = RENEW_BEFORE_MS.min(millis / RENEW_LIFE_PART);
             now.plus(millis - lead)
         });
         self.asked = false;
         self.failures = 0;
-        Fresh::Use
+        if same { Fresh::Same } else { Fresh::Use }
     }
 
     /// No token could be had. Returns how often in a row.
@@ -94,7 +98,7 @@ mod tests {
     fn given_a_token_with_an_end_when_it_comes_near_then_a_new_one_is_wanted_before() {
         let mut tokens = Tokens::default();
         for (valid_for_ms, asked_after_ms) in [(3_600_000, 3_540_000), (100_000, 80_000), (1_000, 800)] {
-            assert_eq!(tokens.on_token(Millis(5), "a".into(), Some(valid_for_ms)), Fresh::Use);
+            assert_eq!(tokens.on_token(Millis(5), valid_for_ms.to_string(), Some(valid_for_ms)), Fresh::Use);
             assert_eq!(tokens.next_timeout(), Some(Millis(5 + asked_after_ms)));
             assert!(tokens.usable(Millis(4 + valid_for_ms)).is_some());
             assert!(tokens.usable(Millis(5 + valid_for_ms)).is_none());
@@ -110,6 +114,17 @@ mod tests {
         assert_eq!(tokens.on_token(Millis(1), "a".into(), None), Fresh::GiveUp);
         assert_eq!(tokens.on_token(Millis(1), "b".into(), None), Fresh::Use);
         assert_eq!(tokens.usable(Millis(1)), Some("b"));
+    }
+
+    #[test]
+    fn given_the_same_token_again_when_it_was_not_refused_then_it_is_not_asked_for_once_more() {
+        let mut tokens = Tokens::default();
+        assert_eq!(tokens.on_token(Millis(0), "a".into(), Some(1_000)), Fresh::Use);
+        assert!(tokens.ask());
+        assert_eq!(tokens.on_token(Millis(800), "a".into(), Some(200)), Fresh::Same);
+        assert_eq!(tokens.next_timeout(), None);
+        assert_eq!(tokens.on_token(Millis(2_000), "a".into(), Some(0)), Fresh::Same);
+        assert_eq!(tokens.usable(Millis(2_000)), Some("a"), "the server decides whether it has expired");
     }
 
     #[test]

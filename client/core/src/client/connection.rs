@@ -115,17 +115,14 @@ impl Client {
 
     /// The driver brought a token, valid for so long (`None` when that is unknown).
     pub fn handle_token(&mut self, now: Millis, token: String, valid_for_ms: Option<u64>, out: &mut Vec<Effect>) {
-        match self.tokens.on_token(now, token, valid_for_ms) {
-            Fresh::GiveUp => self.stop(StopReason::TokenRefused, out),
-            Fresh::Use => match self.link {
-                Link::AwaitingToken => self.open(now, out),
-                Link::Connected(_) => {
-                    let renew =
-                        self.tokens.usable(now).map(|token| ClientFrame::Renew { token: token.to_owned().into() });
-                    out.extend(renew.map(Effect::Transmit));
-                }
-                _ => {}
-            },
+        match (self.tokens.on_token(now, token, valid_for_ms), self.link) {
+            (Fresh::GiveUp, _) => self.stop(StopReason::TokenRefused, out),
+            (Fresh::Use | Fresh::Same, Link::AwaitingToken) => self.open(now, out),
+            (Fresh::Use, Link::Connected(_)) => {
+                let renew = self.tokens.usable(now).map(|token| ClientFrame::Renew { token: token.to_owned().into() });
+                out.extend(renew.map(Effect::Transmit));
+            }
+            _ => {}
         }
         self.settle(now, out);
     }

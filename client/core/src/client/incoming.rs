@@ -32,11 +32,12 @@ impl Client {
                 self.drop_connection(now, u64::from(*reconnect_after_ms), out);
             }
             (Link::Greeting { .. }, ServerFrame::Pong { .. }) => {}
-            (Link::Greeting { .. } | Link::Opening { .. }, _) | (Link::Connected(_), ServerFrame::Welcome(_)) => {
+            (Link::Greeting { .. }, _) | (Link::Connected(_), ServerFrame::Welcome(_)) => {
                 self.drop_connection(now, 0, out);
             }
             (Link::Connected(_), frame) => self.on_frame(now, frame, out),
-            (Link::Idle | Link::Waiting { .. } | Link::AwaitingToken | Link::Stopped(_), _) => {}
+            // What arrived together with the frame that ended the connection.
+            (_, _) => {}
         }
         self.settle(now, out);
     }

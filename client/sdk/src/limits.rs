@@ -1,0 +1,20 @@
+//! Every limit of the SDK, each with its reason.
+
+use std::time::Duration;
+
+/// Events that wait for the application. When they do, the socket is not read, so the server slows down.
+pub const EVENTS_MAX: usize = 1_024;
+/// Verbs of the application that wait for the driver.
+pub const COMMANDS_MAX: usize = 256;
+/// Verbs taken in one turn: their stores share one commit.
+pub const COMMANDS_PER_TURN_MAX: usize = 64;
+/// Bytes read from a socket in one turn: what arrives together is stored with one commit.
+pub const READ_BYTES: usize = 64 * 1024;
+/// The TCP connection and the WebSocket handshake together; the state machine's own limit is longer.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a token provider may take.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the last bytes may take to leave when the client closes.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of an answer to the WebSocket handshake.
+pub const HANDSHAKE_BYTES_MAX: usize = switchyard_gateway_core::limits::HANDSHAKE_BYTES_MAX;

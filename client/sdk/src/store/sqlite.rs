@@ -1,0 +1,242 @@
+//! The store in a SQLite file. 64-bit numbers are kept with their bits as SQLite's signed integers.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Transaction, params};
+use switchyard_client_core::{ConversationRow, Message, OutboxRow, Restored, StoreOp};
+use switchyard_schema::frame::Watermark;
+use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
+
+use crate::error::StoreError;
+
+const VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE identity (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE conversation (
+        high INTEGER NOT NULL, low INTEGER NOT NULL, delivered INTEGER, read INTEGER NOT NULL, own_head INTEGER NOT NULL,
+        PRIMARY KEY (high, low)) WITHOUT ROWID;
+    CREATE TABLE watermark (
+        high INTEGER NOT NULL, low INTEGER NOT NULL, member INTEGER NOT NULL,
+        delivered INTEGER NOT NULL, read INTEGER NOT NULL,
+        PRIMARY KEY (high, low, member)) WITHOUT ROWID;
+    CREATE TABLE outbox (
+        place INTEGER PRIMARY KEY, client_message_id BLOB NOT NULL UNIQUE,
+        high INTEGER NOT NULL, low INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE TABLE inbox (
+        high INTEGER NOT NULL, low INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        message INTEGER NOT NULL, sender INTEGER NOT NULL, time_ms INTEGER NOT NULL,
+        origin_device INTEGER, origin_id BLOB, body BLOB NOT NULL,
+        PRIMARY KEY (high, low, sequence)) WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// Opens or makes the file. It stays locked, so that two clients cannot both believe to own an outbox.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        let prepared = Self::prepare(&connection);
+        prepared.map_err(|error| match error {
+            StoreError::Sqlite(sqlite) if is_busy(&sqlite) => StoreError::InUse,
+            other => other,
+        })?;
+        Ok(Self { connection })
+    }
+
+    fn prepare(connection: &Connection) -> Result<(), StoreError> {
+        connection.busy_timeout(std::time::Duration::ZERO)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found > VERSION {
+            return Err(StoreError::NewerVersion { found, known: VERSION });
+        }
+        if found == 0 {
+            connection.execute_batch(SCHEMA)?;
+        }
+        connection.execute_batch("COMMIT")?;
+        Ok(())
+    }
+
+    pub(crate) fn device(&self) -> Result<Option<DeviceId>, StoreError> {
+        Ok(self.identity("device")?.and_then(DeviceId::new))
+    }
+
+    pub(crate) fn put_device(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        put_identity(&self.connection, "device", device.get())?;
+        Ok(())
+    }
+
+    fn identity(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let mut select = self.connection.prepare("SELECT value FROM identity WHERE name = ?1")?;
+        Ok(select.query_row([name], |row| word(row, 0)).optional()?)
+    }
+
+    pub(crate) fn load(&self) -> Result<Restored, StoreError> {
+        Ok(Restored {
+            user: self.identity("user")?.and_then(UserId::new),
+            conversations: self.rows("SELECT high, low, delivered, read, own_head FROM conversation", conversation)?,
+            watermarks: self.rows("SELECT high, low, member, delivered, read FROM watermark", watermark)?,
+            outbox: self.rows("SELECT high, low, place, client_message_id, body FROM outbox", outbox)?,
+            inbox: self.rows(
+                "SELECT high, low, sequence, message, sender, time_ms, origin_device, origin_id, body FROM inbox",
+                inbox,
+            )?,
+        })
+    }
+
+    fn rows<T>(&self, select: &str, read: fn(&Row<'_>) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.connection.prepare(select)?;
+        let mut rows = statement.query([])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(read(row)?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn commit(&mut self, operations: &[StoreOp]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        for operation in operations {
+            perform(&transaction, operation)?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn perform(transaction: &Transaction<'_>, operation: &StoreOp) -> Result<(), rusqlite::Error> {
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| transaction.prepare_cached(sql)?.execute(values).map(|_| ());
+    match operation {
+        StoreOp::PutUser(user) => put_identity(transaction, "user", user.get()),
+        StoreOp::PutConversation(row) => {
+            let (high, low) = signed_words(row.conversation);
+            let delivered = row.delivered.map(|sequence| signed(sequence.0));
+            run(
+                "INSERT OR REPLACE INTO conversation (high, low, delivered, read, own_head) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![high, low, delivered, signed(row.read.0), signed(row.own_head.0)],
+            )
+        }
+        StoreOp::PutWatermark(conversation, watermark) => {
+            let (high, low) = signed_words(*conversation);
+            let Watermark { member, delivered, read } = watermark;
+            run(
+                "INSERT OR REPLACE INTO watermark (high, low, member, delivered, read) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![high, low, signed(member.get()), signed(delivered.0), signed(read.0)],
+            )
+        }
+        StoreOp::PutOutbox(row) => {
+            let (high, low) = signed_words(row.conversation);
+            run(
+                "INSERT OR REPLACE INTO outbox (place, client_message_id, high, low, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![signed(row.order), &row.client_message_id.0[..], high, low, &row.body[..]],
+            )
+        }
+        StoreOp::DropOutbox(id) => run("DELETE FROM outbox WHERE client_message_id = ?1", params![&id.0[..]]),
+        StoreOp::PutInbox(message) => {
+            let (high, low) = signed_words(message.conversation);
+            let device = message.origin.map(|(device, _)| signed(device.get()));
+            let id = message.origin.map(|(_, id)| id.0.to_vec());
+            run(
+                "INSERT OR REPLACE INTO inbox \
+                 (high, low, sequence, message, sender, time_ms, origin_device, origin_id, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                params![
+                    high,
+                    low,
+                    signed(message.sequence.0),
+                    signed(message.message.get()),
+                    signed(message.sender.get()),
+                    signed(message.time.0),
+                    device,
+                    id,
+                    &message.body[..]
+                ],
+            )
+        }
+        StoreOp::DropInbox(conversation, sequence) => {
+            let (high, low) = signed_words(*conversation);
+            run(
+                "DELETE FROM inbox WHERE high = ?1 AND low = ?2 AND sequence = ?3",
+                params![high, low, signed(sequence.0)],
+            )
+        }
+    }
+}
+
+fn put_identity(connection: &Connection, name: &str, value: u64) -> Result<(), rusqlite::Error> {
+    let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO identity (name, value) VALUES (?1, ?2)")?;
+    insert.execute(params![name, signed(value)]).map(|_| ())
+}
+
+fn conversation(row: &Row<'_>) -> Result<ConversationRow, StoreError> {
+    Ok(ConversationRow {
+        conversation: conversation_id(row)?,
+        delivered: row.get::<_, Option<i64>>(2)?.map(|value| Sequence(unsigned(value))),
+        read: Sequence(word(row, 3)?),
+        own_head: Sequence(word(row, 4)?),
+    })
+}
+
+fn watermark(row: &Row<'_>) -> Result<(ConversationId, Watermark), StoreError> {
+    let member = UserId::new(word(row, 2)?).ok_or(StoreError::Damaged("a watermark of user 0"))?;
+    let watermark = Watermark { member, delivered: Sequence(word(row, 3)?), read: Sequence(word(row, 4)?) };
+    Ok((conversation_id(row)?, watermark))
+}
+
+fn outbox(row: &Row<'_>) -> Result<OutboxRow, StoreError> {
+    Ok(OutboxRow {
+        order: word(row, 2)?,
+        client_message_id: ClientMessageId(row.get(3)?),
+        conversation: conversation_id(row)?,
+        body: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+    })
+}
+
+fn inbox(row: &Row<'_>) -> Result<Message, StoreError> {
+    let device = row.get::<_, Option<i64>>(6)?.and_then(|value| DeviceId::new(unsigned(value)));
+    let id = row.get::<_, Option<[u8; 16]>>(7)?.map(ClientMessageId);
+    Ok(Message {
+        conversation: conversation_id(row)?,
+        sequence: Sequence(word(row, 2)?),
+        message: MessageId::new(word(row, 3)?).ok_or(StoreError::Damaged("a message with id 0"))?,
+        sender: UserId::new(word(row, 4)?).ok_or(StoreError::Damaged("a message of user 0"))?,
+        time: Millis(word(row, 5)?),
+        origin: device.zip(id),
+        body: Bytes::from(row.get::<_, Vec<u8>>(8)?),
+    })
+}
+
+/// The conversation in the first two columns, as every table has it.
+fn conversation_id(row: &Row<'_>) -> Result<ConversationId, StoreError> {
+    let (high, low) = (word(row, 0)?, word(row, 1)?);
+    ConversationId::from_words(high, low).ok_or(StoreError::Damaged("a conversation id that cannot be"))
+}
+
+fn word(row: &Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
+    row.get(column).map(unsigned)
+}
+
+const fn signed(value: u64) -> i64 {
+    value.cast_signed()
+}
+
+const fn unsigned(value: i64) -> u64 {
+    value.cast_unsigned()
+}
+
+fn signed_words(conversation: ConversationId) -> (i64, i64) {
+    let (high, low) = conversation.words();
+    (signed(high), signed(low))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}

@@ -1,0 +1,124 @@
+//! A WebSocket over any stream, with the codec that the gateway uses too.
+
+use bytes::{Buf, BytesMut};
+use switchyard_gateway_core::handshake::{ClientHandshake, ClientRequest, Form, client_request, parse_response};
+use switchyard_gateway_core::ws::encode::{close_payload, put_masked};
+use switchyard_gateway_core::ws::{Decoder, Event, Opcode, Role};
+use switchyard_schema::error::CloseCode;
+use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use super::TransportError;
+use crate::address::Address;
+use crate::entropy;
+use crate::limits::{HANDSHAKE_BYTES_MAX, READ_BYTES};
+
+#[derive(Debug)]
+pub(crate) struct WebSocket<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    decoder: Decoder,
+    received: BytesMut,
+    unsent: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
+    /// Performs the handshake (RFC 6455 §4.1).
+    pub(crate) async fn open(mut stream: S, address: &Address) -> Result<Self, TransportError>
+    where
+        S: Unpin,
+    {
+        let request = ClientRequest {
+            host: &address.authority,
+            path: &address.path,
+            form: Some(Form::Binary),
+            token: None,
+            nonce: entropy::bytes(),
+        };
+        stream.write_all(&client_request(&request)).await?;
+        let mut received = BytesMut::with_capacity(HANDSHAKE_BYTES_MAX);
+        loop {
+            if stream.read_buf(&mut received).await? == 0 {
+                return Err(TransportError::Closed(None));
+            }
+            if let ClientHandshake::Open { consumed } = parse_response(&received, &request)? {
+                received.advance(consumed);
+                break;
+            }
+        }
+        let (reader, writer) = tokio::io::split(stream);
+        let decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
+        Ok(Self { reader, writer, decoder, received, unsent: BytesMut::new() })
+    }
+
+    pub(crate) fn send(&mut self, frame: &[u8]) {
+        self.put(Opcode::Binary, frame);
+    }
+
+    pub(crate) async fn progress(&mut self, read: bool) -> Result<(), TransportError> {
+        let Self { reader, writer, received, unsent, .. } = self;
+        if read && !received.is_empty() {
+            return Ok(());
+        }
+        loop {
+            tokio::select! {
+                written = writer.write(unsent), if !unsent.is_empty() => {
+                    match written? {
+                        0 => return Err(TransportError::Closed(None)),
+                        written => unsent.advance(written),
+                    }
+                    if unsent.is_empty() && !read {
+                        return Ok(());
+                    }
+                }
+                got = read_some(reader, received), if read => {
+                    return if got? == 0 { Err(TransportError::Closed(None)) } else { Ok(()) };
+                }
+                else => return std::future::pending().await,
+            }
+        }
+    }
+
+    pub(crate) fn decode(&mut self, mut on_frame: impl FnMut(&[u8])) -> Result<(), TransportError> {
+        let mut received = std::mem::take(&mut self.received);
+        let mut rest = &mut received[..];
+        while !rest.is_empty() {
+            let step = self.decoder.decode(rest)?;
+            let consumed = step.consumed;
+            match step.event {
+                Some(Event::Binary(frame)) => on_frame(&frame),
+                Some(Event::Ping(payload)) => put(&mut self.unsent, Opcode::Pong, &payload),
+                Some(Event::Pong(_)) | None => {}
+                Some(Event::Text(_)) => return Err(TransportError::Text),
+                Some(Event::Close { code, .. }) => return Err(TransportError::Closed(code)),
+            }
+            rest = &mut rest[consumed..];
+        }
+        received.clear();
+        self.received = received;
+        Ok(())
+    }
+
+    pub(crate) async fn close(mut self) -> Result<(), TransportError> {
+        self.put(Opcode::Close, &close_payload(CloseCode::Normal as u16, ""));
+        self.writer.write_all(&self.unsent).await?;
+        self.writer.shutdown().await?;
+        Ok(())
+    }
+
+    fn put(&mut self, opcode: Opcode, payload: &[u8]) {
+        put(&mut self.unsent, opcode, payload);
+    }
+}
+
+/// Appends a masked frame; the key is fresh chance for each (RFC 6455 §5.3).
+fn put(unsent: &mut BytesMut, opcode: Opcode, payload: &[u8]) {
+    let mut frame = Vec::with_capacity(payload.len() + 14);
+    put_masked(&mut frame, opcode, payload, entropy::bytes());
+    unsent.extend_from_slice(&frame);
+}
+
+async fn read_some(reader: &mut (impl AsyncRead + Unpin), received: &mut BytesMut) -> Result<usize, TransportError> {
+    received.reserve(READ_BYTES);
+    Ok(reader.take(READ_BYTES as u64).read_buf(received).await?)
+}
