@@ -1,1 +1,51 @@
-//! gateway/server
+//! Gateway threads: sockets, WebSockets and sessions on one side, links to router cores on the other.
+//!
+//! `switchyard-gateway-core` decides; this crate moves bytes. Each thread has its own io_uring (monoio), its own listener on
+//! the shared port, its own connections, timers and links, and shares nothing with the others but their orders.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use switchyard_gateway_core::auth::KeySet;
+//! use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+//! use switchyard_ring::{EventFd, link, wake};
+//! use switchyard_schema::ids::ShardCount;
+//!
+//! // One gateway thread and one router core.
+//! let (requests, _router_requests) = link(limits::reserved_slots_to_router(1), limits::OPEN_SLOTS_TO_ROUTER);
+//! let (_router_answers, answers) = link(limits::RESERVED_SLOTS_TO_GATEWAY, limits::OPEN_SLOTS_TO_GATEWAY);
+//! let (doorbell, _wakes_this_thread) = doorbell()?;
+//! let (_router_parker, waker) = wake::pair(|| { /* wake the router core */ });
+//! let thread = ThreadParts { doorbell, routers: vec![RouterEnd { requests, answers, waker }], processor: None };
+//!
+//! let shards = ShardCount::new(64).expect("64 is a legal number of shards");
+//! let config = GatewayConfig::new("127.0.0.1:8080".parse()?, shards);
+//! let gateway = Gateway::spawn(config, Arc::new(KeySet::new("switchyard")), vec![thread])?;
+//! println!("listening at {}", gateway.local_address());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod accept;
+mod clock;
+mod config;
+mod connection;
+mod control;
+mod counters;
+mod echo;
+mod flush;
+mod gateway;
+pub mod limits;
+mod links;
+mod receive;
+mod runtime;
+mod sessions;
+mod state;
+mod sys;
+mod table;
+mod thread;
+mod turn;
+
+pub use config::{GatewayConfig, ThreadParts};
+pub use control::DrainPlan;
+pub use counters::{Counter, Counters};
+pub use gateway::{Gateway, SpawnError};
+pub use links::{Doorbell, RouterEnd, doorbell};

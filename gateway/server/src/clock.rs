@@ -1,0 +1,28 @@
+//! The two clocks that sessions are given: a monotonic one for timeouts, the wall clock for tokens and Welcome.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use switchyard_gateway_core::session::Now;
+use switchyard_schema::ids::Millis;
+
+/// Reads both clocks.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    /// Both times now. The wall clock is zero when it is set before the Unix epoch.
+    pub(crate) fn now(&self) -> Now {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { monotonic: millis(self.start.elapsed()), unix: millis(since_epoch) }
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,59 @@
+//! What a gateway needs to know.
+
+use std::net::SocketAddr;
+
+use switchyard_gateway_core::handshake::Origins;
+use switchyard_gateway_core::limits::ECHO_MESSAGE_BYTES_MAX;
+use switchyard_gateway_core::session::Settings;
+use switchyard_schema::ids::ShardCount;
+
+use crate::links::{Doorbell, RouterEnd};
+
+/// The configuration that all gateway threads share.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where WebSockets connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Connections that one thread holds; who comes then is answered 503.
+    pub connections_per_thread_max: u32,
+    /// Whether `/echo` exists.
+    pub echo: bool,
+    /// Bytes of the largest message on `/echo`.
+    pub echo_bytes_max: usize,
+    /// Which browser origins may connect.
+    pub origins: Origins,
+    /// Whether each thread has a descriptor table of its own, so that the limit of a table holds per thread.
+    pub own_descriptors: bool,
+    /// Shards of the deployment: which router core a request goes to.
+    pub shards: ShardCount,
+    /// What holds for sessions.
+    pub session: Settings,
+}
+
+impl GatewayConfig {
+    /// A gateway at `listen`, everything else as a server without configuration has it.
+    #[must_use]
+    pub fn new(listen: SocketAddr, shards: ShardCount) -> Self {
+        Self {
+            listen,
+            connections_per_thread_max: 15_000,
+            echo: false,
+            echo_bytes_max: ECHO_MESSAGE_BYTES_MAX,
+            origins: Origins::Only(Vec::new()),
+            own_descriptors: true,
+            shards,
+            session: Settings::default(),
+        }
+    }
+}
+
+/// What one gateway thread owns.
+#[derive(Debug)]
+pub struct ThreadParts {
+    /// What wakes it.
+    pub doorbell: Doorbell,
+    /// Its links, in the order of the router cores.
+    pub routers: Vec<RouterEnd>,
+    /// The processor that it stays on.
+    pub processor: Option<usize>,
+}

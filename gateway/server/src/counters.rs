@@ -1,0 +1,98 @@
+//! What a gateway thread counts. Only the thread itself writes, others read at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use switchyard_schema::error::ErrorCode;
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number as last written.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Only the owning thread may call this: it is two plain accesses, not one locked one.
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The counters of one gateway thread.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Counter,)*
+            refused: [Counter; ErrorCode::ALL.len()],
+        }
+
+        impl Counters {
+            /// Every counter but those of [`Counters::refused`], with its name.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    accepted,
+    /// Connections turned away because the thread holds as many as it may.
+    turned_away,
+    /// Times accepting had to pause because descriptors or memory ran out.
+    accept_pauses,
+    /// Connections open now.
+    open,
+    /// Sessions that are attached to the router now.
+    sessions,
+    /// Upgrade requests that were malformed (HTTP 400, 405, 426, 431).
+    handshakes_malformed,
+    /// Upgrade requests for a path that does not exist.
+    handshakes_not_found,
+    /// Upgrade requests from an origin that is not allowed.
+    handshakes_forbidden,
+    /// Upgrade requests that did not arrive in time.
+    handshakes_timed_out,
+    /// Connections closed because the peer broke RFC 6455.
+    protocol_errors,
+    /// Connections closed because the peer did not read what waited for it.
+    too_slow,
+    /// Frames received.
+    frames_in,
+    /// Frames queued to be written.
+    frames_out,
+    /// Bytes received.
+    bytes_in,
+    /// Bytes written.
+    bytes_out,
+    /// Messages pushed to router cores.
+    router_out,
+    /// Messages popped from router cores.
+    router_in,
+    /// Requests that had to wait because no credit was free or the link was full.
+    credit_stalls,
+    /// Turns.
+    turns,
+}
+
+impl Counters {
+    /// Refusals sent, by code.
+    pub fn refused(&self) -> impl Iterator<Item = (ErrorCode, u64)> {
+        ErrorCode::ALL.iter().zip(&self.refused).map(|(code, counter)| (*code, counter.get()))
+    }
+
+    pub(crate) fn count_refused(&self, code: ErrorCode) {
+        if let Some(index) = ErrorCode::ALL.iter().position(|one| *one == code) {
+            self.refused[index].add(1);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Writing what waits: one call per connection and turn, as far as the socket takes it.
+
+use std::io;
+
+use monoio::net::TcpStream;
+use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::wheel::Slot;
+
+use crate::connection::Phase;
+use crate::limits::{FLUSH_BYTES_PER_TURN, WRITE_BYTES, WRITE_DIRECT_BYTES};
+use crate::state::State;
+use crate::sys;
+
+/// How a connection's writing ended.
+enum Written {
+    /// Nothing waits any more.
+    All,
+    /// The socket takes no more.
+    Blocked,
+    /// The turn's limit was reached.
+    Enough,
+    /// The connection is broken.
+    Broken,
+}
+
+impl State {
+    /// Writes what waits on every connection in the list. `true` when some have more than a turn allows.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|&slot| self.flush_one(slot));
+        let more = !dirty.is_empty();
+        // What was marked meanwhile stands behind what is left.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
+        more
+    }
+
+    /// `true` when it stays in the list.
+    fn flush_one(&mut self, slot: Slot) -> bool {
+        let mut buffer = std::mem::take(&mut self.write_buffer);
+        let stays = self.flush_with(slot, &mut buffer);
+        self.write_buffer = buffer;
+        stays
+    }
+
+    fn flush_with(&mut self, slot: Slot, buffer: &mut Vec<u8>) -> bool {
+        // The place may have been freed, or used again, since it was marked.
+        let Some(connection) = self.table.get_mut(slot) else { return false };
+        let Some(stream) = connection.stream.clone() else {
+            connection.dirty = false;
+            return false;
+        };
+        if connection.blocked {
+            connection.dirty = false;
+            return false;
+        }
+        let waiting_bytes = connection.outbound.queued_bytes();
+        let written = write_out(&stream, &mut connection.outbound, buffer);
+        self.counters.bytes_out.add((waiting_bytes - connection.outbound.queued_bytes()) as u64);
+        if !connection.is_paused() {
+            connection.wake_reader();
+        }
+        match written {
+            Written::Enough => return true,
+            Written::All => {
+                if let Phase::Closing { half_closed: half_closed @ false } = &mut connection.phase {
+                    *half_closed = true;
+                    sys::end_writing(&stream);
+                }
+            }
+            Written::Blocked => {
+                connection.blocked = true;
+                self.blocked.push((slot, self.table.epoch(slot), stream));
+            }
+            Written::Broken => self.abort(slot),
+        }
+        self.connection(slot).dirty = false;
+        false
+    }
+}
+
+fn write_out(stream: &TcpStream, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> Written {
+    let mut written_bytes = 0;
+    while let Some(front) = outbound.front() {
+        if written_bytes >= FLUSH_BYTES_PER_TURN {
+            return Written::Enough;
+        }
+        let result = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
+            sys::transmit(stream, front).map(|bytes| (bytes, bytes == front.len()))
+        } else {
+            buffer.clear();
+            let gathered_bytes = outbound.gather(buffer, WRITE_BYTES);
+            sys::transmit(stream, buffer).map(|bytes| (bytes, bytes == gathered_bytes))
+        };
+        match result {
+            Ok((bytes, took_all)) => {
+                outbound.advance(bytes);
+                written_bytes += bytes;
+                if !took_all {
+                    return Written::Blocked;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+            Err(_) => return Written::Broken,
+        }
+    }
+    Written::All
+}

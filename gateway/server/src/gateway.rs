@@ -1,0 +1,195 @@
+//! Starting gateway threads, and what the rest of the process does with them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use switchyard_gateway_core::auth::KeySet;
+use switchyard_ring::EventFd;
+
+use crate::config::{GatewayConfig, ThreadParts};
+use crate::control::{Control, DrainPlan};
+use crate::counters::Counters;
+use crate::links::Routers;
+use crate::state::{Parts, State};
+use crate::{runtime, sys, thread};
+
+/// Why a gateway could not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The address cannot be bound.
+    #[error("cannot listen at {address}: {source}; is another server running there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No io_uring for a thread.
+    #[error(
+        "cannot set up io_uring: {0}; the kernel must be 6.1 or newer and allow it (sysctl kernel.io_uring_disabled=0)"
+    )]
+    IoUring(io::Error),
+    /// A thread could not be placed or made.
+    #[error("cannot start a gateway thread: {0}")]
+    Thread(io::Error),
+    /// No thread was asked for, or more than a session's name can tell apart.
+    #[error("a gateway has 1 to 65535 threads, not {0}")]
+    ThreadCount(usize),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    local_address: SocketAddr,
+    control: Arc<Control>,
+    threads: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: JoinHandle<io::Result<()>>,
+    event: EventFd,
+    counters: Arc<Counters>,
+}
+
+impl Gateway {
+    /// Starts one thread for each of `parts`. Returns when all of them listen.
+    ///
+    /// # Errors
+    /// [`SpawnError`], with every thread that had started ended again.
+    pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
+        if u16::try_from(parts.len()).is_err() || parts.is_empty() {
+            return Err(SpawnError::ThreadCount(parts.len()));
+        }
+        let listen = config.listen;
+        sys::probe(listen).map_err(|source| SpawnError::Listen { address: listen, source })?;
+        let control = Arc::new(Control::new(keys.clone()));
+        let mut gateway = Self { local_address: listen, control, threads: Vec::new() };
+        let config = Arc::new(config);
+        for (index, parts) in (0..).zip(parts) {
+            // The first thread finds the port when none was named.
+            let started = gateway.start(index, parts, config.clone(), keys.clone());
+            if let Err(error) = started {
+                gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: std::time::Instant::now() });
+                gateway.join();
+                return Err(error);
+            }
+        }
+        Ok(gateway)
+    }
+
+    fn start(
+        &mut self,
+        index: u16,
+        parts: ThreadParts,
+        config: Arc<GatewayConfig>,
+        keys: Arc<KeySet>,
+    ) -> Result<(), SpawnError> {
+        let ThreadParts { doorbell, routers, processor } = parts;
+        let counters = Arc::new(Counters::default());
+        let event = doorbell.event.clone();
+        let address = self.local_address;
+        let state_parts = Parts {
+            index,
+            routers: Routers::new(config.shards, routers),
+            parker: doorbell.parker,
+            control: self.control.clone(),
+            keys,
+            counters: counters.clone(),
+            seed: RandomState::new().hash_one(index),
+            config,
+        };
+        let (report, reported) = mpsc::channel();
+        let thread_event = event.clone();
+        let handle = std::thread::Builder::new()
+            .name(format!("gateway-{index}"))
+            .spawn(move || {
+                let placed = place(state_parts.config.own_descriptors, processor, address);
+                let (listener, runtime) = match placed {
+                    Ok((local_address, listener, runtime)) => {
+                        let _ = report.send(Ok(local_address));
+                        (listener, runtime)
+                    }
+                    Err(error) => {
+                        let _ = report.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                thread::main(State::new(state_parts), thread_event, listener, runtime)
+            })
+            .map_err(SpawnError::Thread)?;
+        self.local_address = reported
+            .recv()
+            .unwrap_or_else(|_| Err(SpawnError::Thread(io::Error::other("the thread ended while it started"))))?;
+        self.threads.push(Running { handle, event, counters });
+        Ok(())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// Each thread's counters.
+    pub fn counters(&self) -> impl ExactSizeIterator<Item = &Arc<Counters>> {
+        self.threads.iter().map(|thread| &thread.counters)
+    }
+
+    /// From now on tokens are verified with these keys. Sessions that are open stay open.
+    pub fn reload_keys(&self, keys: Arc<KeySet>) {
+        self.order(|orders| orders.keys = keys);
+    }
+
+    /// Leaves: takes no more connections, tells clients when to connect again, writes what waits, and ends the threads
+    /// when the last connection has ended or the plan's deadline has passed. A second plan replaces the first.
+    pub fn drain(&self, plan: DrainPlan) {
+        self.order(|orders| orders.drain = Some(plan));
+    }
+
+    /// Whether every thread has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.threads.iter().all(|thread| thread.handle.is_finished())
+    }
+
+    /// Waits until every thread has ended, which takes a [`Gateway::drain`].
+    ///
+    /// # Panics
+    /// When a thread panicked.
+    pub fn join(self) {
+        for thread in self.threads {
+            match thread.handle.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a gateway thread failed"),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    }
+
+    fn order(&self, change: impl FnOnce(&mut crate::control::Orders)) {
+        self.control.change(change);
+        self.threads.iter().for_each(|thread| thread.event.signal());
+    }
+}
+
+type Placed = (SocketAddr, std::net::TcpListener, monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>);
+
+/// What a thread does first: its place, its descriptors, its listener, its ring.
+fn place(own_descriptors: bool, processor: Option<usize>, address: SocketAddr) -> Result<Placed, SpawnError> {
+    if own_descriptors {
+        sys::own_descriptors().map_err(SpawnError::Thread)?;
+    }
+    if let Some(processor) = processor {
+        sys::pin_to(processor).map_err(SpawnError::Thread)?;
+    }
+    let listen_error = |source| SpawnError::Listen { address, source };
+    let listener = thread::listener(address).map_err(listen_error)?;
+    let local_address = listener.local_addr().map_err(listen_error)?;
+    let runtime = runtime::build().map_err(SpawnError::IoUring)?;
+    Ok((local_address, listener, runtime))
+}

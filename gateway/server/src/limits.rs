@@ -1,0 +1,62 @@
+//! Limits of a gateway thread, each with its reason. Limits of one connection stand in `switchyard_gateway_core::limits`.
+
+/// Entries of the submission queue. A turn prepares at most one poll for each connection that was ready and two entries
+/// for each that closed; when more come together the queue is submitted in between, which a deep queue makes rare.
+pub const RING_ENTRIES: u32 = 8_192;
+/// Entries of the completion queue: every connection may become readable at once, and what does not fit makes the kernel
+/// allocate.
+pub const COMPLETION_ENTRIES: u32 = 65_536;
+/// Connections the kernel completes before they are accepted; a fleet that reconnects comes all at once.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Connections accepted in one turn, so that a storm of them leaves time for the ones that are open.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting pauses when the process has no descriptor or memory left: until some connection has closed.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Bytes read from one connection in one turn: the thread's shared receive buffer.
+pub const RECEIVE_BYTES: usize = 64 * 1024;
+/// Bytes of small frames written with one call: the thread's shared write buffer.
+pub const WRITE_BYTES: usize = 64 * 1024;
+/// Frames of this size are written from where they are instead of being copied into the write buffer first.
+pub const WRITE_DIRECT_BYTES: usize = 16 * 1024;
+/// Bytes written to one connection in one turn; the rest waits for its next one.
+pub const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
+
+/// Messages taken from each router core in one turn.
+pub const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
+/// Timers fired in one turn.
+pub const TIMERS_PER_TURN: usize = 4_096;
+/// Waiting requests that one turn tries again.
+pub const RETRIES_PER_TURN: usize = 1_024;
+
+/// Requests that a gateway thread may have unanswered at one router core: what a core answers in a few milliseconds, so
+/// that a gateway keeps it busy, and few enough that the reserved slots are small.
+pub const CREDITS_PER_ROUTER_CORE: usize = 1_024;
+/// Open slots of the link from a gateway thread to a router core: acks and goodbyes, one batch of a busy thread.
+pub const OPEN_SLOTS_TO_ROUTER: usize = 4_096;
+/// Open slots of the link from a router core to a gateway thread: deliveries and receipts of a few turns.
+pub const OPEN_SLOTS_TO_GATEWAY: usize = 4_096;
+
+/// Received bytes that a thread keeps for connections whose request has to wait. Beyond it a connection that becomes
+/// readable is not read.
+pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Connections that are told why they are turned away at a time; more are closed without a word.
+pub const TURNED_AWAY_MAX: usize = 1_024;
+/// Connections that one turn tells of a drain.
+pub const DRAINED_PER_TURN: usize = 1_024;
+/// How long after the drain's deadline the thread waits for the last connections to end.
+pub const DRAIN_LAST_MS: u64 = 1_000;
+
+/// Seconds after which a client that found the gateway full may try again.
+pub const RETRY_AFTER_S: u32 = 5;
+
+/// Slots that the link from one gateway thread to one router core reserves. A request may go to one core and be answered
+/// by another, so the credits of every core may meet in the same link.
+#[must_use]
+pub const fn reserved_slots_to_router(router_cores: usize) -> usize {
+    router_cores * CREDITS_PER_ROUTER_CORE
+}
+
+/// Slots that the link from one router core to one gateway thread reserves: one for each credit of that core.
+pub const RESERVED_SLOTS_TO_GATEWAY: usize = CREDITS_PER_ROUTER_CORE;

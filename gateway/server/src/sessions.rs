@@ -1,0 +1,203 @@
+//! What happens to sessions: bytes, the router's messages, time, drain and the end, and how their effects are carried out.
+
+use bytes::Bytes;
+use switchyard_gateway_core::handshake::{Form, Upgrade};
+use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
+use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::session::{Context, Session, SessionEffects, dispatch};
+use switchyard_gateway_core::wheel::Slot;
+use switchyard_gateway_core::ws::{Decoder, Role};
+use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
+use switchyard_schema::link::{SessionRef, ToGateway};
+
+use crate::connection::{Connection, Held, Open, Phase};
+use crate::state::State;
+
+impl State {
+    /// The upgrade is done; the session begins.
+    pub(crate) fn open_session(&mut self, slot: Slot, form: Form, upgrade: &Upgrade) {
+        let session = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        let session = Session::new(session, form, upgrade.token.clone(), &context, &mut self.effects);
+        let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
+        self.connection(slot).phase = Phase::Session(Box::new(Open { decoder, session }));
+        self.carry_out(slot);
+    }
+
+    /// Bytes of a session's client arrived.
+    pub(crate) fn on_session_bytes(&mut self, slot: Slot, input: &mut [u8]) {
+        self.step(slot, |open, context, _| open.session.on_received(context));
+        self.take_events(slot, input);
+    }
+
+    /// Hands one event after the other to the session. When it must wait for the router, what is left is kept.
+    fn take_events(&mut self, slot: Slot, mut input: &mut [u8]) {
+        while !input.is_empty() {
+            let connection = self.table.get_mut(slot).expect("its bytes are being handled");
+            if connection.waits_for_router() {
+                self.held_bytes += input.len();
+                connection.held.get_or_insert_default().rest.extend_from_slice(input);
+                return;
+            }
+            let Phase::Session(open) = &mut connection.phase else { return };
+            let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+            let consumed = match open.decoder.decode(input) {
+                Ok(step) => {
+                    let Some(event) = step.event else { return };
+                    self.counters.frames_in.add(1);
+                    open.session.on_event(&context, event, &mut self.effects);
+                    step.consumed
+                }
+                Err(error) => {
+                    self.counters.protocol_errors.add(1);
+                    open.session.on_ws_error(&context, error, &mut self.effects);
+                    input.len()
+                }
+            };
+            self.carry_out(slot);
+            input = &mut std::mem::take(&mut input)[consumed..];
+        }
+    }
+
+    /// A router core says something to one or several sessions. Those that have ended are passed over.
+    pub(crate) fn on_router_message(&mut self, message: &ToGateway) {
+        if let ToGateway::Refused { code, .. } = message {
+            self.counters.count_refused(*code);
+        }
+        dispatch(message, |to, said| {
+            assert_eq!(to.gateway, self.index, "a message came to the wrong gateway thread");
+            if self.table.get_epoch_mut(to.slot, to.epoch).is_some() {
+                self.step(to.slot, |open, context, effects| open.session.on_router(context, said, effects));
+                self.go_on(to.slot);
+            }
+        });
+    }
+
+    /// The session's timer is due.
+    pub(crate) fn on_session_timer(&mut self, slot: Slot) {
+        let is_held = self.connection(slot).stands_in_line();
+        self.step(slot, |open, context, effects| open.session.on_timer(context, is_held, effects));
+    }
+
+    /// The gateway goes away.
+    pub(crate) fn on_session_drain(&mut self, slot: Slot, reconnect_after_ms: u32) {
+        self.step(slot, |open, context, effects| open.session.on_drain(context, reconnect_after_ms, effects));
+    }
+
+    /// The connection has ended under the session.
+    pub(crate) fn on_session_eof(&mut self, slot: Slot) {
+        self.step(slot, |open, context, effects| open.session.on_eof(context, effects));
+    }
+
+    /// Handles what was kept, when nothing stands against it any more, and lets the connection be read on.
+    pub(crate) fn go_on(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if connection.waits_for_router() {
+            return;
+        }
+        if let Some(mut held) = connection.held.take() {
+            self.held_bytes -= held.rest.len();
+            self.take_events(slot, &mut held.rest);
+        }
+        let connection = self.connection(slot);
+        if !connection.is_paused() {
+            connection.wake_reader();
+        }
+    }
+
+    /// One step of a session, if the connection has one, and its effects.
+    fn step(&mut self, slot: Slot, step: impl FnOnce(&mut Open, &Context<'_>, &mut SessionEffects)) {
+        let Some(Connection { phase: Phase::Session(open), .. }) = self.table.get_mut(slot) else { return };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        step(open, &context, &mut self.effects);
+        self.carry_out(slot);
+    }
+
+    /// Does what the session asked for.
+    fn carry_out(&mut self, slot: Slot) {
+        let connection = self.table.get_mut(slot).expect("its session just made a step");
+        if !self.effects.frames.is_empty() {
+            self.counters.frames_out.add(self.effects.frames.len() as u64);
+            let overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
+            if overflowed {
+                self.counters.too_slow.add(1);
+                let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };
+                let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+                open.session.on_overflow(&context, &mut self.effects);
+                replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
+            }
+            self.mark_dirty(slot);
+        }
+        self.push_messages(slot);
+        if let Some(at) = self.effects.timer {
+            self.wheel.schedule(slot, at);
+        }
+        if self.effects.finish {
+            self.close(slot);
+        }
+        self.effects.clear();
+    }
+
+    /// Pushes the session's messages, behind those that wait already.
+    fn push_messages(&mut self, slot: Slot) {
+        let connection = self.table.get_mut(slot).expect("its session just made a step");
+        for message in self.effects.messages.drain(..) {
+            if connection.stands_in_line() {
+                connection.held.get_or_insert_default().messages.push_back(message);
+                continue;
+            }
+            match self.routers.place_for(&message, false) {
+                Ok(place) => {
+                    self.routers.push(place, message);
+                    self.counters.router_out.add(1);
+                }
+                Err(waits_for) => {
+                    self.counters.credit_stalls.add(1);
+                    connection.held.get_or_insert_default().messages.push_back(message);
+                    self.routers.wait(slot, waits_for);
+                }
+            }
+        }
+    }
+
+    /// Tries the messages of the connection that is first in a line again.
+    pub(crate) fn retry_held(&mut self, slot: Slot) {
+        let connection = self.table.get_mut(slot).expect("who stands in a line keeps its slot");
+        let Held { messages, .. } = connection.held.as_deref_mut().expect("who stands in a line holds something");
+        while let Some(message) = messages.front() {
+            match self.routers.place_for(message, true) {
+                Ok(place) => {
+                    self.routers.push(place, messages.pop_front().expect("it was just looked at"));
+                    self.counters.router_out.add(1);
+                }
+                Err(waits_for) => return self.routers.wait(slot, waits_for),
+            }
+        }
+        if matches!(connection.phase, Phase::Gone) {
+            self.free(slot);
+        } else {
+            self.go_on(slot);
+        }
+    }
+}
+
+impl Connection {
+    /// Whether it stands in a line of its thread, because a message to the router did not fit.
+    pub(crate) fn stands_in_line(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
+    }
+
+    /// Whether nothing more of what it sent can be handled before the router has done something.
+    pub(crate) fn waits_for_router(&self) -> bool {
+        self.stands_in_line() || matches!(&self.phase, Phase::Session(open) if !open.session.wants_read())
+    }
+}
+
+/// Drops what waits, but for the frame whose beginning may already be written, and puts the last frames behind it.
+fn replace_waiting(outbound: &mut Outbound, last: impl Iterator<Item = Bytes>) {
+    let begun = outbound.front().cloned();
+    *outbound = Outbound::new(OUTBOUND_BYTES_MAX);
+    for frame in begun.into_iter().chain(last) {
+        outbound.push(frame).expect("one frame and a goodbye fit an empty queue");
+    }
+}

@@ -1,0 +1,331 @@
+//! What the tasks of a thread work on: connections, links, timers and the shared buffers. No call in here waits.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use monoio::net::TcpStream;
+use switchyard_gateway_core::auth::KeySet;
+use switchyard_gateway_core::handshake::Refusal;
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, OUTBOUND_CONGESTED_BYTES};
+use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::session::{Now, SessionEffects};
+use switchyard_gateway_core::wheel::{Slot, Wheel};
+use switchyard_ring::Parker;
+
+use crate::clock::Clock;
+use crate::config::GatewayConfig;
+use crate::connection::{Connection, Phase};
+use crate::control::{Control, DrainPlan};
+use crate::counters::Counters;
+use crate::limits::{HELD_BYTES_MAX, RECEIVE_BYTES, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
+use crate::links::Routers;
+use crate::sys;
+use crate::table::Table;
+
+/// The state of one gateway thread.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) index: u16,
+    pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) clock: Clock,
+    pub(crate) table: Table,
+    pub(crate) wheel: Wheel,
+    pub(crate) routers: Routers,
+    pub(crate) parker: Parker,
+    pub(crate) control: Arc<Control>,
+    pub(crate) orders_seen: u64,
+    pub(crate) keys: Arc<KeySet>,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) counters: Arc<Counters>,
+    /// Connections with something to write.
+    pub(crate) dirty: Vec<Slot>,
+    /// Connections whose socket took no more, for which a task must wait.
+    pub(crate) blocked: Vec<(Slot, u32, Rc<TcpStream>)>,
+    /// Connections that are not read because too many bytes are held.
+    pub(crate) starved: VecDeque<Slot>,
+    pub(crate) held_bytes: usize,
+    pub(crate) due: Vec<Slot>,
+    /// What the step of a session that is just being made asks for.
+    pub(crate) effects: SessionEffects,
+    /// The time of this turn or of the bytes just received.
+    pub(crate) now: Now,
+    /// Where every connection's bytes are received.
+    pub(crate) receive_buffer: Vec<u8>,
+    /// Where small frames gather to be written together.
+    pub(crate) write_buffer: Vec<u8>,
+    /// State of a xorshift generator: spreads reconnects, protects nothing.
+    pub(crate) jitter: u64,
+}
+
+/// How far a drain is.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Drain {
+    pub(crate) plan: DrainPlan,
+    /// Slots below this one have been told.
+    pub(crate) told: usize,
+    /// Whether what was left at the deadline has been closed.
+    pub(crate) forced: bool,
+}
+
+/// What a connection's task does next.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Wait for more bytes.
+    Read,
+    /// Wait to be told to read on.
+    Pause,
+    /// Close the socket.
+    End,
+}
+
+/// How a turn ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum TurnEnd {
+    /// Nothing is left to do; whoever has something rings.
+    Idle,
+    /// The turn's limits were reached.
+    MoreToDo,
+    /// Drained: the thread can end.
+    Finished,
+}
+
+/// What a thread's state is made from.
+pub(crate) struct Parts {
+    pub(crate) index: u16,
+    pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) routers: Routers,
+    pub(crate) parker: Parker,
+    pub(crate) control: Arc<Control>,
+    pub(crate) keys: Arc<KeySet>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) seed: u64,
+}
+
+impl State {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { index, config, routers, parker, control, keys, counters, seed } = parts;
+        let clock = Clock::new();
+        let now = clock.now();
+        let slots_max = config.connections_per_thread_max as usize + TURNED_AWAY_MAX;
+        Self {
+            index,
+            table: Table::new(slots_max),
+            wheel: Wheel::new(now.monotonic),
+            config,
+            clock,
+            routers,
+            parker,
+            control,
+            orders_seen: 0,
+            keys,
+            drain: None,
+            counters,
+            dirty: Vec::new(),
+            blocked: Vec::new(),
+            starved: VecDeque::new(),
+            held_bytes: 0,
+            due: Vec::new(),
+            effects: SessionEffects::new(),
+            now,
+            receive_buffer: vec![0; RECEIVE_BYTES],
+            write_buffer: Vec::with_capacity(WRITE_BYTES),
+            jitter: seed | 1,
+        }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Takes a connection in. `None` when even a refusal has no place.
+    pub(crate) fn on_accepted(&mut self, stream: &Rc<TcpStream>) -> Option<Slot> {
+        let connection = Connection {
+            stream: Some(stream.clone()),
+            phase: Phase::Handshake(Vec::new()),
+            outbound: Outbound::new(switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX),
+            held: None,
+            reader: None,
+            dirty: false,
+            blocked: false,
+            starved: false,
+        };
+        self.now = self.clock.now();
+        let is_full = self.table.used() >= self.config.connections_per_thread_max as usize;
+        self.counters.accepted.add(1);
+        if is_full {
+            self.counters.turned_away.add(1);
+        }
+        let slot = self.table.insert(connection)?;
+        self.counters.open.set(self.table.used() as u64);
+        if is_full {
+            let refusal = Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S);
+            self.say_last(slot, refusal.response.into());
+        } else {
+            self.schedule(slot, HANDSHAKE_MS);
+        }
+        Some(slot)
+    }
+
+    /// Reads what has arrived and handles it.
+    pub(crate) fn on_readable(&mut self, slot: Slot, stream: &TcpStream) -> Next {
+        let too_much_held = self.held_bytes > HELD_BYTES_MAX;
+        let connection = self.connection(slot);
+        if connection.is_paused() {
+            return Next::Pause;
+        }
+        if too_much_held {
+            connection.starved = true;
+            self.starved.push_back(slot);
+            return Next::Pause;
+        }
+        let mut buffer = std::mem::take(&mut self.receive_buffer);
+        let next = match sys::receive(stream, &mut buffer) {
+            Ok(0) => Next::End,
+            Ok(bytes) => {
+                self.counters.bytes_in.add(bytes as u64);
+                self.now = self.clock.now();
+                self.on_bytes(slot, &mut buffer[..bytes]);
+                if self.connection(slot).is_paused() { Next::Pause } else { Next::Read }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Read,
+            Err(_) => Next::End,
+        };
+        self.receive_buffer = buffer;
+        next
+    }
+
+    /// Ready when a paused connection may be read again.
+    pub(crate) fn poll_resumed(&mut self, slot: Slot, context: &mut Context<'_>) -> Poll<()> {
+        let connection = self.connection(slot);
+        if connection.is_paused() {
+            connection.reader = Some(context.waker().clone());
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// The connection's task has ended: nothing arrives any more. The slot stays until the last message to the router has
+    /// been pushed.
+    pub(crate) fn on_ended(&mut self, slot: Slot) {
+        self.now = self.clock.now();
+        self.on_session_eof(slot);
+        self.wheel.cancel(slot);
+        let connection = self.table.get_mut(slot).expect("a connection's task ends once");
+        if let Some(stream) = connection.stream.take() {
+            // A task that waits until it can write holds the socket too.
+            sys::end(&stream);
+        }
+        connection.phase = Phase::Gone;
+        connection.outbound = Outbound::new(0);
+        if let Some(held) = &mut connection.held {
+            self.held_bytes -= std::mem::take(&mut held.rest).len();
+        }
+        if !connection.stands_in_line() {
+            self.free(slot);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn on_writable(&mut self, slot: Slot, epoch: u32) {
+        if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
+            connection.blocked = false;
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Tasks to start: each waits until its socket takes more.
+    pub(crate) fn take_blocked(&mut self) -> Vec<(Slot, u32, Rc<TcpStream>)> {
+        std::mem::take(&mut self.blocked)
+    }
+
+    /// Empties the slot of a connection that is gone.
+    pub(crate) fn free(&mut self, slot: Slot) {
+        self.table.remove(slot);
+        self.counters.open.set(self.table.used() as u64);
+    }
+
+    /// Queues the last bytes of a connection and lets it end when they are written.
+    pub(crate) fn say_last(&mut self, slot: Slot, bytes: bytes::Bytes) {
+        // A peer that has read so little that not even this fits is dropped when the grace is over.
+        let _ = self.connection(slot).outbound.push(bytes);
+        self.close(slot);
+    }
+
+    /// Lets a connection end when everything is written.
+    pub(crate) fn close(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if matches!(connection.phase, Phase::Closing { .. } | Phase::Gone) {
+            return;
+        }
+        connection.phase = Phase::Closing { half_closed: false };
+        connection.wake_reader();
+        self.mark_dirty(slot);
+        self.schedule(slot, CLOSE_GRACE_MS);
+    }
+
+    /// Ends a connection at once, whatever waits to be written.
+    pub(crate) fn abort(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if let Some(stream) = &connection.stream {
+            sys::end(stream);
+            connection.phase = Phase::Closing { half_closed: true };
+            connection.wake_reader();
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    pub(crate) fn schedule(&mut self, slot: Slot, in_ms: u64) {
+        self.wheel.schedule(slot, self.now.monotonic.plus(in_ms));
+    }
+
+    /// The connection in a slot that is known to be used.
+    pub(crate) fn connection(&mut self, slot: Slot) -> &mut Connection {
+        self.table.get_mut(slot).expect("a task, a line or a list names only slots in use")
+    }
+
+    /// Whether the drain's deadline has passed.
+    pub(crate) fn is_past_deadline(&self) -> bool {
+        self.drain.is_some_and(|drain| Instant::now() >= drain.plan.deadline)
+    }
+
+    /// A number from 0 to `max`, spread evenly enough.
+    pub(crate) fn random_up_to(&mut self, max: u32) -> u32 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        u32::try_from(self.jitter % (u64::from(max) + 1)).expect("a remainder below a u32 fits it")
+    }
+}
+
+impl Connection {
+    /// Whether it must not be read now: what it sent cannot be handled, or what it gets is not read.
+    pub(crate) fn is_paused(&self) -> bool {
+        match self.phase {
+            Phase::Closing { .. } | Phase::Gone => false,
+            _ => self.starved || self.waits_for_router() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
+        }
+    }
+
+    /// Lets the connection's task look whether it may read again.
+    pub(crate) fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The connections of one thread, each in a slot whose number is its name towards timers and router.
+//!
+//! A slot's epoch grows with every use, so a message for a session that has ended finds nobody.
+
+use switchyard_gateway_core::wheel::Slot;
+
+use crate::connection::Connection;
+
+#[derive(Debug)]
+struct Place {
+    epoch: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// The slots of one thread.
+#[derive(Debug)]
+pub(crate) struct Table {
+    places: Vec<Place>,
+    free: Vec<Slot>,
+    used: usize,
+    slots_max: usize,
+}
+
+impl Table {
+    pub(crate) const fn new(slots_max: usize) -> Self {
+        Self { places: Vec::new(), free: Vec::new(), used: 0, slots_max }
+    }
+
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Slots that were ever used: the range of slot numbers.
+    pub(crate) const fn extent(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Puts a connection into a free slot. `None` when there is none.
+    pub(crate) fn insert(&mut self, connection: Connection) -> Option<Slot> {
+        if self.used == self.slots_max {
+            return None;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place { epoch: 0, connection: None });
+            Slot::try_from(self.places.len() - 1).expect("a thread holds fewer connections than a slot can name")
+        });
+        let place = &mut self.places[slot as usize];
+        place.epoch = place.epoch.wrapping_add(1);
+        place.connection = Some(Box::new(connection));
+        self.used += 1;
+        Some(slot)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.places.get_mut(slot as usize)?.connection.as_deref_mut()
+    }
+
+    /// The connection, if the slot is still in the use that `epoch` names.
+    pub(crate) fn get_epoch_mut(&mut self, slot: Slot, epoch: u32) -> Option<&mut Connection> {
+        let place = self.places.get_mut(slot as usize)?;
+        if place.epoch == epoch { place.connection.as_deref_mut() } else { None }
+    }
+
+    /// Which use of the slot this is.
+    pub(crate) fn epoch(&self, slot: Slot) -> u32 {
+        self.places[slot as usize].epoch
+    }
+
+    /// Empties a slot.
+    ///
+    /// # Panics
+    /// When it is empty: somebody freed it twice.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Box<Connection> {
+        let connection = self.places[slot as usize].connection.take().expect("a slot is freed once");
+        self.free.push(slot);
+        self.used -= 1;
+        connection
+    }
+}

@@ -1,0 +1,161 @@
+//! A turn: everything that the tasks of one wake-up left to do.
+//!
+//! Orders, then the router's messages, then requests that had to wait, then writing, then waking the router cores. Each
+//! part has a limit; what is over it comes with the next turn.
+
+use std::time::{Duration, Instant};
+
+use switchyard_gateway_core::wheel::Slot;
+
+use crate::connection::Phase;
+use crate::limits::{
+    DRAIN_LAST_MS, DRAINED_PER_TURN, HELD_BYTES_MAX, RETRIES_PER_TURN, ROUTER_MESSAGES_PER_TURN, TIMERS_PER_TURN,
+};
+use crate::links::WaitsFor;
+use crate::state::{Drain, State, TurnEnd};
+
+impl State {
+    /// One turn.
+    pub(crate) fn turn(&mut self) -> TurnEnd {
+        self.parker.awake();
+        self.now = self.clock.now();
+        self.counters.turns.add(1);
+        self.take_orders();
+        let mut more = self.continue_drain();
+        for core in 0..self.routers.cores() {
+            more |= self.take_router_messages(core);
+            more |= self.retry(WaitsFor::Credit(core));
+            more |= self.retry(WaitsFor::Room(core));
+        }
+        self.feed_starved();
+        more |= self.flush();
+        self.routers.notify();
+        if self.is_finished() {
+            return TurnEnd::Finished;
+        }
+        if !more {
+            self.parker.prepare_park();
+            more = !self.routers.all_empty();
+        }
+        if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
+    }
+
+    /// Time has passed: fires timers. Requests that had to wait are tried again by the turn that follows, so that room
+    /// which a router core made without answering anything is found.
+    pub(crate) fn on_tick(&mut self) {
+        self.now = self.clock.now();
+        let mut due = std::mem::take(&mut self.due);
+        due.clear();
+        // What is over the limit is due at the next tick.
+        self.wheel.advance(self.now.monotonic, &mut due, TIMERS_PER_TURN);
+        for &slot in &due {
+            self.on_timer(slot);
+        }
+        self.due = due;
+    }
+
+    fn on_timer(&mut self, slot: Slot) {
+        match self.connection(slot).phase {
+            Phase::Handshake(_) => {
+                self.counters.handshakes_timed_out.add(1);
+                let refusal = switchyard_gateway_core::handshake::Refusal::timeout();
+                self.say_last(slot, refusal.response.into());
+            }
+            Phase::Session(_) => self.on_session_timer(slot),
+            Phase::Closing { .. } => self.abort(slot),
+            Phase::Echo(_) | Phase::Gone => {}
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let Some(orders) = self.control.newer_than(&mut self.orders_seen) else { return };
+        self.keys = orders.keys;
+        if let Some(plan) = orders.drain {
+            let told = self.drain.map_or(0, |drain| drain.told);
+            self.drain = Some(Drain { plan, told, forced: false });
+        }
+    }
+
+    /// Tells some more connections of a drain; at its deadline ends what is left. `true` when there are more to tell.
+    fn continue_drain(&mut self) -> bool {
+        let Some(mut drain) = self.drain else { return false };
+        let upto = self.table.extent().min(drain.told + DRAINED_PER_TURN);
+        for index in drain.told..upto {
+            let slot = Slot::try_from(index).expect("the table has no more slots");
+            if self.table.get_mut(slot).is_some() {
+                self.on_drain(slot, drain.plan.reconnect_spread_ms);
+            }
+        }
+        drain.told = upto;
+        if !drain.forced && self.is_past_deadline() {
+            drain.forced = true;
+            for index in 0..self.table.extent() {
+                let slot = Slot::try_from(index).expect("the table has no more slots");
+                if self.table.get_mut(slot).is_some() {
+                    self.abort(slot);
+                }
+            }
+        }
+        self.drain = Some(drain);
+        upto < self.table.extent()
+    }
+
+    fn on_drain(&mut self, slot: Slot, reconnect_spread_ms: u32) {
+        match self.connection(slot).phase {
+            Phase::Handshake(_) => {
+                let refusal = switchyard_gateway_core::handshake::Refusal::unavailable(
+                    "This gateway is going away; connect again.",
+                    crate::limits::RETRY_AFTER_S,
+                );
+                self.say_last(slot, refusal.response.into());
+            }
+            Phase::Session(_) => {
+                let reconnect_after_ms = self.random_up_to(reconnect_spread_ms);
+                self.on_session_drain(slot, reconnect_after_ms);
+            }
+            Phase::Echo(_) => {
+                use switchyard_gateway_core::ws::encode;
+                use switchyard_schema::error::CloseCode;
+                self.say_last(slot, encode::close(CloseCode::GoingAway, "this server is going away"));
+            }
+            Phase::Closing { .. } | Phase::Gone => {}
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(drain) = self.drain else { return false };
+        let last = drain.plan.deadline + Duration::from_millis(DRAIN_LAST_MS);
+        self.table.used() == 0 || Instant::now() >= last
+    }
+
+    /// `true` when the core has sent more than a turn takes.
+    fn take_router_messages(&mut self, core: usize) -> bool {
+        for _ in 0..ROUTER_MESSAGES_PER_TURN {
+            let Some(message) = self.routers.pop(core) else { return false };
+            self.counters.router_in.add(1);
+            self.on_router_message(&message);
+        }
+        true
+    }
+
+    /// Tries the messages that wait in one line again, oldest first. `true` when the turn's limit was reached.
+    fn retry(&mut self, line: WaitsFor) -> bool {
+        for _ in 0..RETRIES_PER_TURN {
+            let Some(slot) = self.routers.next_in_line(line) else { return false };
+            self.retry_held(slot);
+        }
+        true
+    }
+
+    /// Lets connections read again that did not because too much was held.
+    fn feed_starved(&mut self) {
+        while self.held_bytes <= HELD_BYTES_MAX
+            && let Some(slot) = self.starved.pop_front()
+        {
+            if let Some(connection) = self.table.get_mut(slot) {
+                connection.starved = false;
+                connection.wake_reader();
+            }
+        }
+    }
+}
