@@ -112,6 +112,22 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Every code, in numeric order.
+    pub const ALL: &'static [Self] = &[
+        Self::Normal,
+        Self::GoingAway,
+        Self::Protocol,
+        Self::Unsupported,
+        Self::InvalidPayload,
+        Self::TooBig,
+        Self::Internal,
+        Self::FatalError,
+        Self::Unauthorized,
+        Self::Timeout,
+        Self::Replaced,
+        Self::TooSlow,
+    ];
+
     /// The close code that follows a fatal error.
     #[must_use]
     pub const fn after(code: ErrorCode) -> Self {

@@ -17,6 +17,8 @@ pub const FRAME_TABLES_MAX: usize = 64;
 pub const SERVER_FRAME_TABLES_MAX: usize = 256;
 /// FlatBuffers nesting in a frame.
 pub const FRAME_DEPTH_MAX: usize = 8;
+/// Arrays and objects inside each other in a JSON frame, those of fields that are ignored included; a Page has five.
+pub const JSON_DEPTH_MAX: usize = 16;
 /// How much larger than its bytes a FlatBuffer may claim to be before it is refused (shared vectors make bombs).
 pub const FRAME_APPARENT_FACTOR_MAX: usize = 4;
 

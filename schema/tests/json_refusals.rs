@@ -37,7 +37,10 @@ fn given_text_that_is_no_frame_when_parsed_then_it_is_malformed() {
     malformed(r#"{"nonce":"1"}"#, "type is missing");
     malformed(r#"{"type":null}"#, "type is missing");
     malformed(r#"{"type":1}"#, "type is missing");
-    malformed(&format!(r#"{{"type":{}}}"#, "[".repeat(60_000)), "not JSON");
+    let nested = |depth| format!(r#"{{"type":"bye","new":{}"]\"[["{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(json::parse_client(&nested(limits::JSON_DEPTH_MAX - 1), None), Ok(ClientFrame::Bye));
+    malformed(&nested(limits::JSON_DEPTH_MAX), "nested too deeply");
+    malformed(&nested(30_000), "nested too deeply");
 }
 
 #[test]

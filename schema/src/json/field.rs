@@ -13,6 +13,7 @@ use crate::body;
 use crate::frame::Regarding;
 use crate::frame_error::FrameError;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, GroupId, MessageId, Millis, Sequence, UserId};
+use crate::limits;
 
 /// A field that should be a string, a number or a flag; which of them is known only when its name is.
 #[derive(Default, Debug)]
@@ -187,11 +188,14 @@ impl<'a> Node<RawBody<'a>> {
     }
 }
 
-/// Reads the fields of a frame, each as whatever JSON gives. How deep values may nest is serde_json's bound (128).
+/// Reads the fields of a frame, each as whatever JSON gives.
 pub(super) fn object_of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, FrameError> {
     // serde would also take the fields of a struct as an array, by position.
     if !text.trim_start().starts_with('{') {
         return Err(FrameError::malformed("it is not a JSON object"));
+    }
+    if nests_deeper_than(text, limits::JSON_DEPTH_MAX) {
+        return Err(FrameError::malformed("its values are nested too deeply"));
     }
     serde_json::from_str(text).map_err(|error| {
         FrameError::malformed(match error.classify() {
@@ -200,6 +204,28 @@ pub(super) fn object_of<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fram
             Category::Syntax | Category::Io => "it is not JSON",
         })
     })
+}
+
+/// Whether brackets outside strings nest deeper than `depth_max`. Text that is no JSON gets some answer; it is refused
+/// later either way.
+fn nests_deeper_than(text: &str, depth_max: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > depth_max {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 pub(super) const fn missing(field: &'static str) -> FrameError {
