@@ -1,27 +1,92 @@
 //! One shard: the inputs it takes and the state they change.
 
-use switchyard_schema::error::ErrorCode;
-use switchyard_schema::ids::{ConversationId, Millis, Sequence, ShardId};
-use switchyard_schema::link::ToRouter;
-use switchyard_schema::record::Record;
+use std::fmt;
 
+use switchyard_schema::error::ErrorCode;
+use switchyard_schema::ids::{ConversationId, MessageId, Millis, Sequence, ShardId, Snowflake, UserId};
+use switchyard_schema::link::{ToGateway, ToRouter};
+
+use crate::agenda::Agenda;
 use crate::config::ShardConfig;
-use crate::effects::{Effects, HistoryResult, LoadKey, Row, Snapshot, StorageState};
-use crate::peer::Peer;
-use crate::rows::RowError;
+use crate::conversation::Conversation;
+use crate::effects::{Effects, HistoryResult, LoadKey, Row, StorageState};
+use crate::facts::Facts;
+use crate::limits::{CATCH_UP_STEPS_PER_INPUT, CATCH_UP_STEPS_PER_TICK, EVICTIONS_PER_TICK, TICK_SOON_MS};
+use crate::log::{Log, Release};
+use crate::memory::Table;
+use crate::parking::{Input, Parked, Parking};
+use crate::peer::{Peer, SendRefused};
+use crate::post;
+use crate::reading::{Readings, refuse_fetch};
+use crate::snapshot::Changes;
+use crate::tail::Tail;
+use crate::user::User;
 
 /// One shard of the router. `now` is the Unix clock in milliseconds; a step back is taken as no step.
-#[derive(Debug)]
+///
+/// Before its first input: `install(LoadKey::Shard, …)`, the records after the store's LSN through `replay`, then
+/// `recovered`.
 pub struct Shard {
     pub(crate) config: ShardConfig,
-    pub(crate) last_lsn: u64,
+    pub(crate) now: Millis,
+    pub(crate) log: Log,
+    pub(crate) ids: Snowflake,
+    /// The newest message id made here.
+    pub(crate) last_message: Option<MessageId>,
+    pub(crate) users: Table<UserId, User>,
+    pub(crate) conversations: Table<ConversationId, Conversation>,
+    pub(crate) tail: Tail,
+    pub(crate) facts: Facts,
+    pub(crate) parked: Parking,
+    pub(crate) agenda: Agenda,
+    pub(crate) readings: Readings,
+    pub(crate) changes: Changes,
+}
+
+/// How much a shard holds, for health and metrics.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct ShardStats {
+    /// Users in memory.
+    pub users: usize,
+    /// Conversations in memory.
+    pub conversations: usize,
+    /// Estimated bytes of both.
+    pub state_bytes: usize,
+    /// Bytes of recent messages.
+    pub tail_bytes: usize,
+    /// What waits for the journal.
+    pub pending: usize,
+    /// Facts that other shards have not confirmed.
+    pub unconfirmed: usize,
+    /// Inputs that wait for loads.
+    pub parked: usize,
+    /// Reads of the journal under way.
+    pub reads: usize,
 }
 
 impl Shard {
-    /// An empty shard. Before its first input: `install(LoadKey::Shard, …)`, replay, `recovered`.
+    /// An empty shard.
+    ///
+    /// # Panics
+    /// When the configuration names a shard that does not exist, or no router core.
     #[must_use]
     pub fn new(config: ShardConfig) -> Self {
-        Self { config, last_lsn: 0 }
+        assert!(config.shard.0 < config.shard_count.get() && config.router_cores > 0);
+        Self {
+            config,
+            now: Millis(0),
+            log: Log::new(config.shard),
+            ids: Snowflake::new(config.shard),
+            last_message: None,
+            users: Table::new(config.hash_seed),
+            conversations: Table::new(config.hash_seed),
+            tail: Tail::new(config.tail_bytes),
+            facts: Facts::default(),
+            parked: Parking::new(config.hash_seed),
+            agenda: Agenda::default(),
+            readings: Readings::new(config.hash_seed),
+            changes: Changes::default(),
+        }
     }
 
     /// Which shard this is.
@@ -33,98 +98,225 @@ impl Shard {
     /// The LSN of the newest record appended or replayed.
     #[must_use]
     pub fn last_lsn(&self) -> u64 {
-        self.last_lsn
+        self.log.last_lsn
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            users: self.users.len(),
+            conversations: self.conversations.len(),
+            state_bytes: self.users.bytes() + self.conversations.bytes(),
+            tail_bytes: self.tail.bytes(),
+            pending: self.log.pending.len(),
+            unconfirmed: self.facts.open_count(),
+            parked: self.parked.len(),
+            reads: self.readings.len(),
+        }
     }
 
     /// A message from a gateway for this shard.
     pub fn handle_gateway(&mut self, now: Millis, input: ToRouter, fx: &mut Effects) {
-        let _ = (now, input, fx);
+        self.begin(now);
+        self.take(Input::Gateway(input), fx);
+        self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
     /// A message from another shard, or from this one.
     pub fn handle_peer(&mut self, now: Millis, from: ShardId, peer: Peer, fx: &mut Effects) {
-        let _ = (now, from, peer, fx);
+        self.begin(now);
+        self.take(Input::Peer(from, peer), fx);
+        self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
-    /// All records of this shard up to `lsn` are durable (and, for messages, placed).
+    /// All records of this shard up to `lsn` are durable, and its messages among them are placed.
     pub fn handle_durable(&mut self, now: Millis, lsn: u64, fx: &mut Effects) {
-        let _ = (now, lsn, fx);
+        self.begin(now);
+        assert!(lsn <= self.log.last_lsn, "only what was appended is durable");
+        self.log.durable_lsn = self.log.durable_lsn.max(lsn);
+        while let Some((lsn, release)) = self.log.pop_durable() {
+            match release {
+                Release::Message { conversation, sequence, origin } => {
+                    self.release_message(lsn, conversation, sequence, origin, fx);
+                }
+                Release::Repeat(answer) => self.answer_repeat(answer, fx),
+                Release::Attach { origin, gone } => self.release_attach(origin, gone, fx),
+                Release::Cursor { user, conversation, device, mark, explicit } => {
+                    self.release_cursor(lsn, (user, conversation), device, (mark, explicit), fx);
+                }
+                Release::Inbox { user, conversation, stamp } => self.release_inbox(user, conversation, stamp, fx),
+                Release::Watermark { conversation, member, fact_lsn } => {
+                    self.release_watermark(conversation, member, fact_lsn, fx);
+                }
+            }
+        }
+        self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
     /// Answers `Effects::loads`: every row under `key.prefix(shard)`; none when the store has none.
     pub fn handle_loaded(&mut self, now: Millis, key: LoadKey, rows: Vec<Row>, fx: &mut Effects) {
-        let _ = (now, key, rows, fx);
+        self.begin(now);
+        if self.install(key, &rows).is_err() {
+            return self.handle_load_failed(now, key, ErrorCode::ShardDamaged, fx);
+        }
+        for input in self.parked.take(&key) {
+            self.take(input, fx);
+        }
+        self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
     /// Answers `Effects::loads` when the store could not be read: what waits is refused with `code`.
     pub fn handle_load_failed(&mut self, now: Millis, key: LoadKey, code: ErrorCode, fx: &mut Effects) {
-        let _ = (now, key, code, fx);
+        self.begin(now);
+        for input in self.parked.take(&key) {
+            self.refuse(input, code, fx);
+        }
     }
 
     /// Answers `Effects::reads`.
     pub fn handle_history(&mut self, now: Millis, token: u64, result: HistoryResult, fx: &mut Effects) {
-        let _ = (now, token, result, fx);
+        self.begin(now);
+        self.on_history(token, result, fx);
     }
 
     /// Bounded housekeeping: facts told again, catch-up, timers, eviction. Returns when it wants the next tick; `None`
     /// when only an input can bring work.
     pub fn handle_tick(&mut self, now: Millis, fx: &mut Effects) -> Option<Millis> {
-        let _ = (now, fx);
-        None
+        self.begin(now);
+        self.tell_replaced_again(fx);
+        self.retell(fx);
+        self.reads_due();
+        self.own_receipts_due();
+        self.stalls_due(fx);
+        self.catch_up(CATCH_UP_STEPS_PER_TICK, fx);
+        let evicted = self.evict();
+        let soon = !self.agenda.ready.is_empty() || !self.agenda.replaced.is_empty() || evicted;
+        let soon = soon.then(|| self.now.plus(TICK_SOON_MS));
+        [soon, self.facts.next_due(), self.agenda.next_due()].into_iter().flatten().min()
     }
 
-    /// The journal's state changed. `Failed` refuses everything that was not durable yet.
+    /// The journal's state changed. `Failed` is final and refuses everything that was not durable yet.
     pub fn handle_storage(&mut self, now: Millis, state: StorageState, fx: &mut Effects) {
-        let _ = (now, state, fx);
+        self.begin(now);
+        assert!(self.log.takes_records() || state == StorageState::Failed, "a failed journal stays failed");
+        self.log.state = state;
+        if state == StorageState::Failed {
+            self.refuse_pending(fx);
+        }
     }
 
     /// The position of a message in the journal is known: called once per message record, in LSN order, when its batch
     /// is sealed and before it is durable. Returns the position of the conversation's previous message, zero when there
     /// is none: the record's back link.
     pub fn place(&mut self, conversation: ConversationId, sequence: Sequence, position: u64) -> u64 {
-        let _ = (conversation, sequence, position);
-        0
+        self.log.unplaced.pop_front().expect("a message is placed once");
+        let id = conversation;
+        let conversation = self.conversations.peek_mut(&id).expect("a pending message holds its conversation");
+        assert_eq!(conversation.placed.0.next(), sequence, "messages are placed in order");
+        self.changes.conversation(id, conversation);
+        conversation.place(sequence, position)
     }
 
-    /// Recovery: what must be installed before this record can be replayed; `None` when it is in memory.
-    #[must_use]
-    pub fn needs(&self, record: &Record) -> Option<LoadKey> {
-        let _ = record;
-        None
+    pub(crate) fn is_resident(&self, key: &LoadKey) -> bool {
+        match key {
+            LoadKey::Shard => true,
+            LoadKey::User(user) => self.users.contains(user),
+            LoadKey::Conversation(conversation) => self.conversations.contains(conversation),
+        }
     }
 
-    /// Recovery: the rows of `key` as the store has them, none included.
-    ///
-    /// # Errors
-    /// When a row cannot be read; the shard must not be served then.
-    pub fn install(&mut self, key: LoadKey, rows: &[Row]) -> Result<(), RowError> {
-        let _ = (key, rows);
-        Ok(())
+    fn begin(&mut self, now: Millis) {
+        self.now = self.now.max(now);
     }
 
-    /// Recovery: a durable record, in LSN order. `position` is where it lies (used for messages).
-    pub fn replay(&mut self, lsn: u64, position: u64, record: &Record) {
-        let _ = (position, record);
-        self.last_lsn = lsn;
+    /// Takes an input, or parks it until what it concerns is in memory.
+    fn take(&mut self, input: Input, fx: &mut Effects) {
+        let input = match input {
+            Input::Gateway(ToRouter::Send(request)) => {
+                if let Some(code) = self.refusal_of(&request) {
+                    return self.refuse_send(&request.origin, request.client_message_id, code, fx);
+                }
+                Input::Gateway(ToRouter::Send(request))
+            }
+            Input::Gateway(ToRouter::Fetch { origin, fetch }) if fetch.conversation.peer_of(origin.user).is_none() => {
+                return refuse_fetch(origin.session, fetch.request, ErrorCode::NotAMember, fx);
+            }
+            input => input,
+        };
+        match input.wants().filter(|key| !self.is_resident(key)) {
+            Some(key) => self.park(key, input, fx),
+            None => self.dispatch(input, fx),
+        }
     }
 
-    /// Recovery is over. `last_lsn` is the newest LSN the journal or the store knows of.
-    pub fn recovered(&mut self, last_lsn: u64) {
-        self.last_lsn = self.last_lsn.max(last_lsn);
+    fn dispatch(&mut self, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Gateway(ToRouter::Attach(origin)) => self.on_attach(origin, fx),
+            Input::Gateway(ToRouter::Detach { origin, last_seen }) => self.on_detach(origin, last_seen, fx),
+            Input::Gateway(ToRouter::Send(request)) => self.on_send(request, fx),
+            Input::Gateway(ToRouter::Ack { origin, ack }) => self.on_ack(&origin, ack, fx),
+            Input::Gateway(ToRouter::Fetch { origin, fetch }) => self.on_fetch(&origin, &fetch, fx),
+            Input::Peer(_, Peer::Refused(SendRefused { session, code, retry_after_ms, regarding })) => {
+                post::answer(session, ToGateway::Refused { session, code, retry_after_ms, regarding }, fx);
+            }
+            Input::Peer(_, Peer::Repeated(answer)) => self.on_repeated(&answer, fx),
+            Input::Peer(_, Peer::Head(fact)) => self.on_head(&fact, fx),
+            Input::Peer(_, Peer::HeadConfirmed(confirmed)) => self.on_head_confirmed(&confirmed),
+            Input::Peer(_, Peer::Watermark(fact)) => self.on_watermark(&fact, fx),
+            Input::Peer(_, Peer::WatermarkConfirmed(confirmed)) => self.on_watermark_confirmed(&confirmed),
+            Input::Peer(from, Peer::Read(request)) => self.on_read(from, request, fx),
+            Input::Peer(from, Peer::ReadReply(reply)) => self.on_read_reply(from, *reply, fx),
+        }
     }
 
-    /// What changed since the previous snapshot; `None` when nothing did, or while the previous one is not stored.
-    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
-        None
+    fn park(&mut self, key: LoadKey, mut input: Input, fx: &mut Effects) {
+        // The answer to a Send owes nothing to the state that is loaded; only its user's sessions do, and there are none.
+        if let Input::Peer(_, Peer::Head(fact)) = &mut input
+            && let Some(answer) = fact.answer.take()
+        {
+            self.accept(&answer, fx);
+        }
+        match self.parked.park(key, input) {
+            Parked::First => fx.loads.push((self.config.shard, key)),
+            Parked::Behind => {}
+            Parked::Full(input) => self.refuse(input, ErrorCode::Overloaded, fx),
+        }
     }
 
-    /// The LSN to tag the outstanding snapshot with, once `Snapshot::lsn` is durable: replay must begin after it. It may
-    /// lie below an older tag of the same shard; keep the larger one.
-    #[must_use]
-    pub fn coverable(&self) -> u64 {
-        self.last_lsn
+    /// Answers an input that cannot be taken; what has no answer is told again by its origin.
+    fn refuse(&self, input: Input, code: ErrorCode, fx: &mut Effects) {
+        match input {
+            Input::Gateway(ToRouter::Attach(origin)) => self.refuse_attach(&origin, code, fx),
+            Input::Gateway(ToRouter::Send(request)) => {
+                self.refuse_send(&request.origin, request.client_message_id, code, fx);
+            }
+            Input::Gateway(ToRouter::Fetch { origin, fetch }) => refuse_fetch(origin.session, fetch.request, code, fx),
+            Input::Peer(from, Peer::Read(request)) => self.refuse_read(from, request, fx),
+            Input::Gateway(ToRouter::Detach { .. } | ToRouter::Ack { .. }) | Input::Peer(..) => {}
+        }
     }
 
-    /// The outstanding snapshot is in the store: loads see it from now on.
-    pub fn handle_stored(&mut self) {}
+    /// Drops what was touched longest ago while there is too much; whether there was and may be more to drop.
+    fn evict(&mut self) -> bool {
+        let mut evicted = false;
+        for _ in 0..EVICTIONS_PER_TICK {
+            if self.users.bytes() + self.conversations.bytes() <= self.config.state_bytes {
+                return false;
+            }
+            if self.users.bytes() > self.conversations.bytes() {
+                evicted |= self.users.evict_one(self.changes.stored).is_some();
+            } else if let Some((_, conversation)) = self.conversations.evict_one(self.changes.stored) {
+                self.tail.dropped(&conversation);
+                evicted = true;
+            }
+        }
+        evicted
+    }
+}
+
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard").field("id", &self.config.shard).field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }

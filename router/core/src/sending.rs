@@ -1,0 +1,171 @@
+//! A Send at its conversation's shard: checked, given its place, and released when it is durable.
+
+use switchyard_schema::error::ErrorCode;
+use switchyard_schema::frame::Regarding;
+use switchyard_schema::ids::{ClientMessageId, ConversationId, Sequence, UserId};
+use switchyard_schema::link::{Origin, SendRequest, SessionRef};
+use switchyard_schema::record::{MessageRecord, Record};
+
+use crate::conversation::Conversation;
+use crate::effects::{Effects, StorageState};
+use crate::facts::FactKey;
+use crate::limits::{OVERLOADED_RETRY_MS, RETELL_AFTER_MS, STORAGE_RETRY_MS};
+use crate::log::Release;
+use crate::peer::{Answer, HeadFact, LiveMessage, Peer, SendRefused};
+use crate::post;
+use crate::shard::Shard;
+
+/// When a client may try again what was refused with `code`.
+pub(crate) fn retry_after_ms(code: ErrorCode) -> Option<u32> {
+    match code {
+        ErrorCode::Overloaded => Some(OVERLOADED_RETRY_MS),
+        ErrorCode::StorageUnavailable | ErrorCode::ShardDamaged => Some(STORAGE_RETRY_MS),
+        _ => None,
+    }
+}
+
+impl Shard {
+    /// Why a Send is refused before its conversation is even looked at.
+    pub(crate) fn refusal_of(&self, request: &SendRequest) -> Option<ErrorCode> {
+        if request.conversation.peer_of(request.origin.user).is_none() {
+            // Groups do not exist yet, so nobody is a member of one.
+            return Some(ErrorCode::NotAMember);
+        }
+        (self.log.state != StorageState::Ready).then_some(ErrorCode::StorageUnavailable)
+    }
+
+    /// Refusals pass through the sender's shard, because the Send holds a credit of that shard's core.
+    pub(crate) fn refuse_send(&self, to: &Origin, id: ClientMessageId, code: ErrorCode, fx: &mut Effects) {
+        self.refuse_send_of(to.user, to.session, id, code, fx);
+    }
+
+    fn refuse_send_of(
+        &self,
+        user: UserId,
+        session: SessionRef,
+        id: ClientMessageId,
+        code: ErrorCode,
+        fx: &mut Effects,
+    ) {
+        let regarding = Regarding::Send(id);
+        let refused = SendRefused { session, code, retry_after_ms: retry_after_ms(code), regarding };
+        post::reserved(&self.config, self.config.shard_count.of_user(user), Peer::Refused(refused), fx);
+    }
+
+    pub(crate) fn on_send(&mut self, request: SendRequest, fx: &mut Effects) {
+        let SendRequest { origin, conversation: id, client_message_id, draft } = request;
+        let conversation = self.conversations.touch(&id).expect("a send is taken when its conversation is in memory");
+        let Origin { user, device, session } = origin;
+        if let Some(first) = conversation.dedupe.find(self.now, user, device, client_message_id) {
+            let (message, sequence) = (first.message, first.sequence);
+            let answer = Answer { session, user, device, client_message_id, conversation: id, message, sequence };
+            if sequence <= conversation.durable_head {
+                self.answer_repeat(answer, fx);
+            } else {
+                self.log.wait(Release::Repeat(answer));
+            }
+            return;
+        }
+
+        let message = self.ids.next(self.now);
+        self.last_message = Some(message);
+        let sequence = conversation.head.next();
+        let (frame, body) = draft.stamp(message, sequence);
+        let record =
+            MessageRecord { conversation: id, sequence, message, sender: user, device, client_message_id, body };
+        conversation.take(&record, Some(frame));
+        conversation.held += 1;
+        self.tail.took(conversation.tail.back().expect("it was just taken"));
+        self.changes.conversation(id, conversation);
+        let release = Release::Message { conversation: id, sequence, origin };
+        let lsn = self.log.append_then(Record::Message(record), release, fx);
+        self.log.unplaced.push_back(lsn);
+        self.conversations.recount(&id);
+        self.tail.trim(&mut self.conversations);
+    }
+
+    pub(crate) fn answer_repeat(&self, answer: Answer, fx: &mut Effects) {
+        post::reserved(&self.config, self.config.shard_count.of_user(answer.user), Peer::Repeated(answer), fx);
+    }
+
+    /// A message is durable: it may be seen, and its members' shards are told.
+    pub(crate) fn release_message(
+        &mut self,
+        lsn: u64,
+        id: ConversationId,
+        sequence: Sequence,
+        origin: Origin,
+        fx: &mut Effects,
+    ) {
+        let config = self.config;
+        let conversation = self.conversations.peek_mut(&id).expect("a pending message holds its conversation");
+        assert_eq!(conversation.durable_head.next(), sequence, "messages become durable in order");
+        conversation.durable_head = sequence;
+        conversation.held -= 1;
+        let live = conversation.recent(sequence).expect("a pending message stays in the tail").clone();
+        for index in 0..conversation.members.len() {
+            let number = crate::user::device_number(index);
+            let member = &mut conversation.members[index];
+            let due = self.now.plus(RETELL_AFTER_MS);
+            let opened = self.facts.raise(&mut member.head_fact, FactKey::Head(id, number), lsn, due);
+            conversation.held += u32::from(opened);
+            let mut fact = head_fact(conversation, id, index);
+            let to = config.shard_count.of_user(fact.user);
+            fact.live = Some(live.clone());
+            if fact.user == origin.user {
+                fact.answer = Some(answer_to(&origin, &live));
+                post::reserved(&config, to, Peer::Head(Box::new(fact)), fx);
+            } else {
+                post::open(&config, to, Peer::Head(Box::new(fact)), fx);
+            }
+        }
+    }
+
+    /// Nothing that is pending will ever be durable: whoever waits is told, so that no credit stays away.
+    pub(crate) fn refuse_pending(&mut self, fx: &mut Effects) {
+        for (_, release) in std::mem::take(&mut self.log.pending) {
+            match release {
+                Release::Message { conversation: id, sequence, origin } => {
+                    let conversation = self.conversations.peek(&id).expect("a pending message holds its conversation");
+                    let first = conversation.tail.front().expect("a pending message stays in the tail").record.sequence;
+                    let place = usize::try_from(sequence.0 - first.0).expect("the tail is in memory");
+                    let name = conversation.tail[place].record.client_message_id;
+                    self.refuse_send(&origin, name, ErrorCode::StorageUnavailable, fx);
+                }
+                Release::Repeat(Answer { user, session, client_message_id, .. }) => {
+                    self.refuse_send_of(user, session, client_message_id, ErrorCode::StorageUnavailable, fx);
+                }
+                Release::Attach { origin, .. } => self.refuse_attach(&origin, ErrorCode::StorageUnavailable, fx),
+                Release::Cursor { .. } | Release::Inbox { .. } | Release::Watermark { .. } => {}
+            }
+        }
+    }
+}
+
+/// What the member with this index must know, as of now, without a message.
+pub(crate) fn head_fact(conversation: &Conversation, id: ConversationId, index: usize) -> HeadFact {
+    let member = &conversation.members[index];
+    let others = conversation.others_mark(crate::user::device_number(index));
+    HeadFact {
+        user: member.user,
+        conversation: id,
+        head: conversation.durable_head,
+        peer_delivered: others.delivered,
+        peer_read: others.read,
+        stamp: crate::peer::FactStamp { head_lsn: member.head_fact.last_lsn(), mark_lsn: member.mark_fact.last_lsn() },
+        live: None,
+        answer: None,
+    }
+}
+
+fn answer_to(origin: &Origin, live: &LiveMessage) -> Answer {
+    Answer {
+        session: origin.session,
+        user: origin.user,
+        device: origin.device,
+        client_message_id: live.record.client_message_id,
+        conversation: live.record.conversation,
+        message: live.record.message,
+        sequence: live.record.sequence,
+    }
+}
