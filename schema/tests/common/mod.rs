@@ -1,6 +1,7 @@
 //! One frame of each kind, and any frame at all.
 #![allow(dead_code, reason = "each test crate uses its part")]
 
+pub(crate) mod counting_allocator;
 pub(crate) mod raw;
 
 use std::borrow::Cow;

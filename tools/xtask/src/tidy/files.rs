@@ -48,7 +48,9 @@ pub(super) fn check() -> Result<Vec<String>, String> {
     for folder in WITHOUT_IO {
         let lib = format!("{folder}lib.rs");
         let text = fs::read_to_string(root().join(&lib)).map_err(|error| format!("{lib}: {error}"))?;
-        if !text.contains("#![forbid(unsafe_code)]") {
+        // What is forbidden cannot be allowed again for the code that flatc generates, so `schema` denies.
+        let rule = if *folder == "schema/src/" { "#![deny(unsafe_code)]" } else { "#![forbid(unsafe_code)]" };
+        if !text.contains(rule) {
             breaches.push(format!("{lib}: a crate without IO forbids unsafe code"));
         }
     }
