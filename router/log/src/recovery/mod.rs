@@ -19,6 +19,7 @@
 
 mod chain;
 mod report;
+mod scan;
 mod shards;
 mod walk;
 

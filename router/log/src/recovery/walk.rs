@@ -6,6 +6,7 @@ use switchyard_schema::ids::{Millis, ShardCount, ShardId};
 
 use super::chain::{Chain, OpenTail};
 use super::report::{Damage, DamageKind, Note, Recovered, Statistics, TornTail};
+use super::scan::{Result, find_any, find_next, get, header_at, last_written};
 use super::shards::{Shards, Verdict};
 use super::{Mode, RecoveryError, Visitor};
 use crate::Position;
@@ -16,10 +17,6 @@ use crate::ranges::ShardRanges;
 use crate::record::{RecordDamage, RecordView};
 use crate::segment::{FIRST_BATCH_OFFSET, HeaderDamage, SegmentHeader, ShardSet};
 use crate::storage::{SegmentFile, Storage, Window};
-
-type Result<T, S> = std::result::Result<T, RecoveryError<<S as Storage>::Error>>;
-
-const BLOCK: usize = BLOCK_BYTES as usize;
 
 /// The state of one pass over a folder.
 pub(super) struct Walk<'a, S: Storage> {
@@ -255,7 +252,7 @@ impl<'a, S: Storage> Walk<'a, S> {
                 Step::Bad { kind, header } => (kind, header),
             };
             let resume = at + header.map_or(BLOCK_BYTES, |header| header.padded_bytes());
-            let next = find_next(window, &reading, chain.number, resume)?;
+            let next = find_next(window, &reading.entry, chain.number, resume..reading.limit)?;
             if next.is_none() && reading.end.is_none() {
                 chain.restore(before);
                 self.tail(window, &reading, &mut chain, at, header)?;
@@ -279,7 +276,7 @@ impl<'a, S: Storage> Walk<'a, S> {
         chain: &mut Chain,
         at: u32,
     ) -> Result<Step, S> {
-        let Some(header) = header_at(window, reading, chain.number, at)? else {
+        let Some(header) = header_at(window, &reading.entry, chain.number, at)? else {
             return Ok(Step::Bad { kind: DamageKind::Unreadable, header: None });
         };
         self.follow(reading, chain, &header, at);
@@ -343,7 +340,7 @@ impl<'a, S: Storage> Walk<'a, S> {
         let limit = reading.limit;
         let to = match header {
             Some(header) => (from + header.padded_bytes()).min(limit),
-            None => last_written(window, from, limit.min(from + BATCH_BYTES_MAX))?,
+            None => last_written(window, from..limit.min(from + BATCH_BYTES_MAX))?,
         };
         let torn = (to > from).then_some(TornTail { segment: reading.entry.number, from, to });
         if reading.batches == 0 && header.is_none() && chain.number != 0 {
@@ -495,66 +492,4 @@ fn unknown_ranges(shards: &ShardSet) -> ShardRanges {
     let mut ranges = ShardRanges::default();
     shards.iter().for_each(|shard| ranges.note(shard, 0));
     ranges
-}
-
-fn get<'w, S: Storage>(window: &'w mut Window<'_, S>, offset: u32, count: u32) -> Result<Option<&'w [u8]>, S> {
-    let segment = window.file.number;
-    window.get(offset, count).map_err(|source| RecoveryError::Read { segment, offset, source })
-}
-
-/// The sound header of a batch that this segment's writer put at `at`, with a number above `above`.
-fn header_at<S: Storage>(
-    window: &mut Window<'_, S>,
-    reading: &Reading,
-    above: u64,
-    at: u32,
-) -> Result<Option<BatchHeader>, S> {
-    let header = get(window, at, BLOCK_BYTES)?.and_then(BatchHeader::decode);
-    let entry = &reading.entry;
-    let place = Position { segment: entry.number, offset: at };
-    let ours = |header: &BatchHeader| {
-        header.salt == entry.salt
-            && header.position == place
-            && (header.run, header.core) == (entry.run, entry.core)
-            && header.number > above
-    };
-    Ok(header.filter(ours))
-}
-
-/// The next block from `from` on where a batch of this segment begins.
-fn find_next<S: Storage>(
-    window: &mut Window<'_, S>,
-    reading: &Reading,
-    above: u64,
-    from: u32,
-) -> Result<Option<u32>, S> {
-    for at in (from..reading.limit.min(window.end())).step_by(BLOCK) {
-        if header_at(window, reading, above, at)?.is_some() {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
-}
-
-/// Any batch that says it was written to this segment, when nothing else tells what the segment is.
-fn find_any<S: Storage>(window: &mut Window<'_, S>, number: u32) -> Result<Option<BatchHeader>, S> {
-    for at in (FIRST_BATCH_OFFSET..window.end()).step_by(BLOCK) {
-        let place = Position { segment: number, offset: at };
-        let header = get(window, at, BLOCK_BYTES)?.and_then(BatchHeader::decode);
-        if let Some(header) = header.filter(|header| header.position == place) {
-            return Ok(Some(header));
-        }
-    }
-    Ok(None)
-}
-
-/// The end of the last block in a range that is not all zeros; `from` when all are.
-fn last_written<S: Storage>(window: &mut Window<'_, S>, from: u32, limit: u32) -> Result<u32, S> {
-    let mut last = from;
-    for at in (from..limit).step_by(BLOCK) {
-        if get(window, at, BLOCK_BYTES)?.is_some_and(|block| block.iter().any(|byte| *byte != 0)) {
-            last = at + BLOCK_BYTES;
-        }
-    }
-    Ok(last)
 }
