@@ -191,8 +191,8 @@ impl GroupCommit {
     }
 
     /// What to tell the manifest after the last batch.
-    pub(crate) fn finish(self) -> Option<SegmentTail> {
-        if self.failed { None } else { self.plan.finish() }
+    pub(crate) fn finish(self) -> Vec<SegmentTail> {
+        if self.failed { Vec::new() } else { self.plan.finish() }
     }
 }
 

@@ -338,9 +338,15 @@ impl Engine {
         self.commit.mark(BatchKind::Stop, memory)
     }
 
-    /// Ends the engine: the segment it leaves behind.
+    /// Whether a batch or a closing mark is in flight.
     #[must_use]
-    pub fn finish(self) -> Option<SegmentTail> {
+    pub const fn is_writing(&self) -> bool {
+        self.commit.in_flight().is_some()
+    }
+
+    /// Ends the engine: the segments it leaves behind.
+    #[must_use]
+    pub fn finish(self) -> Vec<SegmentTail> {
         self.commit.finish()
     }
 

@@ -93,11 +93,6 @@ impl ShardSnapshots {
         };
     }
 
-    /// Puts off what is not worth a snapshot.
-    pub(crate) fn skip(&mut self, now: Millis, pace: SnapshotPace) {
-        self.due_at = Millis(now.0 + pace.every_ms);
-    }
-
     /// The rows for the store, once everything they show is durable.
     pub(crate) fn release(&mut self, durable_lsn: u64, shard: &Shard) -> Option<Vec<Row>> {
         let State::Held { lsn, rows } = &mut self.state else { return None };

@@ -1,12 +1,25 @@
 //! The router's drivers on glommio: the loop of a router core, its journal on O_DIRECT files, the state store.
-#![deny(unsafe_code)]
+//!
+//! ```text
+//! DataFolder::open ──► Links::new ──► Router::recover_and_spawn ──► RouterHandle (counters, health, stop)
+//! ```
+#![forbid(unsafe_code)]
 
+mod core_loop;
+pub mod counters;
 pub mod executor;
 pub mod folder;
+mod journal_files;
+mod journal_folder;
 pub mod limits;
+pub mod links;
+pub mod router;
 pub mod segment_file;
 pub mod store;
 #[cfg(test)]
 mod testing;
 
+pub use counters::CoreCounters;
 pub use folder::{DataFolder, OpenError};
+pub use links::{CoreEnds, GatewayEnd, LinkConfig, Links};
+pub use router::{Router, RouterConfig, RouterHandle, StartError};

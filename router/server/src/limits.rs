@@ -13,7 +13,7 @@ pub const LATENCY_MS: u64 = 1;
 /// Messages taken from one ring in one turn, so that every ring and the journal get their share.
 pub const MESSAGES_PER_RING_PER_TURN: usize = 256;
 /// Longest sleep of a core: bounds what a lost wake-up could cost, and is how often state is looked over.
-pub const IDLE_TICK_MS: u64 = 50;
+pub const IDLE_TICK_MS: u64 = 500;
 
 /// Loads, commits and look-ups that one core may have at the store at once.
 pub const STORE_REQUESTS_PER_CORE: usize = 1024;
@@ -23,3 +23,14 @@ pub const STORE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 pub const STORE_WRITE_BUFFER_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes written at once while a segment is filled with zeros.
 pub const FILL_BYTES: usize = 1024 * 1024;
+
+/// Segments that one core keeps open for reading history.
+pub const OPEN_SEGMENTS_PER_CORE: usize = 16;
+/// Pause before another attempt when a segment could not be made.
+pub const SEGMENT_RETRY_MS: u64 = 1_000;
+/// How long a stop waits for the cores to agree that every fact is confirmed.
+pub const SETTLE_MS_MAX: u64 = 3_000;
+/// How long a stop then waits for the last snapshots. What is not stored is replayed by the next start.
+pub const FINAL_SNAPSHOTS_MS_MAX: u64 = 10_000;
+/// Open slots of the link between two router cores: facts of a few turns.
+pub const OPEN_SLOTS_BETWEEN_CORES: usize = 8_192;

@@ -5,15 +5,17 @@
 //! the LSN that they cover are written as one batch and synced before the commit is answered.
 
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use switchyard_engine::recovery::StateRows;
+use switchyard_engine::{StoreAsk, StoreFailed, StoreReply};
 use switchyard_ring::{Consumer, Parker, Producer, Waker, link, wake};
 use switchyard_router_core::effects::Row;
+use switchyard_schema::ids::ShardId;
 
 use crate::limits::{STORE_CACHE_BYTES, STORE_REQUESTS_PER_CORE, STORE_WRITE_BUFFER_BYTES};
 
@@ -23,9 +25,6 @@ pub struct Store {
     database: Database,
     rows: Keyspace,
 }
-
-/// A row as it is read: key and value.
-pub type StoredRow = (Vec<u8>, Vec<u8>);
 
 /// Why the state store failed, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,12 +49,8 @@ impl Store {
     /// What the store says.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let failed = StoreError::while_trying_to("open its files");
-        let database = Database::builder(folder)
-            .cache_size(STORE_CACHE_BYTES)
-            .max_write_buffer_size(Some(STORE_WRITE_BUFFER_BYTES * 4))
-            .worker_threads(1)
-            .open()
-            .map_err(&failed)?;
+        let database =
+            Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open().map_err(&failed)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_WRITE_BUFFER_BYTES);
         let rows = database.keyspace("rows", options).map_err(failed)?;
         Ok(Self { database, rows })
@@ -68,22 +63,6 @@ impl Store {
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let value = self.rows.get(key).map_err(StoreError::while_trying_to("read a row"))?;
         Ok(value.map(|value| value.to_vec()))
-    }
-
-    /// Every row whose key begins with `prefix`, in key order.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn scan(&self, prefix: &[u8]) -> Result<Vec<StoredRow>, StoreError> {
-        self.rows.prefix(prefix).map(stored).collect()
-    }
-
-    /// The first row of a range of keys.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn first(&self, keys: RangeInclusive<Vec<u8>>) -> Result<Option<StoredRow>, StoreError> {
-        self.rows.range(keys).next().map(stored).transpose()
     }
 
     /// Writes `rows` at once; durable after the next [`Store::sync`].
@@ -110,53 +89,21 @@ impl Store {
     }
 }
 
-fn stored(guard: fjall::Guard) -> Result<StoredRow, StoreError> {
-    let (key, value) = guard.into_inner().map_err(StoreError::while_trying_to("read rows"))?;
-    Ok((key.to_vec(), value.to_vec()))
-}
+impl StateRows for Store {
+    type Error = StoreError;
 
-/// What a core wants of the store. `token` is repeated in the reply.
-#[derive(Debug)]
-pub struct StoreRequest {
-    /// The core's name for it.
-    pub token: u64,
-    /// What.
-    pub ask: StoreAsk,
-}
-
-/// See [`StoreRequest`].
-#[derive(Debug)]
-pub enum StoreAsk {
-    /// Every row under each of these prefixes.
-    Scan(Vec<Vec<u8>>),
-    /// The first row in a range of keys.
-    First(RangeInclusive<Vec<u8>>),
-    /// Write these rows, all or none, and sync.
-    Commit(Vec<Row>),
-}
-
-/// The answer to one [`StoreRequest`].
-#[derive(Debug)]
-pub struct StoreReply {
-    /// As in the request.
-    pub token: u64,
-    /// The answer. An error of a Commit is final: the store takes no more.
-    pub result: Result<StoreAnswer, StoreError>,
-}
-
-/// See [`StoreReply`].
-#[derive(Debug)]
-pub enum StoreAnswer {
-    /// To a Scan or First: the rows found.
-    Rows(Vec<StoredRow>),
-    /// To a Commit.
-    Committed,
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
+        let failed = StoreError::while_trying_to("read rows");
+        let row =
+            |(key, value): (fjall::UserKey, fjall::UserValue)| Row { key: key.to_vec(), value: Some(value.to_vec()) };
+        self.rows.prefix(prefix).map(|guard| guard.into_inner().map_err(&failed).map(row)).collect()
+    }
 }
 
 /// A core's end.
 #[derive(Debug)]
 pub struct StorePort {
-    requests: Producer<StoreRequest>,
+    requests: Producer<StoreAsk>,
     replies: Consumer<StoreReply>,
     waker: Waker,
     outstanding: usize,
@@ -173,7 +120,7 @@ impl StorePort {
     ///
     /// # Panics
     /// When there is no [`room`](Self::room).
-    pub fn ask(&mut self, request: StoreRequest) {
+    pub fn ask(&mut self, request: StoreAsk) {
         assert!(self.room() > 0, "the room for requests to the store was not looked at");
         self.outstanding += 1;
         self.requests.push_reserved(request);
@@ -199,7 +146,7 @@ impl StorePort {
 }
 
 struct CoreEnd {
-    requests: Consumer<StoreRequest>,
+    requests: Consumer<StoreAsk>,
     replies: Producer<StoreReply>,
     waker: Waker,
 }
@@ -209,6 +156,7 @@ struct CoreEnd {
 pub struct StoreThread {
     thread: Option<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    healthy: Arc<AtomicBool>,
     waker: Waker,
 }
 
@@ -233,12 +181,19 @@ impl StoreThread {
             ports.push(StorePort { requests, replies: received, waker: waker.clone(), outstanding: 0 });
         }
         let stopping = Arc::<AtomicBool>::default();
-        let stop = stopping.clone();
+        let healthy = Arc::new(AtomicBool::new(true));
+        let (stop, health) = (stopping.clone(), healthy.clone());
         let thread = thread::Builder::new().name("state-store".into()).spawn(move || {
             let _ = sleeper.set(thread::current());
-            serve(&store, &ends, &parker, &stop);
+            serve(&store, &ends, &parker, &stop, &health);
         })?;
-        Ok((Self { thread: Some(thread), stopping, waker }, ports))
+        Ok((Self { thread: Some(thread), stopping, healthy, waker }, ports))
+    }
+
+    /// False once a read or a write has failed.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
     }
 }
 
@@ -253,23 +208,28 @@ impl Drop for StoreThread {
     }
 }
 
-fn serve(store: &Store, cores: &[CoreEnd], parker: &Parker, stop: &AtomicBool) {
+fn serve(store: &Store, cores: &[CoreEnd], parker: &Parker, stop: &AtomicBool, health: &AtomicBool) {
     let mut commits = VecDeque::new();
     loop {
         let mut worked = false;
         for (core, end) in cores.iter().enumerate() {
             let mut answered = false;
-            while let Some(StoreRequest { token, ask }) = end.requests.pop() {
+            while let Some(ask) = end.requests.pop() {
                 worked = true;
-                let result = match ask {
-                    StoreAsk::Scan(prefixes) => scan_all(store, &prefixes),
-                    StoreAsk::First(keys) => store.first(keys).map(|row| StoreAnswer::Rows(row.into_iter().collect())),
-                    StoreAsk::Commit(rows) => {
-                        commits.push_back((core, token, rows));
+                let reply = match ask {
+                    StoreAsk::Load { shard, key } => {
+                        let rows = shown(store.scan(&key.prefix(shard)), health);
+                        StoreReply::Loaded { shard, key, rows }
+                    }
+                    StoreAsk::Position { walk, key } => {
+                        StoreReply::Position { walk, value: shown(store.get(&key), health) }
+                    }
+                    StoreAsk::Commit { shard, rows } => {
+                        commits.push_back((core, shard, rows));
                         continue;
                     }
                 };
-                end.replies.push_reserved(StoreReply { token, result });
+                end.replies.push_reserved(reply);
                 answered = true;
             }
             if answered {
@@ -277,7 +237,7 @@ fn serve(store: &Store, cores: &[CoreEnd], parker: &Parker, stop: &AtomicBool) {
             }
         }
         if !commits.is_empty() {
-            commit_all(store, cores, &mut commits);
+            commit_all(store, cores, &mut commits, health);
             worked = true;
         }
         if worked {
@@ -294,22 +254,28 @@ fn serve(store: &Store, cores: &[CoreEnd], parker: &Parker, stop: &AtomicBool) {
     }
 }
 
-fn scan_all(store: &Store, prefixes: &[Vec<u8>]) -> Result<StoreAnswer, StoreError> {
-    let mut rows = Vec::new();
-    for prefix in prefixes {
-        rows.append(&mut store.scan(prefix)?);
-    }
-    Ok(StoreAnswer::Rows(rows))
-}
-
 /// Writes all commits that wait, syncs once, then answers them.
-fn commit_all(store: &Store, cores: &[CoreEnd], commits: &mut VecDeque<(usize, u64, Vec<Row>)>) {
-    let written: Vec<_> = commits.drain(..).map(|(core, token, rows)| (core, token, store.write(rows))).collect();
+fn commit_all(
+    store: &Store,
+    cores: &[CoreEnd],
+    commits: &mut VecDeque<(usize, ShardId, Vec<Row>)>,
+    health: &AtomicBool,
+) {
+    let written: Vec<_> = commits.drain(..).map(|(core, shard, rows)| (core, shard, store.write(rows))).collect();
     let synced = store.sync();
-    for (core, token, write) in written {
+    for (core, shard, write) in written {
         // A failed sync fails all of them: which rows reached the disk is not known.
-        let result = write.and_then(|()| synced.clone()).map(|()| StoreAnswer::Committed);
-        cores[core].replies.push_reserved(StoreReply { token, result });
+        let result = shown(write.and_then(|()| synced.clone()), health);
+        cores[core].replies.push_reserved(StoreReply::Committed { shard, result });
         cores[core].waker.notify();
     }
+}
+
+/// Logs a failure and turns the store's health red.
+fn shown<T>(result: Result<T, StoreError>, healthy: &AtomicBool) -> Result<T, StoreFailed> {
+    result.map_err(|error| {
+        healthy.store(false, Ordering::Relaxed);
+        tracing::error!(%error, "the state store failed");
+        StoreFailed
+    })
 }

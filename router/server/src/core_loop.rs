@@ -1,0 +1,363 @@
+//! The loop of a router core: rings in, engine, journal, rings out.
+//!
+//! A turn takes a bounded number of messages from every ring, lets the engine work, starts what it wants of the disk,
+//! and notifies every thread that it pushed to, once. After it the executor gets the thread: to submit and reap IO
+//! when there is more to do, to sleep when there is not.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use glommio::timer::Timer;
+use switchyard_engine::{Engine, StoreAsk, StoreReply};
+use switchyard_log::planner::SegmentTail;
+use switchyard_router_core::effects::StorageState;
+use switchyard_schema::ids::{Millis, ShardId};
+
+use crate::counters::CoreCounters;
+use crate::journal_files::{BatchMemory, JournalFiles, Report};
+use crate::limits::{
+    FINAL_SNAPSHOTS_MS_MAX, IDLE_TICK_MS, MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
+};
+use crate::links::CoreEnds;
+use crate::store::StorePort;
+
+/// The wall clock.
+pub(crate) fn clock() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the cores of a process tell each other about a stop.
+#[derive(Debug)]
+pub(crate) struct StopSignal {
+    pub(crate) stopping: AtomicBool,
+    pub(crate) settled: Vec<AtomicBool>,
+}
+
+impl StopSignal {
+    pub(crate) fn new(cores: usize) -> Self {
+        let settled = (0..cores).map(|_| AtomicBool::new(false)).collect();
+        Self { stopping: AtomicBool::new(false), settled }
+    }
+
+    fn all_settled(&self) -> bool {
+        self.settled.iter().all(|settled| settled.load(Ordering::Acquire))
+    }
+}
+
+/// Where a core is in its life.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Phase {
+    Serving,
+    /// Everything is flushed; facts are still told and confirmed.
+    Settling {
+        until: Millis,
+    },
+    /// The last snapshots are on their way.
+    Storing {
+        until: Millis,
+    },
+    /// The closing mark is being written.
+    Closing,
+    Closed,
+}
+
+/// What a core leaves behind.
+#[derive(Debug)]
+pub(crate) struct CoreEnd {
+    pub(crate) tails: Vec<SegmentTail>,
+    pub(crate) covered: Vec<(ShardId, u64)>,
+}
+
+/// Everything that the loop owns.
+#[derive(Debug)]
+pub(crate) struct CoreLoop {
+    pub(crate) engine: Engine,
+    pub(crate) ends: CoreEnds,
+    pub(crate) store: StorePort,
+    pub(crate) files: JournalFiles,
+    pub(crate) counters: Arc<CoreCounters>,
+    pub(crate) stop: Arc<StopSignal>,
+    phase: Phase,
+    making_segment: bool,
+    segment_retry_at: Millis,
+}
+
+impl CoreLoop {
+    pub(crate) fn new(
+        engine: Engine,
+        ends: CoreEnds,
+        store: StorePort,
+        files: JournalFiles,
+        counters: Arc<CoreCounters>,
+        stop: Arc<StopSignal>,
+    ) -> Self {
+        let (phase, making_segment, segment_retry_at) = (Phase::Serving, false, Millis(0));
+        Self { engine, ends, store, files, counters, stop, phase, making_segment, segment_retry_at }
+    }
+
+    /// Serves until it is told to stop, then leaves everything in order.
+    pub(crate) async fn run(mut self) -> CoreEnd {
+        while self.phase != Phase::Closed {
+            let now = clock();
+            let worked = self.turn(now);
+            self.advance(now);
+            self.rest(worked).await;
+        }
+        let covered = self.engine.covered().collect();
+        CoreEnd { tails: self.engine.finish(), covered }
+    }
+
+    fn turn(&mut self, now: Millis) -> bool {
+        self.counters.turns.add(1);
+        for (index, end) in self.ends.gateways.iter().enumerate() {
+            self.engine.set_gateway_room(index, end.answers.room());
+        }
+        for (index, end) in self.ends.cores.iter().enumerate() {
+            self.engine.set_core_room(index, end.as_ref().map_or(0, |end| end.outgoing.room()));
+        }
+        let mut worked = self.take_reports(now);
+        worked |= self.take_replies(now);
+        worked |= self.take_messages(now);
+        if self.engine.deadline().is_some_and(|deadline| deadline <= now) {
+            self.engine.handle_tick(now);
+        }
+        self.use_disk(now);
+        self.send();
+        worked
+    }
+
+    fn take_reports(&mut self, now: Millis) -> bool {
+        let mut worked = false;
+        while let Some(report) = self.files.report() {
+            worked = true;
+            match report {
+                Report::Written { result: Ok(()), took, records, bytes } => {
+                    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                    self.counters.committed(us, u64::from(records), u64::from(bytes));
+                    self.engine.handle_written(now);
+                }
+                Report::Written { result: Err(error), .. } => {
+                    tracing::error!(%error, core = self.core(), "a batch could not be made durable; this core takes no more");
+                    self.engine.handle_write_failed(now);
+                }
+                Report::Read { read, bytes } => {
+                    if let Err(error) = &bytes {
+                        tracing::warn!(%error, segment = read.range.segment, "a segment could not be read");
+                    }
+                    self.engine.handle_read(now, read, bytes.ok());
+                }
+                Report::Segment(made) => self.on_segment(now, made),
+                Report::Manifest(Ok(())) => {}
+                Report::Manifest(Err(error)) => {
+                    tracing::warn!(%error, "the manifest could not be written; the next start will read more");
+                }
+            }
+            self.counters.set_journal(self.engine.storage());
+        }
+        worked
+    }
+
+    fn on_segment(&mut self, now: Millis, made: std::io::Result<switchyard_log::segment::SegmentHeader>) {
+        self.making_segment = false;
+        match made {
+            Ok(segment) => {
+                if self.engine.storage() == StorageState::Full {
+                    tracing::info!(core = self.core(), "there is space for the journal again; messages are accepted");
+                }
+                self.counters.segments.add(1);
+                self.engine.handle_segment(now, segment);
+            }
+            Err(error) => {
+                if self.engine.storage() == StorageState::Ready {
+                    tracing::error!(%error, core = self.core(), "no segment can be made; messages are refused until there is space");
+                }
+                self.counters.segments_refused.add(1);
+                self.segment_retry_at = Millis(now.0 + SEGMENT_RETRY_MS);
+                self.engine.handle_disk_full(now);
+            }
+        }
+    }
+
+    fn take_replies(&mut self, now: Millis) -> bool {
+        let mut worked = false;
+        while let Some(reply) = self.store.reply() {
+            worked = true;
+            let stored = matches!(reply, StoreReply::Committed { result: Ok(()), .. });
+            self.engine.handle_store(now, reply);
+            if stored {
+                self.files.begin_cover(self.engine.covered().collect());
+            }
+        }
+        worked
+    }
+
+    fn take_messages(&mut self, now: Millis) -> bool {
+        let mut worked = false;
+        for end in self.ends.cores.iter().flatten() {
+            for _ in 0..MESSAGES_PER_RING_PER_TURN {
+                let Some(envelope) = end.incoming.pop() else { break };
+                worked = true;
+                self.counters.peer_messages.add(1);
+                self.engine.handle_peer(now, envelope);
+            }
+        }
+        self.counters.ring_depth.set(self.ends.gateways.iter().map(|end| end.requests.len() as u64).sum());
+        for end in &self.ends.gateways {
+            for _ in 0..MESSAGES_PER_RING_PER_TURN {
+                if !self.engine.wants_requests() {
+                    return worked;
+                }
+                let Some((shard, message)) = end.requests.pop() else { break };
+                worked = true;
+                self.counters.gateway_messages.add(1);
+                self.engine.handle_gateway(now, shard, message);
+            }
+        }
+        worked
+    }
+
+    fn use_disk(&mut self, now: Millis) {
+        // Without a segment the records wait; making one is under way, or waits for space.
+        if let Ok(Some(mut batch)) = self.engine.poll_batch(now, BatchMemory::new) {
+            let rolled = batch.rolled.take();
+            self.files.begin_write(batch);
+            if let Some(tail) = rolled {
+                self.files.begin_seal(tail, now);
+            }
+        }
+        let serving = matches!(self.phase, Phase::Serving | Phase::Settling { .. });
+        if serving && self.engine.needs_segment() && !self.making_segment && now >= self.segment_retry_at {
+            self.making_segment = true;
+            self.files.begin_segment(now);
+        }
+        for read in self.engine.outbox().reads.drain(..) {
+            self.counters.history_reads.add(1);
+            self.files.begin_read(read);
+        }
+    }
+
+    fn send(&mut self) {
+        let outbox = self.engine.outbox();
+        let mut touched_gateways = vec![false; self.ends.gateways.len()];
+        let mut touched_cores = vec![false; self.ends.cores.len()];
+        for (gateway, message) in outbox.to_gateways.drain(..) {
+            let index = usize::from(gateway);
+            let end = &self.ends.gateways[index];
+            if message.returns_credit() {
+                end.answers.push_reserved(message);
+            } else {
+                end.answers.try_push(message).expect("the engine was told the room of every link");
+            }
+            touched_gateways[index] = true;
+            self.counters.to_gateways.add(1);
+        }
+        for (core, envelope) in outbox.to_cores.drain(..) {
+            let index = usize::from(core);
+            let end = self.ends.cores[index].as_ref().expect("what stays on this core passes no link");
+            if envelope.peer.is_reserved() {
+                end.outgoing.push_reserved(envelope);
+            } else {
+                end.outgoing.try_push(envelope).expect("the engine was told the room of every link");
+            }
+            touched_cores[index] = true;
+            self.counters.to_cores.add(1);
+        }
+        let asked = outbox.store.len().min(self.store.room());
+        for ask in outbox.store.drain(..asked) {
+            match &ask {
+                StoreAsk::Load { .. } => self.counters.loads.add(1),
+                StoreAsk::Commit { .. } => self.counters.snapshots.add(1),
+                StoreAsk::Position { .. } => {}
+            }
+            self.store.ask(ask);
+        }
+        if asked > 0 {
+            self.store.notify();
+        }
+        for (end, _) in self.ends.gateways.iter().zip(&touched_gateways).filter(|(_, touched)| **touched) {
+            end.waker.notify();
+        }
+        for (end, _) in self.ends.cores.iter().flatten().zip(&touched_cores).filter(|(_, touched)| **touched) {
+            end.waker.notify();
+        }
+    }
+
+    /// Moves on with a stop, when one was asked for.
+    fn advance(&mut self, now: Millis) {
+        match self.phase {
+            Phase::Serving if self.stop.stopping.load(Ordering::Acquire) => {
+                self.engine.begin_stop();
+                self.phase = Phase::Settling { until: Millis(now.0 + SETTLE_MS_MAX) };
+                self.advance(now);
+            }
+            Phase::Settling { until } => {
+                let own = &self.stop.settled[usize::from(self.core())];
+                own.store(self.engine.is_settled() && self.ends.all_empty(), Ordering::Release);
+                if self.stop.all_settled() || now >= until {
+                    self.engine.begin_final_snapshots(now);
+                    self.phase = Phase::Storing { until: Millis(now.0 + FINAL_SNAPSHOTS_MS_MAX) };
+                    self.send();
+                }
+            }
+            Phase::Storing { until } if self.engine.has_final_snapshots() || now >= until => {
+                self.phase = match self.engine.stop_mark(BatchMemory::new) {
+                    Some(mark) => {
+                        self.files.begin_write(mark);
+                        Phase::Closing
+                    }
+                    None => Phase::Closed,
+                };
+            }
+            Phase::Closing if !self.engine.is_writing() => self.phase = Phase::Closed,
+            _ => {}
+        }
+    }
+
+    fn core(&self) -> u16 {
+        self.engine.config().core
+    }
+
+    /// Gives the thread to the executor: for one look at the disk after work, else until something happens.
+    async fn rest(&mut self, worked: bool) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        let mut pause = Duration::ZERO;
+        if !worked {
+            self.ends.bell.parker.prepare_park();
+            if self.ends.all_empty() && self.store.is_empty() && !self.files.has_report() {
+                pause = self.pause();
+            }
+        }
+        if !pause.is_zero() {
+            self.counters.sleeps.add(1);
+        }
+        let mut timer = pin!(Timer::new(pause));
+        let rung = &self.ends.bell.rung;
+        poll_fn(|context| {
+            if rung.heard(context.waker()) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().poll(context).map(|_| ())
+        })
+        .await;
+        self.ends.bell.parker.awake();
+    }
+
+    fn pause(&self) -> Duration {
+        let now = clock();
+        let longest = if self.phase == Phase::Serving { IDLE_TICK_MS } else { 5 };
+        let wanted = self.engine.deadline().map_or(longest, |deadline| deadline.0.saturating_sub(now.0));
+        let retry = if self.engine.needs_segment() && !self.making_segment {
+            self.segment_retry_at.0.saturating_sub(now.0).max(1)
+        } else {
+            longest
+        };
+        Duration::from_millis(wanted.min(retry).min(longest))
+    }
+}

@@ -1,0 +1,199 @@
+//! A core's journal on DMA files: writes, reads and new segments, each a task of its own that reports to the loop.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use switchyard_engine::JournalRead;
+use switchyard_log::batch::SealedBatch;
+use switchyard_log::planner::SegmentTail;
+use switchyard_log::segment::{SegmentHeader, ShardSet};
+use switchyard_schema::ids::{Millis, ShardId};
+
+use crate::executor::io_error;
+use crate::journal_folder::JournalFolder;
+use crate::limits::OPEN_SEGMENTS_PER_CORE;
+use crate::links::Rung;
+
+/// Memory that a batch is built in and written from.
+#[derive(Debug)]
+pub(crate) struct BatchMemory(DmaBuffer);
+
+impl BatchMemory {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(glommio::allocate_dma_buffer(bytes))
+    }
+}
+
+impl AsRef<[u8]> for BatchMemory {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl AsMut<[u8]> for BatchMemory {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.0.as_bytes_mut()
+    }
+}
+
+/// What a task has to report.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The batch in flight is durable, or the journal has failed.
+    Written { result: io::Result<()>, took: Duration, records: u32, bytes: u32 },
+    /// A read of history.
+    Read { read: JournalRead, bytes: io::Result<Bytes> },
+    /// Another segment, open for writing.
+    Segment(io::Result<SegmentHeader>),
+    /// The manifest could not be written; it is stale, and recovery reads more.
+    Manifest(io::Result<()>),
+}
+
+/// The files of one core.
+#[derive(Clone, Debug)]
+pub(crate) struct JournalFiles {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    core: u16,
+    shards: ShardSet,
+    folder: Arc<JournalFolder>,
+    rung: Arc<Rung>,
+    reports: RefCell<VecDeque<Report>>,
+    /// Segments that this core writes, by number: the current one and the next.
+    writing: RefCell<HashMap<u32, Rc<DmaFile>>>,
+    /// Segments open for reading, the one used last at the back.
+    reading: RefCell<VecDeque<(u32, Rc<DmaFile>)>>,
+}
+
+impl JournalFiles {
+    pub(crate) fn new(core: u16, shards: ShardSet, folder: Arc<JournalFolder>, rung: Arc<Rung>) -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                core,
+                shards,
+                folder,
+                rung,
+                reports: RefCell::default(),
+                writing: RefCell::default(),
+                reading: RefCell::default(),
+            }),
+        }
+    }
+
+    /// The next report of a task.
+    pub(crate) fn report(&self) -> Option<Report> {
+        self.inner.reports.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn has_report(&self) -> bool {
+        !self.inner.reports.borrow().is_empty()
+    }
+
+    /// Makes another segment and opens it.
+    pub(crate) async fn make_segment(&self, now: Millis) -> io::Result<SegmentHeader> {
+        let Inner { core, shards, folder, .. } = &*self.inner;
+        let (core, shards, maker) = (*core, shards.clone(), folder.clone());
+        let make = move || maker.make_segment(core, &shards, now);
+        let header = glommio::executor().spawn_blocking(make).await?;
+        let path = folder.segment_path(header.number);
+        let file = OpenOptions::new().write(true).dma_open(&path).await.map_err(io_error)?;
+        self.inner.writing.borrow_mut().insert(header.number, Rc::new(file));
+        Ok(header)
+    }
+
+    /// Begins to make another segment.
+    pub(crate) fn begin_segment(&self, now: Millis) {
+        let files = self.clone();
+        self.spawn(async move { Report::Segment(files.make_segment(now).await) });
+    }
+
+    /// Begins to write and sync a batch.
+    pub(crate) fn begin_write(&self, batch: SealedBatch<BatchMemory>) {
+        let writing = self.inner.writing.borrow();
+        let file = writing.get(&batch.position.segment).expect("the engine knows only segments that are open").clone();
+        let SealedBatch { buffer, bytes, position, header, .. } = batch;
+        self.spawn(async move {
+            let begun = Instant::now();
+            let result = write_and_sync(&file, buffer, bytes, position.offset).await;
+            Report::Written { result, took: begun.elapsed(), records: header.record_count, bytes }
+        });
+    }
+
+    /// A segment is left behind: lists it as sealed, closes it.
+    pub(crate) fn begin_seal(&self, tail: SegmentTail, now: Millis) {
+        let file = self.inner.writing.borrow_mut().remove(&tail.number);
+        let folder = self.inner.folder.clone();
+        self.spawn(async move {
+            if let Some(Ok(file)) = file.map(Rc::try_unwrap) {
+                let _ = file.close().await;
+            }
+            Report::Manifest(glommio::executor().spawn_blocking(move || folder.seal(&tail, now)).await)
+        });
+    }
+
+    /// Tells the manifest what the store covers.
+    pub(crate) fn begin_cover(&self, covered: Vec<(ShardId, u64)>) {
+        let folder = self.inner.folder.clone();
+        let cover = move || folder.cover(&covered);
+        self.spawn(async move { Report::Manifest(glommio::executor().spawn_blocking(cover).await) });
+    }
+
+    /// Begins a read of history.
+    pub(crate) fn begin_read(&self, read: JournalRead) {
+        let files = self.clone();
+        self.spawn(async move { Report::Read { read, bytes: files.read(read).await } });
+    }
+
+    async fn read(&self, JournalRead { range, .. }: JournalRead) -> io::Result<Bytes> {
+        let file = self.open(range.segment).await?;
+        let read = file.read_at_aligned(u64::from(range.offset), range.bytes as usize).await.map_err(io_error)?;
+        Ok(Bytes::copy_from_slice(&read))
+    }
+
+    async fn open(&self, segment: u32) -> io::Result<Rc<DmaFile>> {
+        let reading = &self.inner.reading;
+        let known = reading.borrow().iter().position(|(number, _)| *number == segment);
+        if let Some(entry) = known.and_then(|index| reading.borrow_mut().remove(index)) {
+            let file = entry.1.clone();
+            reading.borrow_mut().push_back(entry);
+            return Ok(file);
+        }
+        let file = Rc::new(DmaFile::open(self.inner.folder.segment_path(segment)).await.map_err(io_error)?);
+        let mut reading = reading.borrow_mut();
+        reading.push_back((segment, file.clone()));
+        if reading.len() > OPEN_SEGMENTS_PER_CORE {
+            reading.pop_front();
+        }
+        Ok(file)
+    }
+
+    fn spawn(&self, task: impl Future<Output = Report> + 'static) {
+        let inner = self.inner.clone();
+        glommio::spawn_local(async move {
+            let report = task.await;
+            inner.reports.borrow_mut().push_back(report);
+            inner.rung.ring();
+        })
+        .detach();
+    }
+}
+
+/// A short write is a failure: half a batch is on disk, and nobody may write there again.
+async fn write_and_sync(file: &DmaFile, memory: BatchMemory, bytes: u32, offset: u32) -> io::Result<()> {
+    let BatchMemory(mut buffer) = memory;
+    buffer.trim_to_size(bytes as usize);
+    let written = file.write_at(buffer, u64::from(offset)).await.map_err(io_error)?;
+    if written != bytes as usize {
+        return Err(io::Error::new(io::ErrorKind::WriteZero, format!("{written} of {bytes} bytes were written")));
+    }
+    file.fdatasync().await.map_err(io_error)
+}
