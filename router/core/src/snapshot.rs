@@ -43,16 +43,20 @@ impl Changes {
 }
 
 impl Shard {
-    /// What changed since the previous snapshot; `None` when no record was appended since, or while the previous one is
-    /// not stored. Not for a shard whose journal has failed.
+    /// What changed since the previous snapshot; `None` when nothing did, while the previous one is not stored, and for a
+    /// shard whose journal has failed.
     pub fn take_snapshot(&mut self) -> Option<Snapshot> {
-        if self.changes.is_outstanding() || self.changes.taken_lsn == self.log.last_lsn || !self.log.takes_records() {
+        let changed = self.changes.taken_lsn < self.log.last_lsn
+            || !self.changes.users.is_empty()
+            || !self.changes.conversations.is_empty();
+        if !changed || self.changes.is_outstanding() || !self.log.takes_records() {
             return None;
         }
         let shard = self.config.shard;
         self.changes.taken += 1;
         self.changes.taken_lsn = self.log.last_lsn;
-        self.changes.limit_lsn = self.placed_lsn();
+        // Rows hold the position of the newest placed message, so replay has to see those that are not placed yet.
+        self.changes.limit_lsn = self.log.unplaced.front().map_or(self.log.last_lsn, |lsn| lsn - 1);
         let mut rows = vec![shard_row(shard, self.last_message)];
         for id in std::mem::take(&mut self.changes.users) {
             self.save_user(id, &mut rows);
@@ -95,19 +99,18 @@ impl Shard {
         }
     }
 
-    /// The LSN to tag the outstanding snapshot with, asked once `Snapshot::lsn` is durable and just before it is handed
-    /// to the store: replay must begin after it. It only grows from snapshot to snapshot. Without an outstanding one:
-    /// what a snapshot taken now could be tagged with.
+    /// The LSN to tag the newest snapshot with, asked once `Snapshot::lsn` is durable and just before it is handed to
+    /// the store: replay must begin after it. It only grows, also between snapshots, as facts are confirmed.
     #[must_use]
     pub fn coverable(&self) -> u64 {
-        let limit = if self.changes.is_outstanding() { self.changes.limit_lsn } else { self.placed_lsn() };
+        let limit = self.changes.limit_lsn;
         self.facts.oldest_lsn().map_or(limit, |lsn| limit.min(lsn - 1))
     }
 
-    /// Everything up to here shows fully in rows: they hold the position of the newest placed message, so replay has to
-    /// see those that are not placed yet.
-    fn placed_lsn(&self) -> u64 {
-        self.log.unplaced.front().map_or(self.log.last_lsn, |lsn| lsn - 1)
+    /// Whether nothing waits for the journal and every other shard has confirmed what it was told.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.log.pending.is_empty() && self.facts.oldest_lsn().is_none()
     }
 
     /// The outstanding snapshot is in the store: loads see it from now on.
