@@ -1,1 +1,43 @@
-//! tools/swarm
+//! The load generator, as a library for the benches and the crash test and as the command `swarm`.
+//!
+//! It shares its machine with the server it loads, so it must be cheap: one thread drives all its sockets with one
+//! epoll ([`event_loop`]), frames are encoded into the socket's own buffer, and a socket is written once per turn.
+//! What it drives with that: [`chat`] (pairs of users, with every message checked), [`idle`] (many connections that say
+//! nothing) and [`crash`] (kill -9 in the middle, judged by what the clients saw).
+#![forbid(unsafe_code)]
+
+pub mod chat;
+pub mod crash;
+pub mod event_loop;
+pub mod idle;
+pub mod latency;
+pub mod process;
+pub mod server;
+pub mod session;
+pub mod tokens;
+
+/// Why a run could not be made; what a run finds out about the server is in its report instead.
+#[derive(Debug, thiserror::Error)]
+pub enum SwarmError {
+    /// The machine refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        source: std::io::Error,
+    },
+    /// There is no key to sign tokens with.
+    #[error("{0}")]
+    Key(String),
+    /// The server did something that ends the run.
+    #[error("{0}")]
+    Server(String),
+}
+
+impl SwarmError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,379 @@
+//! The pairs of one thread on their sockets.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use switchyard_schema::body;
+use switchyard_schema::frame::{Ack, ClientFrame, Send, ServerFrame};
+use switchyard_schema::ids::{ClientMessageId, DeviceId, Sequence, UserId};
+use switchyard_schema::limits::PENDING_SENDS_MAX;
+use switchyard_schema::wire::{Encoder, parse_server};
+
+use super::pair::{Pair, Recorder, put_number};
+use super::report::ThreadReport;
+use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN};
+use crate::SwarmError;
+use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
+use crate::process;
+use crate::session::{Incoming, Session};
+use crate::tokens::Signer;
+
+/// How long connecting may take, and how long the last messages may take to come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Sockets that may be connecting at once.
+const CONNECTING_MAX: usize = 200;
+const DEVICE: u64 = 1;
+
+pub(super) struct ChatWork {
+    options: ChatOptions,
+    connected: Arc<Barrier>,
+    measured: Arc<Barrier>,
+    pairs: Vec<Pair>,
+    /// Not yet connected, the next one last.
+    waiting: Vec<Member>,
+    /// By socket.
+    members: Vec<Option<Member>>,
+    /// Sockets of the senders, by pair.
+    senders: Vec<SocketId>,
+    /// Sockets of the recipients, by pair.
+    recipients: Vec<SocketId>,
+    connecting: usize,
+    welcomed: usize,
+    phase: Phase,
+    deadline: Instant,
+    /// When the next message of a paced run is due, and whose it is.
+    next_due: Instant,
+    next_pair: usize,
+    body: Vec<u8>,
+    encoder: Encoder,
+    scratch: Vec<u8>,
+    report: ThreadReport,
+    failed: Option<String>,
+}
+
+struct Member {
+    session: Session,
+    pair: usize,
+    sends: bool,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Phase {
+    Connecting,
+    WarmUp { until: Instant },
+    Measuring { until: Option<Instant> },
+    Finishing,
+}
+
+impl ChatWork {
+    pub(super) fn new(
+        options: &ChatOptions,
+        signer: &Signer,
+        first_user: u64,
+        (thread, threads): (u32, u32),
+        connected: Arc<Barrier>,
+        measured: Arc<Barrier>,
+    ) -> Self {
+        let device = DeviceId::new(DEVICE).expect("not zero");
+        let (mut pairs, mut waiting) = (Vec::new(), Vec::new());
+        for number in (thread..options.pairs).step_by(threads as usize) {
+            let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
+            let (sender, recipient) = (user(0), user(1));
+            let member = |user, sends| Member {
+                session: Session::new(user, device, signer.token(user), process::random()),
+                pair: pairs.len(),
+                sends,
+            };
+            waiting.push(member(sender, true));
+            if options.recipients_online {
+                waiting.push(member(recipient, false));
+            }
+            pairs.push(Pair::new(sender, recipient, options.recipients_online));
+        }
+        let now = Instant::now();
+        Self {
+            body: body::text(&"x".repeat(options.text_bytes.max(TEXT_BYTES_MIN))),
+            senders: vec![0; pairs.len()],
+            recipients: vec![0; pairs.len()],
+            options: options.clone(),
+            connected,
+            measured,
+            pairs,
+            waiting,
+            members: Vec::new(),
+            connecting: 0,
+            welcomed: 0,
+            phase: Phase::Connecting,
+            deadline: now + PATIENCE,
+            next_due: now,
+            next_pair: 0,
+            encoder: Encoder::new(),
+            scratch: Vec::new(),
+            report: ThreadReport::default(),
+            failed: None,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<ThreadReport, SwarmError> {
+        let result = event_loop::run(&mut self).map_err(SwarmError::io("epoll"));
+        // Whatever happened, the main thread must not be left waiting at a barrier.
+        if self.phase == Phase::Connecting {
+            self.connected.wait();
+        }
+        if self.phase != Phase::Finishing {
+            self.measured.wait();
+        }
+        result?;
+        if let Some(failed) = self.failed {
+            return Err(SwarmError::Server(failed));
+        }
+        for pair in &self.pairs {
+            pair.on_end(&mut self.report.faults);
+            self.report.total_messages += pair.routed();
+        }
+        Ok(self.report)
+    }
+
+    fn connect_more(&mut self, sockets: &mut Sockets) {
+        while self.connecting < CONNECTING_MAX
+            && let Some(member) = self.waiting.pop()
+        {
+            match sockets.connect(self.options.address) {
+                Ok(id) => {
+                    let places = if member.sends { &mut self.senders } else { &mut self.recipients };
+                    places[member.pair] = id;
+                    if self.members.len() <= id {
+                        self.members.resize_with(id + 1, || None);
+                    }
+                    self.members[id] = Some(member);
+                    self.connecting += 1;
+                }
+                Err(error) => return self.failed = Some(format!("connecting: {error}")),
+            }
+        }
+    }
+
+    fn routed(&self) -> u64 {
+        self.pairs.iter().map(Pair::routed).sum()
+    }
+
+    /// Moves on to the next phase when its time has come.
+    fn advance(&mut self, sockets: &mut Sockets, now: Instant) {
+        match self.phase {
+            Phase::Connecting if self.welcomed == self.members.len() && self.waiting.is_empty() => {
+                self.connected.wait();
+                let now = Instant::now();
+                self.next_due = now;
+                self.phase = match self.options.length {
+                    Length::Time { warm_up, .. } => Phase::WarmUp { until: now + warm_up },
+                    Length::Messages(_) => Phase::Measuring { until: None },
+                };
+                for pair in 0..self.pairs.len() {
+                    self.fill(sockets, pair, now);
+                }
+            }
+            Phase::WarmUp { until } if now >= until => {
+                let Length::Time { measured, .. } = self.options.length else {
+                    unreachable!("only timed runs warm up")
+                };
+                // Subtracted again when the measuring ends.
+                self.report.messages = self.routed();
+                self.phase = Phase::Measuring { until: Some(until + measured) };
+            }
+            Phase::Measuring { until: Some(until) } if now >= until => self.finish(sockets, now),
+            Phase::Measuring { until: None } if self.pairs.iter().all(|pair| self.is_complete(pair)) => {
+                self.finish(sockets, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Stops sending, and has recipients acknowledge all they have.
+    fn finish(&mut self, sockets: &mut Sockets, now: Instant) {
+        self.report.messages = self.routed() - self.report.messages;
+        self.phase = Phase::Finishing;
+        self.deadline = now + PATIENCE;
+        self.measured.wait();
+        for pair in 0..self.pairs.len() {
+            self.acknowledge(sockets, pair);
+        }
+    }
+
+    fn is_complete(&self, pair: &Pair) -> bool {
+        matches!(self.options.length, Length::Messages(count) if pair.routed() >= count)
+    }
+
+    fn measuring(&self) -> bool {
+        matches!(self.phase, Phase::Measuring { .. })
+    }
+
+    /// Sends what a pair may send now.
+    fn fill(&mut self, sockets: &mut Sockets, pair: usize, now: Instant) {
+        let Pace::Depth(depth) = self.options.pace else { return };
+        if !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
+            return;
+        }
+        let count_max = match self.options.length {
+            Length::Messages(count) => count,
+            Length::Time { .. } => u64::MAX,
+        };
+        while self.pairs[pair].pending() < u64::from(depth) && self.pairs[pair].sent < count_max {
+            self.send(sockets, pair, now);
+        }
+    }
+
+    /// Sends what is due in a paced run.
+    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) {
+        let Pace::PerSecond(rate) = self.options.pace else { return };
+        if !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
+            return;
+        }
+        let interval = Duration::from_secs_f64(f64::from(self.options.threads.max(1)) / rate);
+        while self.next_due <= now {
+            let pair = self.next_pair;
+            if self.pairs[pair].pending() >= u64::from(PENDING_SENDS_MAX) {
+                return;
+            }
+            let due = self.next_due;
+            self.send(sockets, pair, due);
+            self.next_pair = (pair + 1) % self.pairs.len();
+            self.next_due += interval;
+        }
+    }
+
+    fn send(&mut self, sockets: &mut Sockets, pair: usize, at: Instant) {
+        let id = self.senders[pair];
+        let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return };
+        let number = self.pairs[pair].on_sent(at);
+        put_number(&mut self.body, number);
+        let mut client_message_id = [0; 16];
+        client_message_id[8..].copy_from_slice(&number.to_be_bytes());
+        let frame = ClientFrame::Send(Send {
+            client_message_id: ClientMessageId(client_message_id),
+            conversation: self.pairs[pair].conversation,
+            body: Cow::Borrowed(&self.body),
+        });
+        member.session.send(&frame, &mut self.encoder, out);
+    }
+
+    /// Has the recipient of a pair acknowledge when it is time.
+    fn acknowledge(&mut self, sockets: &mut Sockets, pair: usize) {
+        let enough = if self.phase == Phase::Finishing || self.options_end(pair) { 1 } else { self.options.ack_every };
+        if self.pairs[pair].unacknowledged() < u64::from(enough.max(1)) {
+            return;
+        }
+        let id = self.recipients[pair];
+        let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return };
+        let ack = Ack {
+            conversation: self.pairs[pair].conversation,
+            delivered: Some(Sequence(self.pairs[pair].acknowledge())),
+            read: None,
+        };
+        member.session.send(&ClientFrame::Ack(ack), &mut self.encoder, out);
+    }
+
+    /// Whether a pair has sent the last message of a counted run, so that none will follow to fill an Ack.
+    fn options_end(&self, pair: usize) -> bool {
+        matches!(self.options.length, Length::Messages(count) if self.pairs[pair].sent >= count)
+    }
+
+    fn on_frame(&mut self, sockets: &mut Sockets, member: usize, now: Instant, bytes: &[u8]) {
+        let frame = match parse_server(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return self.failed = Some(format!("a frame of the server: {error}")),
+        };
+        let Some(Member { pair: index, sends, .. }) = self.members[member] else { return };
+        let mut recorder = Recorder { measuring: self.measuring(), report: &mut self.report };
+        let pair = &mut self.pairs[index];
+        match frame {
+            ServerFrame::Accepted(accepted) => pair.on_accepted(now, &accepted, &mut recorder),
+            ServerFrame::Deliver(deliver) => {
+                pair.on_deliver(now, &deliver, &mut recorder);
+                self.acknowledge(sockets, index);
+            }
+            ServerFrame::Receipt(receipt) if sends => pair.on_receipt(now, &receipt, &mut recorder),
+            ServerFrame::Receipt(_) | ServerFrame::Pong { .. } => {}
+            ServerFrame::Welcome(_) => {
+                self.welcomed += 1;
+                self.connecting -= 1;
+            }
+            ServerFrame::Error(error) => {
+                self.report.faults.refused += 1;
+                self.report.faults.note(|| format!("refused: {:?} {}", error.code, error.reason));
+            }
+            ServerFrame::Page(_) | ServerFrame::Drain { .. } => {
+                self.failed = Some("the server drains, or sent a page nobody asked for".to_owned());
+            }
+        }
+    }
+}
+
+impl Work for ChatWork {
+    fn on_open(&mut self, sockets: &mut Sockets, id: SocketId) {
+        if let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) {
+            member.session.start(out);
+        }
+    }
+
+    fn on_bytes(&mut self, sockets: &mut Sockets, id: SocketId, bytes: &mut [u8]) {
+        let (now, mut at) = (Instant::now(), 0);
+        while at < bytes.len() {
+            let Some(member) = self.members[id].as_mut() else { return };
+            let decoded = match member.session.decode(&mut bytes[at..], &mut self.encoder, &mut self.scratch) {
+                Ok(decoded) => decoded,
+                Err(error) => return self.failed = Some(error),
+            };
+            at += decoded.consumed;
+            match decoded.incoming {
+                None => {}
+                Some(Incoming::Frame(frame)) => self.on_frame(sockets, id, now, &frame),
+                Some(Incoming::Close { code }) => {
+                    self.report.faults.note(|| format!("closed by the server with code {code:?}"));
+                }
+            }
+        }
+        if !self.scratch.is_empty()
+            && let Some(out) = sockets.out(id)
+        {
+            out.append(&mut self.scratch);
+        }
+        if let Some(Member { pair, sends, .. }) = self.members[id]
+            && sends
+        {
+            self.fill(sockets, pair, now);
+        }
+    }
+
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId) {
+        self.members[id] = None;
+        self.report.faults.disconnected += 1;
+        self.report.faults.note(|| "a connection was closed".to_owned());
+        if self.phase == Phase::Connecting {
+            self.failed = Some(self.report.faults.first.clone().unwrap_or_default());
+        }
+    }
+
+    fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
+        self.connect_more(sockets);
+        self.advance(sockets, now);
+        self.send_due(sockets, now);
+        if self.failed.is_some() {
+            return Turn::Stop;
+        }
+        match self.phase {
+            Phase::Connecting if now >= self.deadline => {
+                let (welcomed, wanted) = (self.welcomed, self.members.len() + self.waiting.len());
+                self.failed = Some(format!("only {welcomed} of {wanted} sessions were welcomed in {PATIENCE:?}"));
+                Turn::Stop
+            }
+            Phase::Finishing if now >= self.deadline || self.pairs.iter().all(|pair| pair.pending() == 0) => Turn::Stop,
+            Phase::Measuring { until: None } if self.report.faults.any() => Turn::Stop,
+            Phase::WarmUp { until } | Phase::Measuring { until: Some(until) } => match self.options.pace {
+                Pace::PerSecond(_) => Turn::By(until.min(self.next_due)),
+                Pace::Depth(_) => Turn::By(until),
+            },
+            _ => Turn::By(now + Duration::from_millis(100)),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The command `swarm`: load, idle connections and kill -9, with the result as JSON on standard output.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the report of a command goes to standard output")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use switchyard_swarm::SwarmError;
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
+use switchyard_swarm::crash::{self, CrashOptions};
+use switchyard_swarm::idle::{self, IdleOptions};
+use switchyard_swarm::tokens::Signer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Loads a Switchyard server and checks what it does.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pairs of users that talk; checks loss, order and duplicates. Exit code 1 when anything went wrong.
+    Chat(ChatArguments),
+    /// Many authenticated connections that say nothing; what one costs the server in memory.
+    Idle(IdleArguments),
+    /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
+    Crash(CrashArguments),
+}
+
+#[derive(Args)]
+struct ChatArguments {
+    /// Where the server listens, as it prints it: HOST:PORT.
+    #[arg(long)]
+    url: String,
+    /// The server's data folder, whose development key signs the tokens.
+    #[arg(long)]
+    data: PathBuf,
+    /// Pairs of users.
+    #[arg(long, default_value_t = 32)]
+    pairs: u32,
+    /// Messages under way per pair.
+    #[arg(long, default_value_t = 1, conflicts_with = "rate")]
+    depth: u32,
+    /// Messages a second by all pairs together, instead of --depth.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 5.0, conflicts_with = "count")]
+    duration: f64,
+    /// Seconds before measuring.
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Messages per pair, instead of --duration.
+    #[arg(long)]
+    count: Option<u64>,
+    /// Bytes of a message's text.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
+    /// Whether the recipients are connected.
+    #[arg(long, value_enum, default_value_t = Recipients::Online)]
+    recipients: Recipients,
+    /// Recipients acknowledge every so many messages.
+    #[arg(long, default_value_t = 1)]
+    ack_every: u32,
+    /// Threads of the swarm.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+    /// The server's process id, to report its CPU time per message.
+    #[arg(long)]
+    server_pid: Option<u32>,
+}
+
+#[derive(Copy, Clone, ValueEnum)]
+enum Recipients {
+    Online,
+    Offline,
+}
+
+#[derive(Args)]
+struct IdleArguments {
+    /// Where the server listens: HOST:PORT.
+    #[arg(long)]
+    url: String,
+    /// The server's data folder, whose development key signs the tokens.
+    #[arg(long)]
+    data: PathBuf,
+    /// Connections at the first reading of the server's memory.
+    #[arg(long, default_value_t = 1000)]
+    first: usize,
+    /// Connections at the second reading.
+    #[arg(long, default_value_t = 15_000)]
+    count: usize,
+    /// The server's process id.
+    #[arg(long)]
+    server_pid: u32,
+    /// Keep the connections until standard input ends.
+    #[arg(long)]
+    hold: bool,
+}
+
+#[derive(Args)]
+struct CrashArguments {
+    /// The `switchyard` binary.
+    #[arg(long)]
+    server: PathBuf,
+    /// The data folder, which is emptied first; on a disk, not tmpfs.
+    #[arg(long)]
+    data: PathBuf,
+    /// Kills.
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// Users, an even number.
+    #[arg(long, default_value_t = 50)]
+    clients: u32,
+    /// Messages of all users in one round.
+    #[arg(long, default_value_t = 20_000)]
+    sends: u32,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Chat(arguments) => run_chat(&arguments),
+        Command::Idle(arguments) => run_idle(&arguments),
+        Command::Crash(arguments) => run_crash(arguments),
+    };
+    match result {
+        Ok(good) => ExitCode::from(u8::from(!good)),
+        Err(error) => {
+            eprintln!("swarm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
+    let length = match arguments.count {
+        Some(count) => Length::Messages(count),
+        None => Length::Time {
+            warm_up: Duration::from_secs_f64(arguments.warm_up),
+            measured: Duration::from_secs_f64(arguments.duration),
+        },
+    };
+    let options = ChatOptions {
+        address: address(&arguments.url)?,
+        pairs: arguments.pairs,
+        pace: arguments.rate.map_or(Pace::Depth(arguments.depth), Pace::PerSecond),
+        length,
+        text_bytes: arguments.bytes,
+        recipients_online: matches!(arguments.recipients, Recipients::Online),
+        ack_every: arguments.ack_every,
+        threads: arguments.threads,
+        server_pid: arguments.server_pid,
+    };
+    let report = chat::run(&options, &Signer::of_data(&arguments.data)?)?;
+    print(&report);
+    Ok(!report.faults.any())
+}
+
+fn run_idle(arguments: &IdleArguments) -> Result<bool, SwarmError> {
+    let hold_until = arguments.hold.then(|| {
+        let told = Arc::new(AtomicBool::new(false));
+        let teller = Arc::clone(&told);
+        std::thread::spawn(move || {
+            // An error on standard input ends the hold as well as its end does.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            teller.store(true, Ordering::Relaxed);
+        });
+        told
+    });
+    let options = IdleOptions {
+        address: address(&arguments.url)?,
+        server_pid: arguments.server_pid,
+        first: arguments.first,
+        count: arguments.count,
+        hold_until,
+    };
+    let report = idle::run(&options, &Signer::of_data(&arguments.data)?)?;
+    print(&report);
+    Ok(report.disconnected == 0)
+}
+
+fn run_crash(arguments: CrashArguments) -> Result<bool, SwarmError> {
+    let CrashArguments { server, data, rounds, clients, sends } = arguments;
+    let report = crash::run(&CrashOptions { binary: server, data, rounds, clients, sends })?;
+    print(&report);
+    Ok(true)
+}
+
+/// `HOST:PORT`, with or without `ws://` and a path.
+fn address(url: &str) -> Result<SocketAddr, SwarmError> {
+    let host = url.strip_prefix("ws://").unwrap_or(url).split('/').next().unwrap_or_default();
+    host.parse()
+        .map_err(|error| SwarmError::Server(format!("--url {url}: {error}; it should look like 127.0.0.1:7000")))
+}
+
+fn print(report: &impl Serialize) {
+    println!("{}", serde_json::to_string_pretty(report).expect("a report is plain data"));
+}

@@ -1,0 +1,62 @@
+//! What a process costs, from /proc: CPU time of all its threads, and memory.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::SwarmError;
+
+/// What a process has used so far.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// User and system time of all threads, in steps of the kernel's tick (10 ms).
+    pub cpu: Duration,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+/// Reads the usage of a process.
+///
+/// # Errors
+/// When there is no such process.
+pub fn usage(pid: u32) -> Result<Usage, SwarmError> {
+    let read = |name: &str| {
+        let path = format!("/proc/{pid}/{name}");
+        fs::read_to_string(&path).map_err(SwarmError::io(path))
+    };
+    let stat = read("stat")?;
+    // The name in brackets may hold spaces; after it, utime and stime are the 12th and 13th words (proc(5)).
+    let words: Vec<u64> = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest)
+        .split_whitespace()
+        .map(|word| word.parse().unwrap_or_default())
+        .collect();
+    let ticks = words.get(11).copied().unwrap_or_default() + words.get(12).copied().unwrap_or_default();
+    let status = read("status")?;
+    let rss_kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or_default();
+    let cpu = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
+    Ok(Usage { cpu, rss_bytes: rss_kib * 1024 })
+}
+
+/// Lets this process open as many descriptors as the kernel allows it.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // When it is refused, the run fails later with "too many open files", which says as much.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Random numbers from the kernel.
+///
+/// # Panics
+/// When the kernel has none, which Linux does not do after boot.
+#[must_use]
+pub fn random() -> u64 {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).expect("Linux always has randomness");
+    u64::from_le_bytes(bytes)
+}

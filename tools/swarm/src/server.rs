@@ -1,0 +1,160 @@
+//! Starts the real `switchyard` binary and learns where it listens from what it prints.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::SwarmError;
+
+/// How long a server may take until it is ready.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long a server may take to end after SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// Lines of its output that are kept for an error.
+const LOG_LINES_KEPT: usize = 60;
+
+/// How to start a server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its data folder, on a disk (not tmpfs).
+    pub data: PathBuf,
+    /// Gateway threads.
+    pub gateway_cores: u16,
+    /// Router threads.
+    pub router_cores: u16,
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where clients connect.
+    pub websocket: SocketAddr,
+    /// From the start of the process until it was ready.
+    pub start_took: Duration,
+}
+
+impl Server {
+    /// Starts a development server and waits until it is ready.
+    ///
+    /// # Errors
+    /// With what it printed, when it does not become ready.
+    pub fn start(options: &ServerOptions) -> Result<Self, SwarmError> {
+        let begun = Instant::now();
+        let mut child = Command::new(&options.binary)
+            .args(["serve", "--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--data"])
+            .arg(&options.data)
+            .args(["--gateway-cores", &options.gateway_cores.to_string()])
+            .args(["--router-cores", &options.router_cores.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(SwarmError::io(format!("starting {}", options.binary.display())))?;
+        let (lines, received) = mpsc::channel();
+        forward_lines(child.stdout.take(), lines.clone());
+        forward_lines(child.stderr.take(), lines);
+        match wait_until_ready(&received, begun) {
+            Ok(websocket) => {
+                // Whatever else it prints is drained, so that it never blocks on a full pipe.
+                thread::spawn(move || received.into_iter().for_each(drop));
+                Ok(Self { child, websocket, start_took: begun.elapsed() })
+            }
+            Err(log) => {
+                let _ = child.kill();
+                let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                Err(SwarmError::Server(format!("the server did not become ready ({status}):\n{log}")))
+            }
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once (SIGKILL), as `kill -9` does.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends it as an operator would (SIGTERM).
+    ///
+    /// # Errors
+    /// When it does not end in time, or not with exit code 0.
+    pub fn stop(mut self) -> Result<(), SwarmError> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(|errno| SwarmError::io("SIGTERM")(errno.into()))?;
+        }
+        let deadline = Instant::now() + STOP_MAX;
+        while Instant::now() < deadline {
+            match self.child.try_wait().map_err(SwarmError::io("waiting for the server"))? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(SwarmError::Server(format!("the server ended with {status}"))),
+                None => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        Err(SwarmError::Server(format!("the server did not end within {STOP_MAX:?} of SIGTERM")))
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mpsc::Sender<String>) {
+    let Some(stream) = stream else { return };
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// The WebSocket address, once the server is ready; else what it printed.
+fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<SocketAddr, String> {
+    let (mut log, mut address) = (Vec::new(), None);
+    while let Ok(line) = lines.recv_timeout(START_MAX.saturating_sub(begun.elapsed())) {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some("listening"), Some("ws"), Some(text)) => address = text.parse().ok(),
+            (Some("ready"), ..) => return address.ok_or_else(|| log.join("\n")),
+            _ => {}
+        }
+        if log.len() < LOG_LINES_KEPT {
+            log.push(line);
+        }
+    }
+    Err(log.join("\n"))
+}
+
+/// Removes a data folder and makes it anew.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn fresh_folder(path: &Path) -> Result<(), SwarmError> {
+    if path.exists() {
+        std::fs::remove_dir_all(path).map_err(SwarmError::io(format!("removing {}", path.display())))?;
+    }
+    std::fs::create_dir_all(path).map_err(SwarmError::io(format!("making {}", path.display())))
+}
