@@ -56,6 +56,7 @@ impl JournalFolder {
         let too_many = || io::Error::new(io::ErrorKind::StorageFull, "the folder has as many segments as it may");
         let header = listed.manifest.allocate(core, shards, self.segment_bytes, salt, now).ok_or_else(too_many)?;
         let path = self.segment_path(header.number);
+        listed.manifest.list(&header);
         let made = make(&path, header.bytes, header.encode().as_slice())
             .and_then(|()| write_manifest(&self.path, &listed.manifest));
         if let Err(error) = made {
