@@ -263,13 +263,9 @@ impl Client {
 
     fn send_fetches(&mut self, now: Millis, out: &mut Vec<Effect>) {
         let room = self.takes_more();
-        let Self { fetches, conversations, acks, .. } = self;
+        let Self { fetches, conversations, .. } = self;
         while let Some(fetch) = fetches.next_to_send(now, room, |id| {
-            let known = conversations.get_mut(&id)?;
-            if known.settle_start() {
-                acks.on_owed(now, id);
-            }
-            known.has_gap().then(|| known.delivered())
+            conversations.get(&id).filter(|known| known.has_gap()).map(|known| known.delivered())
         }) {
             out.push(Effect::Transmit(ClientFrame::Fetch(fetch)));
         }

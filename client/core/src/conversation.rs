@@ -28,6 +28,8 @@ pub(crate) struct Conversation {
     ahead: BTreeSet<Sequence>,
     read: Sequence,
     own_head: Sequence,
+    /// What the server takes as delivered here without an Ack: an own message that is accepted as the next one.
+    implied: Sequence,
     /// The newest message that is known to exist.
     known_head: Sequence,
     watermarks: BTreeMap<UserId, Watermark>,
@@ -41,6 +43,7 @@ impl Conversation {
             ahead: BTreeSet::new(),
             read: Sequence::ZERO,
             own_head: Sequence::ZERO,
+            implied: Sequence::ZERO,
             known_head: Sequence::ZERO,
             watermarks: BTreeMap::new(),
         }
@@ -70,7 +73,7 @@ impl Conversation {
 
     /// Whether messages are known to exist that have not arrived.
     pub(crate) fn has_gap(&self) -> bool {
-        self.known_head > self.delivered()
+        self.delivered.is_some_and(|delivered| self.known_head > delivered)
     }
 
     /// Judges a message from the stream. The first one tells where this device starts.
@@ -92,25 +95,21 @@ impl Conversation {
         self.absorb();
     }
 
-    /// An own message was accepted at `sequence`: it need not arrive any more.
-    pub(crate) fn on_accepted(&mut self, sequence: Sequence) {
+    /// An own message was accepted at `sequence`: it need not arrive any more, and what was fully acknowledged before it
+    /// stays so.
+    pub(crate) fn on_accepted(&mut self, sequence: Sequence, user: Option<UserId>) {
         self.own_head = self.own_head.max(sequence);
         self.known_head = self.known_head.max(sequence);
         if self.delivered.is_none() && sequence == Sequence(1) {
             self.delivered = Some(Sequence::ZERO);
         }
+        if user.is_some_and(|user| self.is_confirmed(user)) && self.delivered().next() == sequence {
+            self.implied = sequence;
+        }
         if self.delivered.is_none_or(|delivered| sequence > delivered) && self.ahead.len() < AHEAD_MAX {
             self.ahead.insert(sequence);
         }
         self.absorb();
-    }
-
-    /// Nothing arrived before the first own message: this device starts there. Returns whether that was news.
-    pub(crate) fn settle_start(&mut self) -> bool {
-        let Some(&first) = self.ahead.first().filter(|_| self.delivered.is_none()) else { return false };
-        self.delivered = Some(Sequence(first.0.saturating_sub(1)));
-        self.absorb();
-        true
     }
 
     /// Passes over numbers that hold nothing. Returns those that were really missing.
@@ -158,7 +157,7 @@ impl Conversation {
     pub(crate) fn is_confirmed(&self, user: UserId) -> bool {
         let (delivered, read) =
             self.watermarks.get(&user).map_or((Sequence::ZERO, Sequence::ZERO), |own| (own.delivered, own.read));
-        delivered >= self.delivered() && read >= self.read
+        delivered.max(self.implied) >= self.delivered() && read >= self.read
     }
 
     /// Whether somebody has not read this user's newest message, as far as is known.
@@ -220,7 +219,7 @@ mod tests {
         let mut conversation = conversation();
         conversation.judge(Sequence(5));
         conversation.advance();
-        conversation.on_accepted(Sequence(7));
+        conversation.on_accepted(Sequence(7), Some(user(1)));
         assert!(conversation.has_gap());
         assert_eq!(conversation.judge(Sequence(6)), Arrival::Next);
         conversation.advance();
@@ -230,12 +229,29 @@ mod tests {
     }
 
     #[test]
-    fn given_only_own_messages_when_nothing_else_comes_then_the_device_starts_at_the_first() {
+    fn given_only_own_messages_when_a_device_starts_then_nothing_counts_as_missing_until_a_message_arrives() {
         let mut conversation = conversation();
-        conversation.on_accepted(Sequence(9));
-        assert_eq!(conversation.delivered(), Sequence::ZERO);
-        conversation.settle_start();
+        conversation.on_accepted(Sequence(9), Some(user(1)));
+        assert!(!conversation.has_gap());
+        assert_eq!(conversation.judge(Sequence(7)), Arrival::Next);
+        conversation.advance();
+        assert!(conversation.has_gap());
+        assert_eq!(conversation.judge(Sequence(8)), Arrival::Next);
+        conversation.advance();
         assert_eq!(conversation.delivered(), Sequence(9));
+    }
+
+    #[test]
+    fn given_nothing_unconfirmed_when_an_own_message_is_accepted_next_then_it_needs_no_ack() {
+        let mut conversation = conversation();
+        conversation.on_accepted(Sequence(1), Some(user(1)));
+        assert!(conversation.is_confirmed(user(1)));
+        assert_eq!(conversation.judge(Sequence(2)), Arrival::Next);
+        conversation.advance();
+        conversation.on_accepted(Sequence(3), Some(user(1)));
+        assert!(!conversation.is_confirmed(user(1)));
+        conversation.on_watermark(watermark(1, 3, 0));
+        assert!(conversation.is_confirmed(user(1)));
     }
 
     #[test]
@@ -262,7 +278,7 @@ mod tests {
     fn given_own_messages_when_the_peer_has_read_them_then_no_receipt_is_awaited() {
         let mut conversation = conversation();
         assert!(!conversation.awaits_receipt(user(1)));
-        conversation.on_accepted(Sequence(1));
+        conversation.on_accepted(Sequence(1), Some(user(1)));
         assert!(conversation.awaits_receipt(user(1)));
         conversation.on_watermark(watermark(1, 1, 1));
         assert!(conversation.awaits_receipt(user(1)), "the own watermark is not the peer's");

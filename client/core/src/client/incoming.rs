@@ -82,14 +82,14 @@ impl Client {
 
     /// A message of this device has its place: the stream need not bring it.
     fn on_own_message(&mut self, now: Millis, id: ConversationId, sequence: Sequence, out: &mut Vec<Effect>) {
+        let user = self.user;
         let Some(conversation) = self.conversation(id) else { return };
         let before = conversation.row();
-        conversation.on_accepted(sequence);
+        conversation.on_accepted(sequence, user);
         let (row, gap) = (conversation.row(), conversation.has_gap());
         if row != before {
             out.push(Effect::Store(StoreOp::PutConversation(row)));
         }
-        self.acks.on_message(now, id);
         if gap {
             self.fetches.want_repair(id, now.plus(AHEAD_PATIENCE_MS));
         } else {
@@ -111,6 +111,7 @@ impl Client {
             let Deliver { message, sequence, time, .. } = *deliver;
             self.tell_accepted(AcceptedMessage { client_message_id, conversation: id, message, sequence, time }, out);
             self.on_own_message(now, id, sequence, out);
+            self.acks.on_message(now, id);
             return if arrival == Arrival::Early { Fate::Dropped } else { Fate::Arrived };
         }
         match arrival {
