@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
 use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
 use switchyard_ring::{Consumer, Producer, Waker, link, wake};
-use switchyard_schema::ids::{Millis, ShardCount, ShardId, UserId};
-use switchyard_schema::link::{ToGateway, ToRouter};
+use switchyard_schema::ids::{ClientMessageId, Millis, Sequence, ShardCount, ShardId, Snowflake, UserId};
+use switchyard_schema::link::{DeliverFrame, Origin, SendRequest, ToGateway, ToRouter};
 use tungstenite::{Message, WebSocket};
 
 /// How long a test waits for what must come.
@@ -150,4 +151,79 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 
 pub(crate) fn text(message: Message) -> String {
     message.into_text().expect("a text message").as_str().to_owned()
+}
+
+/// A JSON session of one device.
+pub(crate) struct Phone {
+    pub(crate) socket: WebSocket<TcpStream>,
+    pub(crate) origin: Origin,
+}
+
+impl Fixture {
+    /// Opens a session: Hello, Attach, Attached, Welcome. The gateway must have one thread and one router core.
+    pub(crate) fn phone(&self, user: u64) -> Phone {
+        let mut socket = self.open("/v1/ws", Some("switchyard.v1.json"));
+        say(&mut socket, &json!({"type": "hello", "token": self.token(user), "device": "1"}));
+        let ToRouter::Attach(origin) = self.router().next() else { panic!("a hello becomes an attach") };
+        assert_eq!((origin.user.get(), origin.device.get()), (user, 1));
+        self.router().answer(ToGateway::Attached(origin.session));
+        let mut phone = Phone { socket, origin };
+        let welcome = phone.hear();
+        assert_eq!((&welcome["type"], &welcome["user"]), (&json!("welcome"), &json!(user.to_string())));
+        phone
+    }
+
+    /// The only link.
+    pub(crate) fn router(&self) -> &RouterSide {
+        &self.routers[0][0]
+    }
+}
+
+impl Phone {
+    pub(crate) fn say(&mut self, frame: &Value) {
+        say(&mut self.socket, frame);
+    }
+
+    /// The next frame.
+    pub(crate) fn hear(&mut self) -> Value {
+        hear(&mut self.socket)
+    }
+
+    /// Reads up to the Close and answers its code.
+    pub(crate) fn hear_close(&mut self) -> u16 {
+        loop {
+            if let Message::Close(frame) = self.socket.read().expect("a close comes") {
+                return frame.expect("it has a code").code.into();
+            }
+        }
+    }
+}
+
+pub(crate) fn say(socket: &mut WebSocket<TcpStream>, frame: &Value) {
+    socket.send(Message::text(frame.to_string())).expect("the gateway reads");
+}
+
+pub(crate) fn hear(socket: &mut WebSocket<TcpStream>) -> Value {
+    serde_json::from_str(&text(socket.read().expect("a frame comes"))).expect("it is JSON")
+}
+
+/// A Send whose client message id is made from `number`.
+pub(crate) fn send_frame(number: u64, to: u64, body: &str) -> Value {
+    json!({
+        "type": "send",
+        "client_message_id": ClientMessageId(u128::from(number).to_be_bytes()).to_string(),
+        "conversation": {"direct": to.to_string()},
+        "body": {"text": body},
+    })
+}
+
+/// The answer to a Send, and the frame that its recipients get.
+pub(crate) fn accept(request: SendRequest, sequence: u64) -> (ToGateway, DeliverFrame) {
+    let mut ids = Snowflake::new(ShardId(0));
+    let message = (0..sequence).map(|_| ids.next(Millis(1_800_000_000_000))).last().expect("sequences start at 1");
+    let SendRequest { origin, conversation, client_message_id, draft } = request;
+    let sequence = Sequence(sequence);
+    let (frame, _) = draft.stamp(message, sequence);
+    let session = origin.session;
+    (ToGateway::Accepted { session, client_message_id, conversation, message, sequence }, frame)
 }
