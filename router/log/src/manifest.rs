@@ -86,6 +86,7 @@ pub struct Manifest {
     shard_count: ShardCount,
     next_segment: u32,
     run: u32,
+    history_from: u32,
     segments: Vec<SegmentEntry>,
     floors: Vec<u64>,
     voids: Vec<VoidRegion>,
@@ -117,6 +118,7 @@ impl Manifest {
             shard_count,
             next_segment: 1,
             run: 0,
+            history_from: 1,
             segments: Vec::new(),
             floors: vec![0; usize::from(shard_count.get())],
             voids: Vec::new(),
@@ -142,10 +144,10 @@ impl Manifest {
         self.index(number).ok().map(|index| &self.segments[index])
     }
 
-    /// The oldest segment of the list: a link to a lower number leads to dropped history, which is void.
+    /// Where history begins: every segment with a lower number was dropped, and a link to one is void.
     #[must_use]
     pub fn oldest_segment(&self) -> u32 {
-        self.segments.first().map_or(self.next_segment, |entry| entry.number)
+        self.history_from
     }
 
     /// The number that the next segment will get.
@@ -214,7 +216,7 @@ impl Manifest {
     }
 
     /// Lists a segment whose file is durable. Write the manifest before the segment's first batch: an entry without a file
-    /// is damage, a file below [`Manifest::next_segment`] without an entry is a leftover.
+    /// is damage.
     pub fn list(&mut self, header: &SegmentHeader) {
         self.put(SegmentEntry::open(header));
     }
@@ -258,12 +260,10 @@ impl Manifest {
             .map(|entry| entry.number)
     }
 
-    /// Forgets a segment. Write the manifest first, remove the file after.
+    /// Drops the oldest segment, one that [`Manifest::droppable`] named. Write the manifest first, remove the file after.
     pub fn forget(&mut self, number: u32) {
-        if let Ok(index) = self.index(number) {
-            self.segments.remove(index);
-            self.voids.retain(|void| void.segment != number);
-        }
+        self.remove(number);
+        self.history_from = self.history_from.max(number.saturating_add(1));
     }
 
     /// Gives up a damaged region. False when there are [`VOIDS_MAX`] already.
@@ -274,6 +274,14 @@ impl Manifest {
     /// Gives up missing LSNs. False when there are [`VOIDS_MAX`] already.
     pub fn accept_hole(&mut self, hole: LsnHole) -> bool {
         insert_bounded(&mut self.holes, hole)
+    }
+
+    /// Takes a segment off the list that holds no history.
+    pub(crate) fn remove(&mut self, number: u32) {
+        if let Ok(index) = self.index(number) {
+            self.segments.remove(index);
+            self.voids.retain(|void| void.segment != number);
+        }
     }
 
     /// Never gives this number or an older run again, listed or not.
@@ -352,7 +360,11 @@ impl Manifest {
         let mut writer = Writer::new(&mut out);
         writer.slice(&MAGIC).u16(FORMAT_VERSION).u16(self.shard_count.get());
         writer.u32(self.next_segment).u32(self.run);
-        writer.u32(count(self.segments.len())).u32(count(self.voids.len())).u32(count(self.holes.len())).u32(0);
+        writer
+            .u32(count(self.segments.len()))
+            .u32(count(self.voids.len()))
+            .u32(count(self.holes.len()))
+            .u32(self.history_from);
         for floor in &self.floors {
             writer.u64(*floor);
         }
@@ -407,7 +419,7 @@ impl Manifest {
         let segments = reader.u32().filter(|count| *count <= SEGMENTS_MAX)?;
         let voids = reader.u32().filter(|count| *count <= VOIDS_MAX)?;
         let holes = reader.u32().filter(|count| *count <= VOIDS_MAX)?;
-        let _zero = reader.u32()?;
+        manifest.history_from = reader.u32()?;
         for floor in &mut manifest.floors {
             *floor = reader.u64()?;
         }

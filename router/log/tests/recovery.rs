@@ -406,6 +406,20 @@ fn given_spares_and_dropped_files_when_recovered_then_they_are_leftovers() {
 }
 
 #[test]
+fn given_a_segment_that_was_never_listed_when_it_has_batches_then_they_count() {
+    let mut folder = Folder::default();
+    folder.start(1).write(0, &[watermark(1)]);
+    let mut forgetful = Manifest::new(shard_count());
+    forgetful.begin_run();
+    while forgetful.next_segment() < 9 {
+        let _ = forgetful.allocate(0, &ShardSet::EMPTY, folder.segment_bytes, 1, NOW);
+    }
+    let (recovered, seen) = recover_files(&folder.files, Some(forgetful), &|_| 0);
+    assert_whole(&folder, &recovered, &seen);
+    assert_eq!(recovered.leftovers, Vec::<u32>::new());
+}
+
+#[test]
 fn given_a_store_older_than_what_it_covered_when_recovered_then_segments_are_read_again_or_the_shard_refuses() {
     let mut folder = Folder::default();
     let mut run = folder.start(1);

@@ -26,8 +26,6 @@ pub(super) struct Walk<'a, S: Storage> {
     mode: &'a Mode<'a>,
     visitor: &'a mut dyn Visitor,
     manifest: Manifest,
-    /// Files from this number on may be missing from the list; those below are leftovers then.
-    listed_below: u32,
     /// The state store lacks records that it once had: what is marked as covered is not.
     store_is_behind: bool,
     /// Nothing was dropped yet, so histories and chains begin at 1.
@@ -76,7 +74,6 @@ impl<'a, S: Storage> Walk<'a, S> {
         visitor: &'a mut dyn Visitor,
     ) -> Self {
         let notes = if manifest.is_none() { vec![Note::ManifestMissing] } else { Vec::new() };
-        let listed_below = manifest.as_ref().map_or(0, Manifest::next_segment);
         let manifest = manifest.unwrap_or_else(|| Manifest::new(shard_count));
         Self {
             storage,
@@ -85,7 +82,6 @@ impl<'a, S: Storage> Walk<'a, S> {
             mode,
             visitor,
             manifest,
-            listed_below,
             store_is_behind: false,
             complete: false,
             chains: BTreeMap::new(),
@@ -105,7 +101,10 @@ impl<'a, S: Storage> Walk<'a, S> {
     pub(super) fn run(mut self, files: &[SegmentFile]) -> Result<Recovered, S> {
         let present: BTreeSet<u32> = files.iter().map(|file| file.number).collect();
         let listed: Vec<u32> = self.manifest.segments().iter().map(|entry| entry.number).collect();
-        self.complete = listed.first().or(present.first()).is_none_or(|number| *number == 1);
+        if let (true, Some(first)) = (self.notes.contains(&Note::ManifestMissing), present.first()) {
+            self.manifest.forget(first - 1);
+        }
+        self.complete = self.manifest.oldest_segment() == 1;
         self.store_is_behind = match self.mode {
             Mode::Recover(covered) => {
                 (0..self.shard_count.get()).map(ShardId).any(|shard| covered(shard) < self.manifest.floor(shard))
@@ -141,14 +140,14 @@ impl<'a, S: Storage> Walk<'a, S> {
             let state = if entry.state == SegmentState::Covered { entry.state } else { SegmentState::Damaged };
             self.manifest.put(SegmentEntry { state, ..entry });
         } else {
-            self.manifest.forget(number);
+            self.manifest.remove(number);
         }
     }
 
     fn segment(&mut self, file: SegmentFile) -> Result<(), S> {
         let entry = self.manifest.segment(file.number).cloned();
         match &entry {
-            None if file.number < self.listed_below => {
+            None if file.number < self.manifest.oldest_segment() => {
                 self.leftovers.push(file.number);
                 return Ok(());
             }
@@ -361,7 +360,7 @@ impl<'a, S: Storage> Walk<'a, S> {
         let torn = torn || self.chains.values().any(|chain| chain.torn_in(number));
         if batches == 0 && !damaged && !torn && entry.end == 0 {
             self.leftovers.push(number);
-            self.manifest.forget(number);
+            self.manifest.remove(number);
             self.manifest.reserve(number, entry.run);
             return;
         }
