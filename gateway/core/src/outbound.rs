@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, Bytes};
 
 /// The queue would grow over its limit: the peer does not read. The connection is closed without waiting for it
-/// (`CloseCode::TooSlow`, see [`Outbound::drop_waiting`]).
+/// (`CloseCode::TooSlow`).
 #[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("more waits to be written than the connection may hold")]
 pub struct Overflow;
@@ -19,8 +19,6 @@ pub struct Outbound {
     frames: Frames,
     queued_bytes: u32,
     bytes_max: u32,
-    /// Whether a part of the oldest frame has been written.
-    begun: bool,
 }
 
 #[derive(Debug)]
@@ -43,7 +41,7 @@ impl Outbound {
     }
 
     const fn with_max(bytes_max: u32) -> Self {
-        Self { frames: Frames::None, queued_bytes: 0, bytes_max, begun: false }
+        Self { frames: Frames::None, queued_bytes: 0, bytes_max }
     }
 
     /// Whether nothing waits.
@@ -123,25 +121,21 @@ impl Outbound {
         self.queued_bytes -= narrow(written_bytes);
         if self.queued_bytes == 0 {
             self.frames = Frames::None;
-            self.begun = false;
             return;
         }
         match &mut self.frames {
             Frames::None => {}
             Frames::One(frame) => {
-                self.begun |= written_bytes > 0;
                 frame.advance(written_bytes);
             }
             Frames::Many(frames) => {
                 let mut left_bytes = written_bytes;
                 while let Some(front) = frames.front_mut() {
                     if left_bytes < front.len() {
-                        self.begun |= left_bytes > 0;
                         front.advance(left_bytes);
                         break;
                     }
                     left_bytes -= front.len();
-                    self.begun = false;
                     frames.pop_front();
                 }
                 if frames.len() == 1 {
@@ -150,16 +144,6 @@ impl Outbound {
                 }
             }
         }
-    }
-
-    /// Drops what waits, but for the rest of a frame that is partly written: a Close that follows finds the peer's decoder
-    /// at the start of a frame.
-    pub fn drop_waiting(&mut self) {
-        let begun = if self.begun { self.front().cloned() } else { None };
-        *self = match begun {
-            Some(rest) => Self { queued_bytes: narrow(rest.len()), frames: Frames::One(rest), ..*self },
-            None => Self::with_max(self.bytes_max),
-        };
     }
 }
 
@@ -233,21 +217,6 @@ mod tests {
         queue.advance(1);
         queue.push(bytes("!")).unwrap();
         assert_eq!(queue.push(bytes("!")), Err(Overflow));
-    }
-
-    #[test]
-    fn given_a_partly_written_frame_when_what_waits_is_dropped_then_that_frame_is_still_finished() {
-        for (written_bytes, left) in [(0, ""), (2, "pha"), (5, ""), (6, "eta"), (9, "")] {
-            let mut queue = Outbound::new(100);
-            for frame in ["alpha", "beta", "gamma"] {
-                queue.push(bytes(frame)).unwrap();
-            }
-            queue.advance(written_bytes);
-            queue.drop_waiting();
-            assert_eq!(gathered(&queue, 100), left.as_bytes(), "{written_bytes} written");
-            queue.push(bytes("!")).unwrap();
-            assert_eq!(queue.queued_bytes(), left.len() + 1);
-        }
     }
 
     #[test]

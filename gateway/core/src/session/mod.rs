@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// More waits to be written than a connection may hold: the peer does not read. The driver drops what waits before it
-    /// writes the Close.
+    /// writes the Close, but for a frame that is partly written.
     pub fn on_overflow(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if self.end(context, out) {
             out.close(CloseCode::TooSlow, "too much waits to be read by this client; reconnect and read faster");
