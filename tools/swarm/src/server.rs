@@ -26,10 +26,8 @@ pub struct ServerOptions {
     pub binary: PathBuf,
     /// Its data folder, on a disk (not tmpfs).
     pub data: PathBuf,
-    /// Gateway threads.
-    pub gateway_cores: u16,
-    /// Router threads.
-    pub router_cores: u16,
+    /// Gateway threads and router threads; the server's own choice when missing.
+    pub cores: Option<(u16, u16)>,
 }
 
 /// A running server; killed when dropped.
@@ -49,11 +47,14 @@ impl Server {
     /// With what it printed, when it does not become ready.
     pub fn start(options: &ServerOptions) -> Result<Self, SwarmError> {
         let begun = Instant::now();
-        let mut child = Command::new(&options.binary)
+        let mut command = Command::new(&options.binary);
+        command
             .args(["serve", "--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--data"])
-            .arg(&options.data)
-            .args(["--gateway-cores", &options.gateway_cores.to_string()])
-            .args(["--router-cores", &options.router_cores.to_string()])
+            .arg(&options.data);
+        if let Some((gateway, router)) = options.cores {
+            command.args(["--gateway-cores", &gateway.to_string(), "--router-cores", &router.to_string()]);
+        }
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -75,12 +75,12 @@ pub fn run(options: &CrashOptions) -> Result<CrashReport, SwarmError> {
     fresh_folder(&options.data)?;
     let mut starts = CORES.iter().copied().cycle();
     let mut start = |report: Option<&mut CrashReport>| {
-        let (gateway_cores, router_cores) = starts.next().expect("a cycle has no end");
+        let cores = starts.next().expect("a cycle has no end");
         let (binary, data) = (options.binary.clone(), options.data.clone());
-        let server = Server::start(&ServerOptions { binary, data, gateway_cores, router_cores })?;
+        let server = Server::start(&ServerOptions { binary, data, cores: Some(cores) })?;
         if let Some(report) = report {
             report.restart_ms.push(millis(server.start_took));
-            report.cores.push((gateway_cores, router_cores));
+            report.cores.push(cores);
         }
         Ok::<Server, SwarmError>(server)
     };
