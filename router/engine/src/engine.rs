@@ -312,7 +312,7 @@ impl Engine {
     /// Whether everything is durable and every fact is confirmed, as far as this core knows.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let confirmed = |slot: &Slot| slot.refuses || slot.shard.coverable() >= slot.shard.last_lsn();
+        let confirmed = |slot: &Slot| slot.refuses || slot.shard.is_settled();
         self.commit.is_idle() && self.history.is_idle() && self.slots.iter().all(confirmed)
     }
 

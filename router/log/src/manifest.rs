@@ -277,7 +277,7 @@ impl Manifest {
     }
 
     /// Takes a segment off the list that holds no history.
-    pub(crate) fn remove(&mut self, number: u32) {
+    pub fn remove(&mut self, number: u32) {
         if let Ok(index) = self.index(number) {
             self.segments.remove(index);
             self.voids.retain(|void| void.segment != number);

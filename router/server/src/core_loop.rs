@@ -67,8 +67,10 @@ enum Phase {
 }
 
 /// What a core leaves behind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CoreEnd {
+    /// The journal's last batch is durable and followed by a closing mark.
+    pub(crate) clean: bool,
     pub(crate) tails: Vec<SegmentTail>,
     pub(crate) covered: Vec<(ShardId, u64)>,
 }
@@ -109,7 +111,8 @@ impl CoreLoop {
             self.rest(worked).await;
         }
         let covered = self.engine.covered().collect();
-        CoreEnd { tails: self.engine.finish(), covered }
+        let clean = self.engine.storage() != StorageState::Failed;
+        CoreEnd { clean, tails: self.engine.finish(), covered }
     }
 
     fn turn(&mut self, now: Millis) -> bool {
@@ -310,10 +313,11 @@ impl CoreLoop {
                         self.files.begin_write(mark);
                         Phase::Closing
                     }
-                    None => Phase::Closed,
+                    None => Phase::Closing,
                 };
             }
-            Phase::Closing if !self.engine.is_writing() => self.phase = Phase::Closed,
+            // A segment that is being made must not appear after the manifest was written for the last time.
+            Phase::Closing if !self.engine.is_writing() && !self.making_segment => self.phase = Phase::Closed,
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use switchyard_log::manifest::{self, Manifest, ManifestDamage};
+use switchyard_log::manifest::{self, Manifest, ManifestDamage, SegmentEntry, SegmentState};
 use switchyard_log::planner::SegmentTail;
 use switchyard_log::recovery::TornTail;
 use switchyard_log::segment::{SegmentHeader, ShardSet, file_name, number_of_file};
@@ -83,6 +83,20 @@ impl JournalFolder {
             *known = (*known).max(*lsn);
         }
         if manifest.cover(|shard| all[usize::from(shard.0)]) { write_manifest(&self.path, manifest) } else { Ok(()) }
+    }
+
+    /// Forgets the segments that `core` made in this run and has not begun. Its journal has ended in order.
+    pub(crate) fn forget_spares(&self, core: u16) -> io::Result<()> {
+        let mut listed = self.lock();
+        let run = listed.manifest.run();
+        let is_spare =
+            |entry: &&SegmentEntry| entry.state == SegmentState::Open && entry.run == run && entry.core == core;
+        let spares: Vec<u32> = listed.manifest.segments().iter().filter(is_spare).map(|entry| entry.number).collect();
+        for number in &spares {
+            listed.manifest.remove(*number);
+        }
+        write_manifest(&self.path, &listed.manifest)?;
+        remove_leftovers(&self.path, &spares)
     }
 
     fn lock(&self) -> MutexGuard<'_, Listed> {

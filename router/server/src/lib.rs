@@ -23,3 +23,4 @@ pub use counters::CoreCounters;
 pub use folder::{DataFolder, OpenError};
 pub use links::{CoreEnds, GatewayEnd, LinkConfig, Links};
 pub use router::{Router, RouterConfig, RouterHandle, StartError};
+pub use switchyard_router_core::effects::StorageState;

@@ -15,7 +15,7 @@ use switchyard_log::recovery::Recovered;
 use switchyard_log::segment::ShardSet;
 use switchyard_ring::Waker;
 use switchyard_router_core::effects::StorageState;
-use switchyard_schema::ids::ShardId;
+use switchyard_schema::ids::{Millis, ShardId};
 
 use crate::core_loop::{CoreEnd, CoreLoop, StopSignal, clock};
 use crate::counters::CoreCounters;
@@ -195,16 +195,23 @@ impl RouterHandle {
             waker.notify();
         }
         let now = clock();
-        for thread in self.threads.drain(..) {
+        for (core, thread) in (0..).zip(std::mem::take(&mut self.threads)) {
             let Ok(end) = thread.join() else {
-                tracing::error!("a router core ended with a panic; the next start recovers from its journal");
+                tracing::error!(core, "a router core ended with a panic; the next start recovers from its journal");
                 continue;
             };
-            let sealed = end.tails.iter().try_for_each(|tail| self.journal.seal(tail, now));
-            if let Err(error) = sealed.and_then(|()| self.journal.cover(&end.covered)) {
-                tracing::warn!(%error, "the manifest could not be written; the next start will read more");
+            if let Err(error) = self.settle_manifest(core, &end, now) {
+                tracing::warn!(%error, core, "the manifest could not be written; the next start will read more");
             }
         }
+    }
+
+    fn settle_manifest(&self, core: u16, end: &CoreEnd, now: Millis) -> io::Result<()> {
+        for tail in &end.tails {
+            self.journal.seal(tail, now)?;
+        }
+        self.journal.cover(&end.covered)?;
+        if end.clean { self.journal.forget_spares(core) } else { Ok(()) }
     }
 
     /// The counters of each core.
@@ -297,7 +304,7 @@ impl CoreParts {
             Err(error) => {
                 self.signal.settled[usize::from(self.engine.config().core)].store(true, Ordering::Release);
                 let _ = started.send(Err(error.into()));
-                return CoreEnd { tails: Vec::new(), covered: Vec::new() };
+                return CoreEnd::default();
             }
         };
         let started = started.clone();
@@ -317,7 +324,7 @@ impl CoreParts {
             Err(source) => {
                 self.signal.settled[usize::from(config.core)].store(true, Ordering::Release);
                 let _ = started.send(Err(StartError::Io { action: "make a journal segment", source }));
-                return CoreEnd { tails: Vec::new(), covered: Vec::new() };
+                return CoreEnd::default();
             }
         }
         self.counters.segments.add(1);
