@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "standard output is this program's interface; logs go to standard error")]
 
+mod admin;
 mod cli;
 mod config;
 mod keys;
 mod logging;
+mod serve;
 mod token;
 
 use std::process::ExitCode;
@@ -30,7 +32,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
-        Command::Serve(_) => Err("not wired".into()),
+        Command::Serve(arguments) => {
+            let config = config::load(arguments.config.as_deref(), std::env::vars(), &arguments.flags())?;
+            logging::install(&config)?;
+            serve::run(&config)
+        }
         Command::Token(arguments) => {
             let flags = Flags { data: arguments.data.clone(), dev: true, ..Flags::default() };
             let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;

@@ -42,7 +42,6 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         raw.router.state_bytes >= 1 << 20,
         "at least 1048576 (1 MiB)",
     )?;
-    bounds("router.lazy_commit_ms", raw.router.lazy_commit_ms, raw.router.lazy_commit_ms <= 1_000, "at most 1000")?;
     bounds(
         "admin.listen",
         raw.admin.listen,
@@ -61,10 +60,9 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         allowed_origins: raw.gateway.allowed_origins,
         echo: raw.gateway.echo || dev,
         pin: raw.gateway.pin,
-        router_cores: chosen(raw.router.cores, host).min(shard_count.get()),
+        router_cores: chosen(raw.router.cores, host),
         tail_bytes: raw.router.tail_bytes,
         state_bytes: raw.router.state_bytes,
-        lazy_commit_ms: raw.router.lazy_commit_ms,
         listen_admin: raw.admin.listen,
         keys_dir,
         audience: raw.auth.audience,

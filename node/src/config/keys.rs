@@ -29,7 +29,6 @@ pub(crate) const KEYS: &[Key] = &[
     key("router", "cores", "Router threads; 0 chooses by the host's cores."),
     key("router", "tail_bytes", "Memory for the newest messages of conversations, all shards together."),
     key("router", "state_bytes", "Memory for the hot set of users and conversations, all shards together."),
-    key("router", "lazy_commit_ms", "How long acks may wait for a batch when no message takes them along."),
     key("admin", "listen", "Address of health, stats and metrics. Loopback only."),
     key("auth", "keys_dir", "Folder of Ed25519 public keys, <kid>.pem. Empty: `keys` in the data folder."),
     key("auth", "audience", "The `aud` that a token must name."),

@@ -32,7 +32,6 @@ pub(crate) struct Config {
     pub(crate) router_cores: u16,
     pub(crate) tail_bytes: usize,
     pub(crate) state_bytes: usize,
-    pub(crate) lazy_commit_ms: u64,
     pub(crate) listen_admin: SocketAddr,
     pub(crate) keys_dir: PathBuf,
     pub(crate) audience: String,

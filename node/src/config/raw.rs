@@ -59,7 +59,6 @@ section!(
         cores: u16 = 0,
         tail_bytes: usize = 64 << 20,
         state_bytes: usize = 512 << 20,
-        lazy_commit_ms: u64 = 2,
     }
 );
 section!(

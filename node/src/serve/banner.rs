@@ -1,0 +1,40 @@
+//! What the server says when it is ready: for the person who started it, and for tests that look for `listening` lines.
+
+use std::net::SocketAddr;
+
+use switchyard_schema::limits;
+
+use super::observed::Server;
+use crate::config::Config;
+
+/// Prints what listens where, the promises in force and what to try next.
+pub(super) fn print(config: &Config, server: &Server, admin: SocketAddr) {
+    let Some(address) = server.address() else { return };
+    println!("switchyard {}", env!("CARGO_PKG_VERSION"));
+    println!("listening ws {address}");
+    println!("listening admin {admin}");
+    println!("data {} (one copy on one disk)", config.data_dir.display());
+    if let Some(report) = server.report() {
+        println!("recovered {} records in {} ms", report.recovered.statistics.records, report.took.as_millis());
+    }
+    println!("durability log: accepted means written and synced to the journal");
+    println!("threads {} gateway, {} router", config.gateway_cores, config.router_cores);
+    println!(
+        "limits {} connections, frames {} KiB, text {} characters, {} devices a user, window {} messages, heartbeat {} ms",
+        config.max_connections,
+        limits::CLIENT_FRAME_BYTES_MAX / 1024,
+        limits::TEXT_CHARS_MAX,
+        limits::DEVICES_PER_USER_MAX,
+        limits::DELIVERY_WINDOW_MESSAGES,
+        config.heartbeat_ms,
+    );
+    if config.dev {
+        let data = config.data_dir.display();
+        println!("development: tokens are signed with {}/dev.pem; /echo is open", config.keys_dir.display());
+        println!("try: switchyard token --user 42 --data {data}");
+        println!("try: chat --url ws://{address} --user 42 --to 43 --data {data}");
+    } else {
+        println!("try: curl http://{admin}/readyz");
+    }
+    println!("ready");
+}

@@ -1,0 +1,119 @@
+//! The running server, as the admin listener and the shutdown see it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use switchyard_gateway_core::auth::KeySet;
+use switchyard_gateway_server::{DrainPlan, Gateway};
+use switchyard_router_server::StorageState;
+use switchyard_router_server::router::{RouterHandle, StartReport};
+
+use crate::admin::{Kind, Observed, Sample};
+
+/// Clients that are told to leave come back within this time, spread out.
+const RECONNECT_SPREAD_MS: u32 = 5_000;
+
+/// Figures that go up and down; all others only grow.
+const GAUGES: &[&str] = &["open", "sessions", "ring_depth", "recovery_ms", "replayed_records"];
+
+/// Gateway and router of this process; empty once it has left.
+pub(super) struct Server {
+    parts: Mutex<Option<(Gateway, RouterHandle)>>,
+    leaving: AtomicBool,
+}
+
+impl Server {
+    pub(super) fn new(gateway: Gateway, router: RouterHandle) -> Self {
+        Self { parts: Mutex::new(Some((gateway, router))), leaving: AtomicBool::new(false) }
+    }
+
+    pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
+        self.with(|gateway, _| gateway.local_address())
+    }
+
+    pub(super) fn report(&self) -> Option<StartReport> {
+        self.with(|_, router| router.report().clone())
+    }
+
+    pub(super) fn reload_keys(&self, keys: Arc<KeySet>) {
+        self.with(|gateway, _| gateway.reload_keys(keys));
+    }
+
+    /// Tells clients to leave, waits for them at most `drain_ms`, then flushes the router.
+    pub(super) fn leave(&self, drain_ms: u64) {
+        self.leaving.store(true, Ordering::Relaxed);
+        let Some((gateway, router)) = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let deadline = Instant::now() + Duration::from_millis(drain_ms);
+        gateway.drain(DrainPlan { reconnect_spread_ms: RECONNECT_SPREAD_MS, deadline });
+        gateway.join();
+        router.stop();
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Gateway, &RouterHandle) -> T) -> Option<T> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.as_ref().map(|(gateway, router)| read(gateway, router))
+    }
+}
+
+impl Observed for Server {
+    fn faults(&self) -> Vec<String> {
+        self.with(|gateway, router| {
+            let mut faults = Vec::new();
+            for (core, counters) in router.counters().iter().enumerate() {
+                let state = counters.journal();
+                if state != StorageState::Ready {
+                    faults.push(format!("router core {core}: the journal is {state:?}; sends are refused"));
+                }
+            }
+            if !router.is_store_healthy() {
+                faults.push("the state store has failed; restart after looking at the log and the disk".to_owned());
+            } else if faults.is_empty() && !router.is_healthy() {
+                faults.push("a router core has ended; restart and see the log for why".to_owned());
+            }
+            let recovered = &router.report().recovered;
+            faults.extend(recovered.damages.iter().map(|damage| format!("damaged data is not served: {damage}")));
+            faults.extend(recovered.holes.iter().map(|hole| {
+                format!(
+                    "records {} to {} of shard {} are missing and it is not served; run `logview verify`",
+                    hole.from, hole.to, hole.shard.0
+                )
+            }));
+            if gateway.is_finished() {
+                faults.push("the gateway threads have ended; restart and see the log for why".to_owned());
+            }
+            faults
+        })
+        .unwrap_or_default()
+    }
+
+    fn reasons_not_ready(&self) -> Vec<String> {
+        if self.leaving.load(Ordering::Relaxed) { vec!["the server is leaving".to_owned()] } else { Vec::new() }
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        self.with(|gateway, router| {
+            let mut samples = Vec::new();
+            for (core, counters) in gateway.counters().enumerate() {
+                samples.extend(counters.all().map(|(name, value)| sample("gateway", name, core, value)));
+                samples.extend(counters.refused().filter(|(_, count)| *count > 0).map(|(code, count)| Sample {
+                    name: "gateway_refused".to_owned(),
+                    kind: Kind::Counter,
+                    labels: vec![("core", core.to_string()), ("code", code.name().to_owned())],
+                    value: count,
+                }));
+            }
+            for (core, counters) in router.counters().iter().enumerate() {
+                samples.extend(counters.each().map(|(name, value)| sample("router", name, core, value)));
+                samples.push(Sample::new("router_commit_us", Kind::Counter, ("core", core), counters.commit_us.get()));
+            }
+            samples
+        })
+        .unwrap_or_default()
+    }
+}
+
+fn sample(part: &str, name: &str, core: usize, value: u64) -> Sample {
+    let kind = if GAUGES.contains(&name) { Kind::Gauge } else { Kind::Counter };
+    Sample::new(format!("{part}_{name}"), kind, ("core", core), value)
+}

@@ -1,0 +1,99 @@
+//! Threads, their links and where they are pinned.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use switchyard_gateway_core::auth::KeySet;
+use switchyard_gateway_core::handshake::Origins;
+use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+use switchyard_router_server::router::{Router, RouterConfig, RouterHandle};
+use switchyard_router_server::{DataFolder, LinkConfig, Links};
+
+use crate::config::Config;
+
+/// Open slots of a link between router cores: the facts of a few turns.
+const OPEN_SLOTS_BETWEEN_CORES: usize = 4_096;
+
+/// Recovers the data, then starts router cores and gateway threads. When it returns, clients can connect.
+pub(super) fn start(
+    config: &Config,
+    folder: DataFolder,
+    keys: Arc<KeySet>,
+) -> Result<(Gateway, RouterHandle), Box<dyn Error>> {
+    let (gateways, cores) = (usize::from(config.gateway_cores), usize::from(config.router_cores));
+    let shards = folder.shards();
+    let processors = Processors::of(config);
+
+    let mut doorbells = Vec::with_capacity(gateways);
+    let mut gateway_wakers = Vec::with_capacity(gateways);
+    for _ in 0..gateways {
+        let (bell, waker) = doorbell()?;
+        doorbells.push(bell);
+        gateway_wakers.push(waker);
+    }
+    let links = Links::new(
+        &LinkConfig {
+            gateways,
+            cores,
+            credits: limits::CREDITS_PER_ROUTER_CORE,
+            open_to_router: limits::OPEN_SLOTS_TO_ROUTER,
+            open_to_gateway: limits::OPEN_SLOTS_TO_GATEWAY,
+            open_between_cores: OPEN_SLOTS_BETWEEN_CORES,
+        },
+        &gateway_wakers,
+    );
+
+    let router_config = RouterConfig {
+        cpus: (0..cores).map(|core| processors.of_router(core)).collect(),
+        segment_bytes: config.segment_bytes,
+        tail_bytes: config.tail_bytes / cores,
+        state_bytes: config.state_bytes / cores,
+        ..RouterConfig::new(cores, config.gateway_cores)
+    };
+    let router = Router::recover_and_spawn(&router_config, folder, links.cores)?;
+
+    let threads = doorbells.into_iter().zip(links.gateways).enumerate().map(|(index, (doorbell, ends))| ThreadParts {
+        doorbell,
+        routers: ends
+            .into_iter()
+            .map(|end| RouterEnd { requests: end.requests, answers: end.answers, waker: end.waker })
+            .collect(),
+        processor: processors.of_gateway(index),
+    });
+    let mut gateway_config = GatewayConfig {
+        connections_per_thread_max: u32::try_from(config.max_connections.div_ceil(gateways)).unwrap_or(u32::MAX),
+        echo: config.echo,
+        origins: Origins::Only(config.allowed_origins.clone()),
+        ..GatewayConfig::new(config.listen_ws, shards)
+    };
+    gateway_config.session.heartbeat_ms = config.heartbeat_ms;
+    match Gateway::spawn(gateway_config, keys, threads.collect()) {
+        Ok(gateway) => Ok((gateway, router)),
+        Err(error) => {
+            router.stop();
+            Err(error.into())
+        }
+    }
+}
+
+/// Which processor each thread stays on: gateway threads from the first upwards, router cores after them.
+struct Processors {
+    pin: bool,
+    gateways: usize,
+    count: usize,
+}
+
+impl Processors {
+    fn of(config: &Config) -> Self {
+        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { pin: config.pin, gateways: usize::from(config.gateway_cores), count }
+    }
+
+    fn of_gateway(&self, index: usize) -> Option<usize> {
+        self.pin.then_some(index % self.count)
+    }
+
+    fn of_router(&self, index: usize) -> Option<usize> {
+        self.pin.then_some((self.gateways + index) % self.count)
+    }
+}
