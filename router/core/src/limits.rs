@@ -22,10 +22,10 @@ pub const RETELL_AFTER_MS: u64 = 200;
 /// Facts told again in one tick.
 pub const RETELLS_PER_TICK: usize = 128;
 
-/// Inputs that wait for one cold user or conversation to be loaded.
-pub const PARKED_PER_KEY_MAX: usize = 64;
+/// Inputs that wait for one cold user or conversation to be loaded: two devices may send all they are allowed to.
+pub const PARKED_PER_KEY_MAX: usize = 512;
 /// Inputs of a shard that wait for loads; bounds the message bodies held outside every other budget.
-pub const PARKED_PER_SHARD_MAX: usize = 2048;
+pub const PARKED_PER_SHARD_MAX: usize = 4096;
 /// When a client that met a full queue should try again.
 pub const OVERLOADED_RETRY_MS: u32 = 250;
 /// When a client should try again while messages cannot be stored.

@@ -151,6 +151,7 @@ impl Shard {
                 }
             }
         }
+        self.tail.trim(&mut self.conversations);
         self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
