@@ -18,9 +18,10 @@
 mod context;
 mod effects;
 mod from_router;
+mod refusal;
 
 use switchyard_schema::error::{CloseCode, ErrorCode};
-use switchyard_schema::frame::{ClientFrame, ErrorFrame, Hello, Regarding, ServerFrame, Welcome};
+use switchyard_schema::frame::{ClientFrame, Hello, Regarding, ServerFrame, Welcome};
 use switchyard_schema::ids::{DeviceId, Millis, UserId};
 use switchyard_schema::limits::{CLIENT_FRAME_BYTES_MAX, DELIVERY_WINDOW_MESSAGES, PENDING_SENDS_MAX};
 use switchyard_schema::link::{Origin, SendRequest, SessionRef, ToRouter};
@@ -30,6 +31,8 @@ use crate::auth::{Claims, TokenError};
 use crate::handshake::Form;
 use crate::limits::{ATTACH_MS, HELLO_MS, PENDING_FETCHES_MAX, REATTACH_MS};
 use crate::ws::{Event, Opcode, WsError, encode as frames};
+
+use refusal::Refusal;
 
 pub use context::{Context, Now, Settings};
 pub use effects::SessionEffects;
@@ -478,33 +481,6 @@ impl Member {
 
 /// Stands for the user of an Error before Hello: that frame names no conversation, so nobody is seen in it.
 const NOBODY: UserId = UserId::new(1).unwrap();
-
-/// An Error to be sent.
-#[derive(Copy, Clone)]
-struct Refusal<'a> {
-    code: ErrorCode,
-    reason: &'a str,
-    retry_after_ms: Option<u32>,
-    regarding: Regarding,
-}
-
-impl From<ErrorCode> for Refusal<'static> {
-    /// With the reason of the table, about the session.
-    fn from(code: ErrorCode) -> Self {
-        Self { code, reason: code.reason(), retry_after_ms: None, regarding: Regarding::Session }
-    }
-}
-
-impl<'a> Refusal<'a> {
-    fn frame(&self) -> ErrorFrame<'a> {
-        ErrorFrame {
-            code: self.code,
-            reason: self.reason.into(),
-            retry_after_ms: self.retry_after_ms,
-            regarding: self.regarding,
-        }
-    }
-}
 
 /// Verifies a token for a device. Also answers when it ends by the monotonic clock.
 fn verify(context: &Context<'_>, token: &str, device: DeviceId) -> Result<(Claims, Millis), TokenError> {
