@@ -20,3 +20,65 @@ pub(crate) fn build() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
     ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag().setup_cqsize(COMPLETION_ENTRIES);
     RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RING_ENTRIES).enable_timer().build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Write;
+    use std::rc::Rc;
+
+    use monoio::net::TcpStream;
+
+    use super::RING_ENTRIES;
+
+    /// Monoio panics when its submission queue stays full; more entries than fit are submitted in between instead.
+    #[test]
+    fn given_more_polls_at_once_than_the_queue_holds_then_all_complete() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        super::build().unwrap().block_on(async move {
+            let stream = Rc::new(TcpStream::from_std(accepted).unwrap());
+            let completed = Rc::new(Cell::new(0));
+            let polls: Vec<_> = (0..3 * RING_ENTRIES)
+                .map(|_| {
+                    let (stream, completed) = (stream.clone(), completed.clone());
+                    monoio::spawn(async move {
+                        stream.readable(false).await.unwrap();
+                        completed.set(completed.get() + 1);
+                    })
+                })
+                .collect();
+            let begin = monoio::spawn(async move { client.write_all(b"x").unwrap() });
+            begin.await;
+            for poll in polls {
+                poll.await;
+            }
+            assert_eq!(completed.get(), 3 * RING_ENTRIES);
+        });
+    }
+
+    /// A cancelled accept of monoio loses the descriptor of a connection that came just then. A cancelled poll must not.
+    #[test]
+    fn given_a_poll_of_the_listener_that_is_cancelled_then_the_next_connection_is_not_lost() {
+        let listener = crate::sys::listener("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let address = listener.local_addr().unwrap();
+        super::build().unwrap().block_on(async move {
+            let listener = monoio::net::TcpListener::from_std(listener).unwrap();
+            for _ in 0..100 {
+                {
+                    let mut poll = std::pin::pin!(listener.readable(false));
+                    let polled = std::future::poll_fn(|context| std::task::Poll::Ready(poll.as_mut().poll(context)));
+                    assert!(polled.await.is_pending());
+                }
+                let client = std::net::TcpStream::connect(address).unwrap();
+                listener.readable(false).await.unwrap();
+                let accepted = crate::sys::accept(&listener).unwrap();
+                assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
+                assert!(accepted.nodelay().unwrap(), "it is inherited from the listener");
+                let none = crate::sys::accept(&listener).map(drop).unwrap_err();
+                assert_eq!(none.kind(), std::io::ErrorKind::WouldBlock);
+            }
+        });
+    }
+}

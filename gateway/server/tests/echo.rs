@@ -181,3 +181,37 @@ fn given_a_drain_then_echoes_end_with_going_away_and_every_thread_ends() {
     assert!(std::net::TcpStream::connect(fixture.address()).is_err(), "nobody listens any more");
     fixture.gateway.join();
 }
+
+/// A busy thread must still serve others and hear orders: foreign wakers would reach it only when it parks, and a task that
+/// wakes itself would keep the rest out.
+#[test]
+fn given_clients_that_never_pause_then_others_are_served_and_a_drain_is_heard() {
+    let fixture = start(config(), 1, 1);
+    let flood: Vec<_> = (0..4)
+        .map(|_| {
+            let mut socket = fixture.open("/echo", None);
+            let mut writing = socket.get_ref().try_clone().unwrap();
+            let mut frame = vec![0x82, 0xfe, 0x10, 0, 0, 0, 0, 0];
+            frame.resize(8 + 0x1000, b'x');
+            let frames = frame.repeat(20);
+            let writer = std::thread::spawn(move || while writing.write_all(&frames).is_ok() {});
+            let reader = std::thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 20];
+                while socket.get_mut().read(&mut buffer).is_ok_and(|bytes| bytes > 0) {}
+            });
+            [writer, reader]
+        })
+        .collect();
+    let mut polite = fixture.open("/echo", None);
+    for number in 0..100 {
+        polite.send(Message::text(number.to_string())).unwrap();
+        assert_eq!(polite.read().unwrap(), Message::text(number.to_string()));
+    }
+    fixture.gateway.drain(switchyard_gateway_server::DrainPlan {
+        reconnect_spread_ms: 0,
+        deadline: std::time::Instant::now() + Duration::from_secs(1),
+    });
+    wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
+    fixture.gateway.join();
+    flood.into_iter().flatten().for_each(|thread| thread.join().unwrap());
+}
