@@ -3,7 +3,10 @@
 mod attach;
 mod delivery;
 mod fetch;
+mod model;
 mod phone;
 mod receipts;
+mod recovery;
 mod sending;
+mod storage;
 mod world;

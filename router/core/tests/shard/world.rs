@@ -183,11 +183,6 @@ impl World {
         self.start();
     }
 
-    pub(crate) fn shard_of(&mut self, user: u64) -> &mut Shard {
-        let shard = self.count.of_user(UserId::new(user).unwrap());
-        &mut self.shards[usize::from(shard.0)]
-    }
-
     pub(crate) fn to_user(&mut self, user: UserId, input: ToRouter) {
         self.gateway(self.count.of_user(user), input);
     }
@@ -399,6 +394,19 @@ impl World {
             assert!(message.returns_credit() || self.ring_room > 0, "an open message takes room");
             record_seen(gateway, message, &mut self.seen);
         }
+    }
+
+    /// Handles one message between shards: any that no other of the same ring comes before.
+    pub(crate) fn peer_of_any_ring(&mut self, pick: usize) {
+        if self.peers.is_empty() {
+            return;
+        }
+        let core = |shard: ShardId| shard.0 % self.setup.cores;
+        let ring = |envelope: &Envelope| (core(envelope.from), core(envelope.to));
+        let picked = ring(&self.peers[pick % self.peers.len()]);
+        let first = self.peers.iter().position(|envelope| ring(envelope) == picked).unwrap();
+        let envelope = self.peers.remove(first).unwrap();
+        self.peer(envelope);
     }
 
     /// What a session saw since the last call, all others' aside.

@@ -1,0 +1,312 @@
+//! Random inputs, rings that are full at times, batches that take their time, snapshots, evictions and crashes: whatever
+//! happens, what was accepted arrives, once and in order, and every request is answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId};
+
+use crate::phone::{Phone, direct, name, user};
+use crate::world::{PLENTY, Seen, Setup, World};
+
+const USERS: u64 = 3;
+const DEVICES: u64 = 2;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Send { phone: usize, to: u64 },
+    SendAgain { phone: usize, pick: usize },
+    Ack { phone: usize, to: u64, back: u64, read: bool },
+    Connect { phone: usize },
+    Leave { phone: usize },
+    Peers { picks: Vec<usize> },
+    Load { pick: usize },
+    Read { pick: usize },
+    Sync { shard: usize },
+    Place { shard: usize },
+    Tick { millis: u64 },
+    Room { room: usize },
+    Snapshot { shard: usize },
+    Crash,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let phone = 0..(USERS * DEVICES) as usize;
+    let (to, shard, pick) = (1..=USERS, 0..3_usize, 0..1000_usize);
+    prop_oneof![
+        10 => (phone.clone(), to.clone()).prop_map(|(phone, to)| Op::Send { phone, to }),
+        3 => (phone.clone(), pick.clone()).prop_map(|(phone, pick)| Op::SendAgain { phone, pick }),
+        6 => (phone.clone(), to, 0..3_u64, any::<bool>()).prop_map(|(phone, to, back, read)| Op::Ack { phone, to, back, read }),
+        5 => phone.clone().prop_map(|phone| Op::Connect { phone }),
+        2 => phone.prop_map(|phone| Op::Leave { phone }),
+        12 => prop::collection::vec(pick.clone(), 1..12).prop_map(|picks| Op::Peers { picks }),
+        6 => pick.clone().prop_map(|pick| Op::Load { pick }),
+        4 => pick.prop_map(|pick| Op::Read { pick }),
+        8 => shard.clone().prop_map(|shard| Op::Sync { shard }),
+        2 => shard.clone().prop_map(|shard| Op::Place { shard }),
+        6 => (0..400_u64).prop_map(|millis| Op::Tick { millis }),
+        3 => prop_oneof![Just(0), 1..4_usize, Just(PLENTY)].prop_map(|room| Op::Room { room }),
+        2 => shard.prop_map(|shard| Op::Snapshot { shard }),
+        1 => Just(Op::Crash),
+    ]
+}
+
+/// What a client remembers, across sessions and crashes.
+#[derive(Default)]
+struct Memory {
+    /// Messages it has, by conversation.
+    have: BTreeMap<ConversationId, BTreeSet<u64>>,
+    /// Sends it has no answer to.
+    outbox: BTreeMap<ClientMessageId, (ConversationId, u64)>,
+    /// Every Send it made.
+    sent: Vec<(ConversationId, u64)>,
+    /// In this session: the newest message that came, by conversation, and own messages that were accepted.
+    came: BTreeMap<ConversationId, u64>,
+    accepted: BTreeMap<ConversationId, BTreeSet<u64>>,
+    receipts: BTreeMap<(ConversationId, u64), (u64, u64)>,
+    /// Requests of this session that were not answered.
+    unanswered: i64,
+    online: bool,
+}
+
+struct Model {
+    world: World,
+    phones: Vec<Phone>,
+    memories: Vec<Memory>,
+    /// What each sequence number was seen to name.
+    names: BTreeMap<(ConversationId, u64), MessageId>,
+    /// What each Send was answered with.
+    results: BTreeMap<(usize, ConversationId, ClientMessageId), u64>,
+    next_name: u64,
+}
+
+impl Model {
+    fn new(setup: Setup) -> Self {
+        let phones: Vec<Phone> =
+            (1..=USERS).flat_map(|user| (1..=DEVICES).map(move |device| Phone::new(user, device, 1))).collect();
+        let memories = phones.iter().map(|_| Memory::default()).collect();
+        let (names, results) = Default::default();
+        Self { world: World::new(setup), phones, memories, names, results, next_name: 1 }
+    }
+
+    fn apply(&mut self, op: Op) {
+        let world = &mut self.world;
+        match op {
+            Op::Send { phone, to } if self.memories[phone].online => self.send(phone, to),
+            Op::SendAgain { phone, pick } if self.memories[phone].online && !self.memories[phone].sent.is_empty() => {
+                let memory = &mut self.memories[phone];
+                let (conversation, number) = memory.sent[pick % memory.sent.len()];
+                memory.unanswered += 1;
+                self.phones[phone].send_into(world, conversation, number, "x");
+            }
+            Op::Ack { phone, to, back, read } if self.memories[phone].online => {
+                let conversation = self.phones[phone].with(to);
+                let came = self.memories[phone].came.get(&conversation).copied().unwrap_or(0);
+                let upto = came.saturating_sub(back);
+                self.phones[phone].ack(world, to, upto, if read { upto } else { 0 });
+            }
+            Op::Connect { phone } => self.connect(phone),
+            Op::Leave { phone } => self.leave(phone),
+            Op::Peers { picks } => picks.into_iter().for_each(|pick| world.peer_of_any_ring(pick)),
+            Op::Load { pick } if !world.loads.is_empty() => {
+                let (shard, key) = world.loads.remove(pick % world.loads.len()).unwrap();
+                world.load(shard, key);
+            }
+            Op::Read { pick } if !world.reads.is_empty() => {
+                let (shard, read) = world.reads.remove(pick % world.reads.len()).unwrap();
+                world.read(shard, &read);
+            }
+            Op::Sync { shard } => world.sync(shard),
+            Op::Place { shard } => world.place(shard),
+            Op::Tick { millis } => {
+                world.now = world.now.plus(millis);
+                world.tick_all();
+            }
+            Op::Room { room } => world.ring_room = room,
+            Op::Snapshot { shard } => world.snapshot(shard),
+            Op::Crash => {
+                world.forget_covered();
+                world.crash();
+                for memory in &mut self.memories {
+                    (memory.online, memory.unanswered) = (false, 0);
+                }
+            }
+            _ => {}
+        }
+        self.look();
+    }
+
+    fn send(&mut self, phone: usize, to: u64) {
+        let (number, conversation) = (self.next_name, self.phones[phone].with(to));
+        self.next_name += 1;
+        let memory = &mut self.memories[phone];
+        memory.unanswered += 1;
+        memory.sent.push((conversation, number));
+        memory.outbox.insert(name(number), (conversation, number));
+        self.phones[phone].send(&mut self.world, to, number);
+    }
+
+    fn connect(&mut self, phone: usize) {
+        self.look();
+        self.phones[phone].origin.session.epoch += 1;
+        let memory = &mut self.memories[phone];
+        (memory.came, memory.accepted) = Default::default();
+        (memory.online, memory.unanswered) = (true, 1);
+        self.phones[phone].attach(&mut self.world);
+    }
+
+    fn leave(&mut self, phone: usize) {
+        if std::mem::take(&mut self.memories[phone].online) {
+            self.phones[phone].detach(&mut self.world);
+        }
+    }
+
+    /// Checks what every session saw.
+    fn look(&mut self) {
+        for (phone, memory) in self.memories.iter_mut().enumerate() {
+            for seen in self.world.take_seen(self.phones[phone].origin.session) {
+                match seen {
+                    Seen::Attached => memory.unanswered -= 1,
+                    Seen::Refused(code, _) => {
+                        memory.unanswered -= 1;
+                        assert!(code.retry(), "{code:?}");
+                    }
+                    Seen::Accepted { name, conversation, message, sequence } => {
+                        memory.unanswered -= 1;
+                        memory.outbox.remove(&name);
+                        memory.have.entry(conversation).or_default().insert(sequence);
+                        memory.accepted.entry(conversation).or_default().insert(sequence);
+                        let named = *self.names.entry((conversation, sequence)).or_insert(message);
+                        assert_eq!(named, message, "one number names one message");
+                        let first = *self.results.entry((phone, conversation, name)).or_insert(sequence);
+                        assert_eq!(first, sequence, "a repeat gets the first result");
+                    }
+                    Seen::Deliver { conversation, sequence, message, .. } => {
+                        let named = *self.names.entry((conversation, sequence)).or_insert(message);
+                        assert_eq!(named, message, "one number names one message");
+                        let accepted = memory.accepted.entry(conversation).or_default();
+                        let have = memory.have.entry(conversation).or_default();
+                        if let Some(came) = memory.came.insert(conversation, sequence) {
+                            assert!(sequence > came, "no message comes twice in a session");
+                            assert!((came + 1..sequence).all(|own| accepted.contains(&own)), "none is left out");
+                        }
+                        have.insert(sequence);
+                    }
+                    Seen::Receipt(receipt) => {
+                        let mark = receipt.watermark;
+                        let key = (receipt.conversation, mark.member.get());
+                        memory.receipts.insert(key, (mark.delivered.0, mark.read.0));
+                    }
+                    Seen::Page { .. } | Seen::Replaced | Seen::Stalled => {}
+                }
+            }
+        }
+        self.world.seen.clear();
+    }
+
+    /// Everybody connects, sends what was not answered, says one last thing to everybody and reads everything.
+    fn finish(mut self) {
+        self.world.ring_room = PLENTY;
+        self.world.settle();
+        self.look();
+        for phone in 0..self.phones.len() {
+            self.leave(phone);
+            self.world.settle();
+            self.connect(phone);
+            self.world.settle();
+            self.look();
+            assert_eq!(self.memories[phone].unanswered, 0, "an Attach is answered");
+            for (conversation, number) in self.memories[phone].outbox.values().copied().collect::<Vec<_>>() {
+                self.memories[phone].unanswered += 1;
+                self.phones[phone].send_into(&mut self.world, conversation, number, "x");
+            }
+            (1..=USERS).for_each(|to| self.send(phone, to));
+        }
+        for _ in 0..4 {
+            self.world.pass(1000);
+            self.look();
+            self.read_all();
+        }
+        self.world.pass(1000);
+        self.look();
+
+        for (phone, memory) in self.phones.iter().zip(&self.memories) {
+            assert_eq!(memory.unanswered, 0, "every request is answered");
+            assert!(memory.outbox.is_empty(), "every Send is accepted in the end");
+            for peer in 1..=USERS {
+                let conversation = phone.with(peer);
+                let head = self.names.range((conversation, 0)..=(conversation, u64::MAX)).next_back().unwrap().0.1;
+                let have = &memory.have[&conversation];
+                let first = *have.first().unwrap();
+                assert!(phone.origin.device.get() != self.first_device(phone) || first == 1, "from the beginning");
+                assert!(have.iter().copied().eq(first..=head), "{conversation:?} {have:?} of {head}");
+                if peer != phone.origin.user.get() {
+                    assert_eq!(memory.receipts[&(conversation, peer)], (head, head), "the last watermark arrives");
+                }
+            }
+        }
+        assert!(self.world.shards.iter().all(|shard| shard.is_settled()), "every fact is confirmed");
+    }
+
+    /// The device that came first starts at the beginning; which one it was shows in what it has.
+    fn first_device(&self, phone: &Phone) -> u64 {
+        let own = direct(phone.origin.user.get(), phone.origin.user.get());
+        let of_user =
+            self.phones.iter().zip(&self.memories).filter(|(other, _)| other.origin.user == phone.origin.user);
+        let starts = of_user.map(|(other, memory)| (memory.have[&own].first().copied(), other.origin.device.get()));
+        starts.min().unwrap().1
+    }
+
+    fn read_all(&mut self) {
+        for phone in 0..self.phones.len() {
+            for peer in 1..=USERS {
+                let conversation = direct(self.phones[phone].origin.user.get(), user(peer).get());
+                let newest = self.memories[phone].have.get(&conversation).and_then(|have| have.last().copied());
+                self.phones[phone].ack(&mut self.world, peer, 0, newest.unwrap_or(0));
+            }
+        }
+        self.world.settle();
+        self.look();
+    }
+}
+
+fn setups() -> impl Strategy<Value = Setup> {
+    let bytes = || prop_oneof![Just(0), Just(2000), Just(1 << 20)];
+    (bytes(), bytes(), 1..=2_u16).prop_map(|(tail_bytes, state_bytes, cores)| Setup {
+        shards: 3,
+        cores,
+        tail_bytes,
+        state_bytes,
+        hash_seed: 11,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn given_any_inputs_then_what_is_accepted_arrives_once_and_in_order(
+        setup in setups(),
+        ops in prop::collection::vec(op(), 1..250),
+    ) {
+        let mut model = Model::new(setup);
+        ops.into_iter().for_each(|op| model.apply(op));
+        model.finish();
+    }
+
+    #[test]
+    fn given_the_same_inputs_twice_then_the_same_effects_whatever_the_hash_seed(
+        setup in setups(),
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
+        let run = |hash_seed| {
+            let mut model = Model::new(Setup { hash_seed, ..setup });
+            model.world.trace = Some(Vec::new());
+            ops.iter().cloned().for_each(|op| model.apply(op));
+            model.world.trace.take()
+        };
+        let first = run(1);
+        prop_assert_eq!(&first, &run(1));
+        prop_assert_eq!(&first, &run(2));
+    }
+}
