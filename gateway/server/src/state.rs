@@ -276,7 +276,7 @@ impl State {
     pub(crate) fn abort(&mut self, slot: Slot) {
         let connection = self.connection(slot);
         if let Some(stream) = &connection.stream {
-            sys::end(stream);
+            sys::reset(stream);
             connection.phase = Phase::Closing { half_closed: true };
             connection.wake_reader();
         }

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use monoio::net::{TcpListener, TcpStream};
 use rustix::net::{
@@ -35,6 +36,13 @@ pub(crate) fn transmit(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 pub(crate) fn end(stream: &TcpStream) {
     // It fails when the peer was faster, and then there is nothing left to end.
     let _ = shutdown(descriptor(stream), Shutdown::Both);
+}
+
+/// Ends a connection at once and hard: what waits is dropped, and the peer gets a reset when the descriptor is closed. A
+/// peer that was not read has its window closed, and would hear of a plain end only with its next probe, minutes later.
+pub(crate) fn reset(stream: &TcpStream) {
+    let _ = sockopt::set_socket_linger(descriptor(stream), Some(Duration::ZERO));
+    end(stream);
 }
 
 /// Tells the peer that nothing more comes; its own bytes still arrive.
