@@ -35,7 +35,7 @@ pub struct DataFolder {
 pub enum OpenError {
     /// Another server runs on it.
     #[error(
-        "the data folder {path} is in use by another switchyard; stop that one, or choose another folder with --data"
+        "the data folder {path} is locked by another running switchyard; stop that one, or choose another folder with --data"
     )]
     Locked {
         /// The folder.
