@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub(crate) dirty: bool,
     /// Whether the socket took no more and a task waits until it does.
     pub(crate) blocked: bool,
+    /// Whether it is counted as an open session.
+    pub(crate) is_counted: bool,
     /// Whether it is not read because the thread holds too many bytes.
     pub(crate) starved: bool,
 }

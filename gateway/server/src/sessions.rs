@@ -115,6 +115,7 @@ impl State {
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
+        self.count_session(slot);
         let connection = self.table.get_mut(slot).expect("its session just made a step");
         if !self.effects.frames.is_empty() {
             self.counters.frames_out.add(self.effects.frames.len() as u64);
@@ -136,6 +137,17 @@ impl State {
             self.close(slot);
         }
         self.effects.clear();
+    }
+
+    /// Keeps count of the sessions that are open.
+    fn count_session(&mut self, slot: Slot) {
+        let connection = self.table.get_mut(slot).expect("its session just made a step");
+        let is_open = matches!(&connection.phase, Phase::Session(open) if open.session.is_open());
+        let was_open = std::mem::replace(&mut connection.is_counted, is_open);
+        if is_open != was_open {
+            let sessions = self.counters.sessions.get();
+            self.counters.sessions.set(if is_open { sessions + 1 } else { sessions - 1 });
+        }
     }
 
     /// Pushes the session's messages, behind those that wait already.

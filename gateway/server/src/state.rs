@@ -155,6 +155,7 @@ impl State {
             reader: None,
             dirty: false,
             blocked: false,
+            is_counted: false,
             starved: false,
         };
         self.now = self.clock.now();
@@ -274,6 +275,7 @@ impl State {
 
     /// Ends a connection at once, whatever waits to be written.
     pub(crate) fn abort(&mut self, slot: Slot) {
+        self.on_session_eof(slot);
         let connection = self.connection(slot);
         if let Some(stream) = &connection.stream {
             sys::reset(stream);

@@ -309,6 +309,21 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_are_closed() {
 }
 
 #[test]
+fn given_a_drain_whose_deadline_has_passed_then_sessions_are_cut_off_and_their_detach_still_comes() {
+    let fixture = start(config(), 1, 1);
+    let phones: Vec<_> = (1..=3).map(|user| fixture.phone(user)).collect();
+    assert_eq!(fixture.counter("sessions"), 3);
+    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+    for _ in &phones {
+        assert!(matches!(fixture.router().next(), ToRouter::Detach { .. }));
+    }
+    wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
+    assert_eq!((fixture.counter("sessions"), fixture.counter("open")), (0, 0));
+    drop(phones);
+    fixture.gateway.join();
+}
+
+#[test]
 fn given_clients_that_say_nothing_then_each_is_told_what_is_missing() {
     let fixture = start(config(), 1, 1);
     let mut silent = connect(fixture.address());
