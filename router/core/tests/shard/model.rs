@@ -238,7 +238,11 @@ impl Model {
                 let head = self.names.range((conversation, 0)..=(conversation, u64::MAX)).next_back().unwrap().0.1;
                 let have = &memory.have[&conversation];
                 let first = *have.first().unwrap();
-                assert!(phone.origin.device.get() != self.first_device(phone) || first == 1, "from the beginning");
+                assert_eq!(
+                    self.first_of_user(phone, conversation),
+                    Some(1),
+                    "the first device starts at the beginning"
+                );
                 assert!(have.iter().copied().eq(first..=head), "{conversation:?} {have:?} of {head}");
                 if peer != phone.origin.user.get() {
                     assert_eq!(memory.receipts[&(conversation, peer)], (head, head), "the last watermark arrives");
@@ -248,13 +252,11 @@ impl Model {
         assert!(self.world.shards.iter().all(|shard| shard.is_settled()), "every fact is confirmed");
     }
 
-    /// The device that came first starts at the beginning; which one it was shows in what it has.
-    fn first_device(&self, phone: &Phone) -> u64 {
-        let own = direct(phone.origin.user.get(), phone.origin.user.get());
+    /// The first message that any device of a phone's user has.
+    fn first_of_user(&self, phone: &Phone, conversation: ConversationId) -> Option<u64> {
         let of_user =
             self.phones.iter().zip(&self.memories).filter(|(other, _)| other.origin.user == phone.origin.user);
-        let starts = of_user.map(|(other, memory)| (memory.have[&own].first().copied(), other.origin.device.get()));
-        starts.min().unwrap().1
+        of_user.filter_map(|(_, memory)| memory.have.get(&conversation)?.first().copied()).min()
     }
 
     fn read_all(&mut self) {

@@ -58,7 +58,7 @@ struct Journal {
     durable_lsn: u64,
 }
 
-#[derive(Copy, Clone)]
+#[derive(Copy, Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) shards: u16,
     pub(crate) cores: u16,
