@@ -371,7 +371,22 @@ fn given_a_sealed_segment_when_its_last_batch_is_bad_then_it_is_damage() {
     flip(&mut folder, at.segment, at.offset as usize + 30);
     let (recovered, _) = folder.recover();
     assert_eq!((recovered.damages.len(), recovered.torn.len()), (1, 0));
-    assert!(refusing(&recovered).contains(&0));
+    assert_eq!(refusing(&recovered), [0], "the manifest tells that no other shard is in it");
+}
+
+#[test]
+fn given_a_sealed_segment_when_its_closing_mark_is_bad_then_every_shard_serves() {
+    let mut folder = Folder::default();
+    let mut run = folder.start(1);
+    run.write(0, &[watermark(1)]);
+    run.write(1, &[watermark(1)]);
+    run.mark(0, BatchKind::Stop);
+    run.stop();
+    flip(&mut folder, 1, 3 * 4096 + 20);
+    let (recovered, seen) = folder.recover();
+    assert_eq!((seen.len(), recovered.damages.len()), (2, 1));
+    assert!(refusing(&recovered).is_empty());
+    assert!(recovered.damages[0].to_string().ends_with("every shard can serve"));
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl fmt::Display for Damage {
         let name = crate::segment::file_name(self.segment);
         write!(f, "{name}, bytes {} to {}: {}", self.from, self.to, self.kind)?;
         match self.shards.len() {
-            0 => f.write_str("; no shard lost a record by it"),
+            0 => f.write_str("; every shard can serve"),
             1 => write!(f, "; shard {} refuses to serve", self.shards[0].0),
             count => write!(f, "; {count} shards refuse to serve"),
         }

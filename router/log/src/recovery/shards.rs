@@ -98,6 +98,16 @@ impl Shards {
         }
     }
 
+    /// A segment that ends with this LSN of `shard` was read: a suspect that got so far lost nothing.
+    pub(super) fn reaches(&mut self, shard: ShardId, lsn: u64) {
+        if let Some(state) = self.0.get_mut(usize::from(shard.0))
+            && matches!(state.trust, Trust::Suspect(_))
+            && state.last >= lsn
+        {
+            state.trust = Trust::Whole;
+        }
+    }
+
     /// Records of `shard` are lost.
     pub(super) fn refuse(&mut self, shard: ShardId, damage: usize) {
         if let Some(state) = self.0.get_mut(usize::from(shard.0))

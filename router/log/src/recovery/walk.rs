@@ -131,12 +131,10 @@ impl<'a, S: Storage> Walk<'a, S> {
     fn missing(&mut self, number: u32) {
         let Some(entry) = self.manifest.segment(number).cloned() else { return };
         self.chain(&entry).exact = false;
-        let lost = if entry.state == SegmentState::Covered || self.skips(&entry) {
-            ShardSet::EMPTY
-        } else {
-            self.owned(&entry)
-        };
-        if self.damage(number, 0, 0, DamageKind::SegmentMissing, &lost) {
+        let lost = if self.skips(&entry) { ShardSet::EMPTY } else { owned(&entry) };
+        let stands = self.damage(number, 0, 0, DamageKind::SegmentMissing, &lost);
+        self.reaches(&entry);
+        if stands {
             let state = if entry.state == SegmentState::Covered { entry.state } else { SegmentState::Damaged };
             self.manifest.put(SegmentEntry { state, ..entry });
         } else {
@@ -207,8 +205,8 @@ impl<'a, S: Storage> Walk<'a, S> {
         }
         let end = (entry.end != 0).then_some(entry.end);
         let owned = match decoded {
-            Ok(header) => header.shards,
-            Err(_) => self.owned(&entry),
+            Ok(header) if end.is_none() => header.shards,
+            _ => owned(&entry),
         };
         let limit = end.unwrap_or_else(|| window.end());
         Ok(Some(Reading { entry, owned, end, limit, batches: 0, ranges: ShardRanges::default(), damaged: false }))
@@ -225,14 +223,6 @@ impl<'a, S: Storage> Walk<'a, S> {
             created: Millis(0),
             bytes,
             shards: ShardSet::all(self.shard_count),
-        }
-    }
-
-    /// The shards that a listed segment may hold.
-    fn owned(&self, entry: &SegmentEntry) -> ShardSet {
-        match entry.state {
-            SegmentState::Covered => ShardSet::all(self.shard_count),
-            _ => ShardSet::of(entry.ranges.as_slice().iter().map(|range| range.shard)),
         }
     }
 
@@ -365,11 +355,20 @@ impl<'a, S: Storage> Walk<'a, S> {
             return;
         }
         let sealed = if entry.sealed == Millis(0) { self.now } else { entry.sealed };
+        self.reaches(&entry);
         self.manifest.put(if damaged {
-            SegmentEntry { state: SegmentState::Damaged, sealed, ranges: unknown_ranges(&owned), ..entry }
+            let ranges = if entry.end == 0 { unknown_ranges(&owned) } else { entry.ranges };
+            SegmentEntry { state: SegmentState::Damaged, sealed, ranges, ..entry }
         } else {
             SegmentEntry { state: SegmentState::Sealed, sealed, end, ranges, ..entry }
         });
+    }
+
+    /// A sealed segment is behind: shards that got as far as its last records lost nothing in it.
+    fn reaches(&mut self, entry: &SegmentEntry) {
+        if entry.end != 0 {
+            entry.ranges.as_slice().iter().for_each(|range| self.shards.reaches(range.shard, range.max));
+        }
     }
 
     /// Passes a record on, or says why not. True when it shows damage.
@@ -484,6 +483,11 @@ impl<'a, S: Storage> Walk<'a, S> {
             statistics: self.statistics,
         }
     }
+}
+
+/// The shards whose records may be lost with a listed segment; none with a covered one.
+fn owned(entry: &SegmentEntry) -> ShardSet {
+    ShardSet::of(entry.ranges.as_slice().iter().map(|range| range.shard))
 }
 
 /// The shards of a set, their LSNs unknown.
