@@ -143,6 +143,18 @@ impl Routers {
         Some(message)
     }
 
+    /// Messages of a core that wait to be popped.
+    pub(crate) fn waiting(&self, core: usize) -> usize {
+        self.cores[core].end.answers.len()
+    }
+
+    /// A turn found `found` messages of a core and popped `popped`: a core that found its link full is told that there is
+    /// room.
+    pub(crate) fn on_popped(&mut self, core: usize, found: usize, popped: usize) {
+        let core = &mut self.cores[core];
+        core.touched |= core.end.answers.has_made_room(found, popped);
+    }
+
     /// Whether no core has sent anything that was not popped.
     pub(crate) fn all_empty(&self) -> bool {
         self.cores.iter().all(|core| core.end.answers.is_empty())

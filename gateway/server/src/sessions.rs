@@ -61,9 +61,6 @@ impl State {
 
     /// A router core says something to one or several sessions. Those that have ended are passed over.
     pub(crate) fn on_router_message(&mut self, message: &ToGateway) {
-        if let ToGateway::Refused { code, .. } = message {
-            self.counters.count_refused(*code);
-        }
         dispatch(message, |to, said| {
             assert_eq!(to.gateway, self.index, "a message came to the wrong gateway thread");
             if self.table.get_epoch_mut(to.slot, to.epoch).is_some() {
@@ -116,6 +113,7 @@ impl State {
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
         self.count_session(slot);
+        self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
         let connection = self.table.get_mut(slot).expect("its session just made a step");
         if !self.effects.frames.is_empty() {
             self.counters.frames_out.add(self.effects.frames.len() as u64);

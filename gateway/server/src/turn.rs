@@ -130,12 +130,17 @@ impl State {
 
     /// `true` when the core has sent more than a turn takes.
     fn take_router_messages(&mut self, core: usize) -> bool {
-        for _ in 0..ROUTER_MESSAGES_PER_TURN {
-            let Some(message) = self.routers.pop(core) else { return false };
-            self.counters.router_in.add(1);
+        let found = self.routers.waiting(core);
+        let mut popped = 0;
+        while popped < ROUTER_MESSAGES_PER_TURN
+            && let Some(message) = self.routers.pop(core)
+        {
+            popped += 1;
             self.on_router_message(&message);
         }
-        true
+        self.counters.router_in.add(popped as u64);
+        self.routers.on_popped(core, found, popped);
+        popped == ROUTER_MESSAGES_PER_TURN
     }
 
     /// Tries the messages that wait in one line again, oldest first. `true` when the turn's limit was reached.

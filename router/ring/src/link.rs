@@ -13,6 +13,14 @@
 //! the producer sees is never below the true one: its own pushes it knows, and pops it has not seen only shorten the
 //! ring.
 //!
+//! # Who hears of room
+//!
+//! A producer that found no open slot is told when there is one, or it would look again only by the clock. The consumer
+//! pops in turns and asks [`Consumer::has_made_room`] at the end of each; on `true` it wakes the producer. Say the
+//! producer found the link full, with O messages or more, while a turn was going on that popped k more of them. If k is
+//! at least half of O, that turn answers `true`. If not, more than half of O are left when the next turn begins, and that
+//! one does.
+//!
 //! # Why a push never waits
 //!
 //! `ArrayQueue::push` spins when the slot it wants is one that a pop has claimed and not yet left. With one consumer that
@@ -31,7 +39,7 @@ pub fn link<T>(reserved: usize, open: usize) -> (Producer<T>, Consumer<T>) {
     let promised = reserved.saturating_add(open);
     assert!((1..=LINK_SLOTS_MAX).contains(&promised), "a link has 1 to {LINK_SLOTS_MAX} slots, not {promised}");
     let queue = Arc::new(ArrayQueue::new(promised + LINK_SPARE_SLOTS));
-    (Producer { queue: queue.clone(), reserved, open }, Consumer { queue })
+    (Producer { queue: queue.clone(), reserved, open }, Consumer { queue, open })
 }
 
 /// The end of a link that pushes. There is one: it is `Send`, and not `Clone`.
@@ -71,6 +79,7 @@ impl<T> Producer<T> {
 #[derive(Debug)]
 pub struct Consumer<T> {
     queue: Arc<ArrayQueue<T>>,
+    open: usize,
 }
 
 impl<T> Consumer<T> {
@@ -78,6 +87,14 @@ impl<T> Consumer<T> {
     #[must_use]
     pub fn pop(&self) -> Option<T> {
         self.queue.pop()
+    }
+
+    /// Whether a turn that found `found` messages and popped `popped` may have made the room that the producer waits for. A
+    /// link that is far from full never answers `true`.
+    #[must_use]
+    pub const fn has_made_room(&self, found: usize, popped: usize) -> bool {
+        let most = if found > popped { found } else { popped };
+        popped > 0 && self.open > 0 && 2 * most >= self.open
     }
 
     /// Messages in the link as seen now; there may be more by the time they are popped.
@@ -129,6 +146,21 @@ mod tests {
         let (producer, _consumer) = link::<u32>(1, 0);
         producer.push_reserved(1);
         producer.push_reserved(2);
+    }
+
+    #[test]
+    fn given_a_link_that_was_full_when_popped_in_turns_then_some_turn_reports_room_and_quiet_ones_do_not() {
+        let (_, quiet) = link::<u32>(0, 10);
+        assert!(!quiet.has_made_room(4, 4) && !quiet.has_made_room(10, 0));
+        // The producer finds the link full after the turn that is going on has popped `popped_before` and before it pops
+        // `popped_after` more.
+        for (popped_before, popped_after) in (0..10).flat_map(|before| (0..=10).map(move |after| (before, after))) {
+            let (_, consumer) = link::<u32>(0, 10);
+            let this_turn = consumer.has_made_room(popped_before, popped_before + popped_after);
+            let left = 10 - popped_after;
+            let next_turn = consumer.has_made_room(left, left);
+            assert!(this_turn || next_turn, "{popped_before} {popped_after}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a step of a session asks its driver to do.
 
 use bytes::{Bytes, BytesMut};
-use switchyard_schema::error::CloseCode;
+use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::ServerFrame;
 use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
@@ -21,6 +21,8 @@ pub struct SessionEffects {
     pub timer: Option<Millis>,
     /// The connection ends as soon as the frames are written; what the peer still sends is ignored.
     pub finish: bool,
+    /// The code of every Error among the frames.
+    pub refused: Vec<ErrorCode>,
     encoder: Encoders,
 }
 
@@ -44,10 +46,14 @@ impl SessionEffects {
         self.messages.clear();
         self.timer = None;
         self.finish = false;
+        self.refused.clear();
     }
 
     /// Encodes a frame in the session's form. `me` is whose session it is.
     pub(super) fn frame(&mut self, form: Form, me: UserId, frame: &ServerFrame<'_>) {
+        if let ServerFrame::Error(error) = frame {
+            self.refused.push(error.code);
+        }
         let Encoders { binary, text } = &mut self.encoder;
         self.frames.push(match form {
             Form::Binary => encode::frame(Opcode::Binary, binary.server(frame)),
