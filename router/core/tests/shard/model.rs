@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId};
+use switchyard_schema::frame::{FetchRange, Watermark};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId, Sequence};
 
 use crate::phone::{Phone, direct, name, user};
 use crate::world::{PLENTY, Seen, Setup, World};
@@ -27,6 +28,7 @@ enum Op {
     Tick { millis: u64 },
     Room { room: usize },
     Snapshot { shard: usize },
+    Store { shard: usize },
     Crash,
 }
 
@@ -46,7 +48,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => shard.clone().prop_map(|shard| Op::Place { shard }),
         6 => (0..400_u64).prop_map(|millis| Op::Tick { millis }),
         3 => prop_oneof![Just(0), 1..4_usize, Just(PLENTY)].prop_map(|room| Op::Room { room }),
-        2 => shard.prop_map(|shard| Op::Snapshot { shard }),
+        2 => shard.clone().prop_map(|shard| Op::Snapshot { shard }),
+        2 => shard.prop_map(|shard| Op::Store { shard }),
         1 => Just(Op::Crash),
     ]
 }
@@ -64,6 +67,8 @@ struct Memory {
     came: BTreeMap<ConversationId, u64>,
     accepted: BTreeMap<ConversationId, BTreeSet<u64>>,
     receipts: BTreeMap<(ConversationId, u64), (u64, u64)>,
+    /// The watermarks on the newest page.
+    page: Vec<Watermark>,
     /// Requests of this session that were not answered.
     unanswered: i64,
     online: bool,
@@ -124,6 +129,7 @@ impl Model {
             }
             Op::Room { room } => world.ring_room = room,
             Op::Snapshot { shard } => world.snapshot(shard),
+            Op::Store { shard } => world.store_held(shard),
             Op::Crash => {
                 world.forget_covered();
                 world.crash();
@@ -150,7 +156,7 @@ impl Model {
         self.look();
         self.phones[phone].origin.session.epoch += 1;
         let memory = &mut self.memories[phone];
-        (memory.came, memory.accepted) = Default::default();
+        (memory.came, memory.accepted, memory.receipts) = Default::default();
         (memory.online, memory.unanswered) = (true, 1);
         self.phones[phone].attach(&mut self.world);
     }
@@ -197,14 +203,19 @@ impl Model {
                         let key = (receipt.conversation, mark.member.get());
                         memory.receipts.insert(key, (mark.delivered.0, mark.read.0));
                     }
-                    Seen::Page { .. } | Seen::Replaced | Seen::Stalled => {}
+                    Seen::Page { watermarks, .. } => {
+                        memory.unanswered -= 1;
+                        memory.page = watermarks;
+                    }
+                    Seen::Replaced | Seen::Stalled => {}
                 }
             }
         }
         self.world.seen.clear();
     }
 
-    /// Everybody connects, sends what was not answered, says one last thing to everybody and reads everything.
+    /// Everybody connects and must find all that was durable; then sends what was not answered, says one last thing to
+    /// everybody and reads everything.
     fn finish(mut self) {
         self.world.ring_room = PLENTY;
         self.world.settle();
@@ -213,9 +224,12 @@ impl Model {
             self.leave(phone);
             self.world.settle();
             self.connect(phone);
-            self.world.settle();
-            self.look();
-            assert_eq!(self.memories[phone].unanswered, 0, "an Attach is answered");
+        }
+        self.world.pass(1500);
+        self.look();
+        self.check_found();
+
+        for phone in 0..self.phones.len() {
             for (conversation, number) in self.memories[phone].outbox.values().copied().collect::<Vec<_>>() {
                 self.memories[phone].unanswered += 1;
                 self.phones[phone].send_into(&mut self.world, conversation, number, "x");
@@ -250,6 +264,46 @@ impl Model {
             }
         }
         assert!(self.world.shards.iter().all(|shard| shard.is_settled()), "every fact is confirmed");
+    }
+
+    /// What any session ever saw is found by the new ones, before anything new happens.
+    fn check_found(&mut self) {
+        for phone in 0..self.phones.len() {
+            assert_eq!(self.memories[phone].unanswered, 0, "an Attach is answered");
+            let origin = self.phones[phone].origin;
+            for peer in 1..=USERS {
+                let conversation = self.phones[phone].with(peer);
+                let seen_head = self.names.range((conversation, 0)..=(conversation, u64::MAX)).next_back();
+                let Some(((_, head), _)) = seen_head else { continue };
+                let have = self.memories[phone].have.get(&conversation);
+                let newest = have.and_then(|have| have.last().copied());
+                let waits_for_nothing = self.sibling_has(phone, conversation, *head);
+                assert!(newest >= Some(*head) || waits_for_nothing, "{origin:?} {conversation:?} {newest:?} of {head}");
+
+                self.memories[phone].unanswered += 1;
+                self.phones[phone].fetch(&mut self.world, conversation, FetchRange::After(Sequence(0)), 0);
+                self.world.pump();
+                self.look();
+                for mark in std::mem::take(&mut self.memories[phone].page) {
+                    let key = (conversation, mark.member.get());
+                    let told = self.memories[phone].receipts.get(&key).copied().unwrap_or_default();
+                    let known = (mark.delivered.0, mark.read.0);
+                    if mark.member == origin.user {
+                        assert!(known.1 >= told.1, "{key:?}: what is told of an ack reaches the conversation");
+                    } else {
+                        assert_eq!(told, known, "{key:?}: a watermark reaches the other member");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether another device of the same user has a message, so that a later device may start behind it.
+    fn sibling_has(&self, phone: usize, conversation: ConversationId, sequence: u64) -> bool {
+        let user = self.phones[phone].origin.user;
+        let siblings = self.phones.iter().zip(&self.memories).enumerate();
+        let mut siblings = siblings.filter(|(other, (it, _))| *other != phone && it.origin.user == user);
+        siblings.any(|(_, (_, memory))| memory.have.get(&conversation).is_some_and(|have| have.contains(&sequence)))
     }
 
     /// The first message that any device of a phone's user has.

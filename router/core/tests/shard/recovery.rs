@@ -68,8 +68,12 @@ fn given_a_snapshot_with_unconfirmed_facts_when_stored_then_it_does_not_cover_th
     let (anna, ben) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));
     anna.send(&mut world, 2, 1);
     world.pump();
-    (0..4).for_each(|shard| world.snapshot(shard));
-    (0..4).for_each(|shard| world.sync(shard));
+    for shard in 0..4 {
+        world.place(shard);
+        world.snapshot(shard);
+        world.sync(shard);
+        world.store_held(shard);
+    }
     world.forget_covered();
     world.seen.clear();
     world.crash();

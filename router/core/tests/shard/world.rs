@@ -10,7 +10,7 @@ use switchyard_router_core::peer::Peer;
 use switchyard_router_core::rows::{decode_position, position_key};
 use switchyard_router_core::{Effects, Shard, ShardConfig};
 use switchyard_schema::error::ErrorCode;
-use switchyard_schema::frame::{Receipt, Regarding, ServerFrame};
+use switchyard_schema::frame::{Receipt, Regarding, ServerFrame, Watermark};
 use switchyard_schema::ids::{
     ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, ShardCount, ShardId, UserId,
 };
@@ -43,7 +43,7 @@ pub(crate) enum Seen {
         request: u64,
         sequences: Vec<u64>,
         void: Vec<(u64, u64)>,
-        watermarks: usize,
+        watermarks: Vec<Watermark>,
         more: bool,
     },
     Replaced,
@@ -245,7 +245,6 @@ impl World {
             self.shards[index].handle_durable(self.now, lsn, &mut self.fx);
             self.absorb();
         }
-        self.store_held(index);
     }
 
     /// Seals the batch: messages get their positions.
@@ -268,7 +267,8 @@ impl World {
         }
     }
 
-    fn store_held(&mut self, index: usize) {
+    /// The store takes a snapshot, if one is held and durable.
+    pub(crate) fn store_held(&mut self, index: usize) {
         let durable = self.journals[index].durable_lsn.max(self.covered[index]);
         let Some(snapshot) = self.held[index].take_if(|snapshot| snapshot.lsn <= durable) else { return };
         let covered = self.shards[index].coverable();
@@ -309,6 +309,7 @@ impl World {
             let due = self.next_tick.iter().flatten().any(|due| *due <= self.now.plus(1));
             let unsynced = self.journals.iter().any(|j| j.records.last().is_some_and(|(l, ..)| *l > j.durable_lsn));
             if self.peers.is_empty() && self.loads.is_empty() && self.reads.is_empty() && !due && !unsynced {
+                (0..self.shards.len()).for_each(|index| self.store_held(index));
                 return;
             }
             self.now = self.now.plus(u64::from(due));
@@ -435,7 +436,7 @@ fn record_seen(gateway: u16, message: ToGateway, seen: &mut Vec<(SessionRef, See
             let PageReply { session, request, messages, void, watermarks, more, .. } = *page;
             let sequences = messages.iter().map(|message| message.sequence.0).collect();
             let void = void.iter().map(|void| (void.from.0, void.to.0)).collect();
-            seen.push((session, Seen::Page { request, sequences, void, watermarks: watermarks.len(), more }));
+            seen.push((session, Seen::Page { request, sequences, void, watermarks: watermarks.to_vec(), more }));
         }
         ToGateway::Deliver { sessions, frame } => {
             let Ok(ServerFrame::Deliver(deliver)) = switchyard_schema::wire::parse_server(frame.payload()) else {
