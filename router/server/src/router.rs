@@ -269,7 +269,12 @@ fn recover(
         RestoreError::Store(error) => StartError::Store(error),
         RestoreError::Journal(error) => StartError::Journal(Box::new(error)),
     })?;
+    for damage in &recovered.damages {
+        let advice = format!("stop the server and run `logview verify {}`", folder.path().display());
+        tracing::error!(%damage, advice, "damaged data is not served");
+    }
     for torn in &recovered.torn {
+        tracing::warn!(segment = torn.segment, from = torn.from, to = torn.to, "a write that was cut short is set aside");
         set_aside(&path, &folder.set_aside(), *torn, now).map_err(failed("set a torn tail aside"))?;
     }
     sync_segments(&path, &recovered.segments_read).map_err(failed("sync what was recovered"))?;
