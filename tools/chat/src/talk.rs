@@ -15,6 +15,8 @@ use crate::token;
 
 /// Lines read and not yet sent.
 const LINES_MAX: usize = 64;
+/// Lines sent and not yet accepted: no more are read above it, so a file of any length can be piped in.
+const UNACCEPTED_MAX: usize = 1_000;
 
 /// Why the program ends before it is done.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,7 @@ impl Talk {
         let mut typing = true;
         while typing || !self.is_done() {
             tokio::select! {
-                line = lines.recv(), if typing => match line {
+                line = lines.recv(), if typing && self.unaccepted.len() < UNACCEPTED_MAX => match line {
                     Some(line) => self.on_line(&line?).await?,
                     None => typing = false,
                 },

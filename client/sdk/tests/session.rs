@@ -1,0 +1,397 @@
+//! The SDK over a real socket, against a server that each test plays: the WebSocket is another implementation's.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+use switchyard_client::{
+    Client, ConnectionState, ConversationId, DeviceId, Error, ErrorCode, Event, Events, FetchRange, MessageId, Millis,
+    SendFailure, Sequence, StopReason, StoreError, UserId,
+};
+use switchyard_schema::body;
+use switchyard_schema::frame::{
+    Accepted, Ack, ClientFrame, Deliver, ErrorFrame, Hello, Page, Regarding, Send, ServerFrame, Welcome,
+};
+use switchyard_schema::wire::{encode_server, parse_client};
+use tungstenite::handshake::server::{Request, Response};
+use tungstenite::{Message, WebSocket, accept_hdr};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn user(number: u64) -> UserId {
+    UserId::new(number).unwrap()
+}
+
+fn device(number: u64) -> DeviceId {
+    DeviceId::new(number).unwrap()
+}
+
+fn conversation() -> ConversationId {
+    ConversationId::direct(user(42), user(43))
+}
+
+/// A server that plays one script, each step on the next connection.
+struct Script {
+    listener: TcpListener,
+}
+
+impl Script {
+    fn new() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        (Self { listener }, url)
+    }
+
+    /// The next connection, up to the WebSocket.
+    #[expect(clippy::result_large_err, reason = "the callback's signature is tungstenite's")]
+    fn accept(&self) -> Peer {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let choose = |request: &Request, mut response: Response| {
+            assert_eq!(request.uri().path(), "/v1/ws");
+            let offered = request.headers()["Sec-WebSocket-Protocol"].clone();
+            assert_eq!(offered, "switchyard.v1.fb");
+            response.headers_mut().insert("Sec-WebSocket-Protocol", offered);
+            Ok(response)
+        };
+        Peer { socket: accept_hdr(stream, choose).unwrap() }
+    }
+
+    /// The next connection, up to Welcome. Answers with the token of its Hello.
+    fn welcome(&self) -> (Peer, String) {
+        let mut peer = self.accept();
+        let token = peer.hello();
+        peer.send(&ServerFrame::Welcome(welcome()));
+        (peer, token)
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        user: user(42),
+        device: device(7),
+        heartbeat_ms: 30_000,
+        max_frame_bytes: 65_536,
+        delivery_window: 256,
+        max_pending_sends: 256,
+        time: Millis(1),
+    }
+}
+
+struct Peer {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Peer {
+    fn send(&mut self, frame: &ServerFrame<'_>) {
+        let mut bytes = Vec::new();
+        encode_server(frame, &mut bytes);
+        self.socket.send(Message::binary(bytes)).unwrap();
+    }
+
+    /// The next frame; `None` when the client has closed.
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Binary(bytes)) => return Some(bytes.to_vec()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn hello(&mut self) -> String {
+        let bytes = self.receive().unwrap();
+        let ClientFrame::Hello(Hello { token, device: found }) = parse_client(&bytes).unwrap() else {
+            panic!("a hello comes first")
+        };
+        assert_eq!(found, device(7));
+        token.unwrap().into_owned()
+    }
+
+    /// The next Send; other frames are passed over.
+    fn expect_send(&mut self) -> Send<'static> {
+        loop {
+            let bytes = self.receive().expect("a send comes");
+            if let ClientFrame::Send(send) = parse_client(&bytes).unwrap() {
+                return Send { body: send.body.into_owned().into(), ..send };
+            }
+        }
+    }
+
+    /// The next Ack; other frames are passed over.
+    fn expect_ack(&mut self) -> Ack {
+        loop {
+            let bytes = self.receive().expect("an ack comes");
+            if let ClientFrame::Ack(ack) = parse_client(&bytes).unwrap() {
+                return ack;
+            }
+        }
+    }
+
+    fn accept_send(&mut self, send: &Send<'_>, sequence: u64) {
+        self.send(&ServerFrame::Accepted(Accepted {
+            client_message_id: send.client_message_id,
+            conversation: send.conversation,
+            message: MessageId::new(100 + sequence).unwrap(),
+            sequence: Sequence(sequence),
+            time: Millis(1),
+        }));
+    }
+
+    fn deliver(&mut self, sequence: u64, text: &str) {
+        self.send(&ServerFrame::Deliver(message(sequence, text)));
+    }
+
+    fn refuse(&mut self, code: ErrorCode) {
+        let error = ErrorFrame { code, reason: "".into(), retry_after_ms: None, regarding: Regarding::Session };
+        self.send(&ServerFrame::Error(error));
+    }
+
+    /// Waits until the client has gone.
+    fn until_closed(mut self) {
+        while self.receive().is_some() {}
+    }
+}
+
+fn message(sequence: u64, text: &str) -> Deliver<'static> {
+    Deliver {
+        conversation: conversation(),
+        message: MessageId::new(100 + sequence).unwrap(),
+        sequence: Sequence(sequence),
+        sender: user(43),
+        time: Millis(1),
+        origin: None,
+        body: body::text(text).into(),
+    }
+}
+
+async fn next_text(events: &mut Events) -> String {
+    loop {
+        let event = tokio::time::timeout(DEADLINE, events.next()).await.expect("in time").expect("not the end");
+        if let Event::MessageReceived(message) = event {
+            return message.text().unwrap().to_owned();
+        }
+    }
+}
+
+async fn connect(url: &str, store: Option<&Path>) -> (Client, Events) {
+    let builder = Client::builder(url).token("token").device(device(7));
+    match store {
+        Some(path) => builder.store(path),
+        None => builder,
+    }
+    .connect()
+    .await
+    .unwrap()
+}
+
+/// Waits for the server's part without holding up the client.
+async fn finish(server: JoinHandle<()>) {
+    tokio::task::spawn_blocking(move || server.join().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn given_a_server_when_texts_go_both_ways_then_each_is_accepted_received_and_acknowledged() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, token) = script.welcome();
+        assert_eq!(token, "token");
+        let send = peer.expect_send();
+        assert_eq!(body::parse(&send.body).unwrap().text, Some("Hello"));
+        peer.accept_send(&send, 1);
+        peer.deliver(2, "Hi");
+        let mut ack = peer.expect_ack();
+        while ack.read.is_none() {
+            ack = peer.expect_ack();
+        }
+        assert_eq!((ack.delivered, ack.read), (Some(Sequence(2)), Some(Sequence(2))));
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    assert_eq!(client.connected().await.unwrap(), user(42));
+    let handle = client.send_text(conversation(), "Hello").await.unwrap();
+    assert_eq!(handle.accepted().await.unwrap().sequence, Sequence(1));
+    assert_eq!(next_text(&mut events).await, "Hi");
+    client.mark_read(conversation(), Sequence(2)).await.unwrap();
+    client.close().await;
+    assert_eq!(client.state(), ConnectionState::Stopped(StopReason::Closed));
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_connection_that_breaks_before_the_answer_when_the_client_comes_back_then_it_sends_the_same_id() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        let first = peer.expect_send();
+        drop(peer);
+        let (mut peer, _) = script.welcome();
+        let second = peer.expect_send();
+        assert_eq!(first, second);
+        peer.accept_send(&second, 1);
+        peer.until_closed();
+    });
+    let (client, _events) = connect(&url, None).await;
+    let handle = client.send_text(conversation(), "once").await.unwrap();
+    assert_eq!(handle.await.unwrap().sequence, Sequence(1));
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_store_when_the_program_starts_again_then_unsent_and_untaken_messages_are_still_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        peer.expect_send();
+        peer.deliver(1, "taken");
+        peer.deliver(2, "not taken");
+        peer.until_closed();
+        let (mut peer, _) = script.welcome();
+        peer.deliver(2, "not taken");
+        peer.deliver(3, "new");
+        let send = peer.expect_send();
+        assert_eq!(body::parse(&send.body).unwrap().text, Some("kept"));
+        peer.accept_send(&send, 4);
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, Some(&path)).await;
+    let handle = client.send_text(conversation(), "kept").await.unwrap();
+    assert_eq!(next_text(&mut events).await, "taken");
+    assert_eq!(next_text(&mut events).await, "not taken");
+    let second = Client::builder(&url).token("token").device(device(7)).store(&path).connect().await;
+    assert!(matches!(second, Err(Error::Store(StoreError::InUse))), "one client at a time");
+    client.close().await;
+    assert_eq!(handle.accepted().await, Err(SendFailure::Stopped));
+
+    let (client, mut events) = connect(&url, Some(&path)).await;
+    assert_eq!(next_text(&mut events).await, "not taken");
+    assert_eq!(next_text(&mut events).await, "new");
+    loop {
+        if let Some(Event::MessageAccepted(accepted)) = events.next().await {
+            assert_eq!(accepted.sequence, Sequence(4));
+            break;
+        }
+    }
+    client.close().await;
+    finish(server).await;
+    let other = Client::builder("ws://127.0.0.1:1").token("token").device(device(8)).store(&path).connect().await;
+    assert!(matches!(other, Err(Error::Store(StoreError::OtherDevice { found: 7, wanted: 8 }))));
+}
+
+#[tokio::test]
+async fn given_a_refused_token_when_the_provider_has_another_then_the_client_goes_on_with_it() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let mut peer = script.accept();
+        assert_eq!(peer.hello(), "token 0");
+        peer.refuse(ErrorCode::TokenExpired);
+        peer.until_closed();
+        let (peer, token) = script.welcome();
+        assert_eq!(token, "token 1");
+        peer.until_closed();
+    });
+    let count = Arc::new(AtomicUsize::new(0));
+    let provider = move || {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        async move { Ok(format!("token {number}")) }
+    };
+    let builder = Client::builder(&url).token_provider(provider).device(device(7));
+    let (client, _events) = builder.connect().await.unwrap();
+    client.connected().await.unwrap();
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_one_token_only_when_it_is_refused_then_the_client_stops_and_says_so() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let mut peer = script.accept();
+        peer.hello();
+        peer.refuse(ErrorCode::InvalidToken);
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    let stopped = client.connected().await;
+    assert!(matches!(stopped, Err(Error::Stopped(StopReason::TokenRefused))), "{stopped:?}");
+    while events.next().await.is_some() {}
+    let refused = client.send_text(conversation(), "late").await;
+    assert!(matches!(refused, Err(Error::Stopped(StopReason::TokenRefused))));
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_history_when_it_is_fetched_then_the_page_answers_the_call() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        let bytes = peer.receive().unwrap();
+        let ClientFrame::Fetch(fetch) = parse_client(&bytes).unwrap() else { panic!("a fetch comes") };
+        assert_eq!((fetch.range, fetch.limit), (FetchRange::Before(Sequence(9)), 2));
+        peer.send(&ServerFrame::Page(Page {
+            request: fetch.request,
+            conversation: fetch.conversation,
+            messages: vec![message(7, "seven"), message(8, "eight")],
+            void: Vec::new(),
+            watermarks: Vec::new(),
+            more: true,
+        }));
+        peer.until_closed();
+    });
+    let (client, _events) = connect(&url, None).await;
+    let page = client.fetch(conversation(), FetchRange::Before(Sequence(9)), 2).await.unwrap();
+    let texts: Vec<_> = page.messages.iter().map(|message| message.text().unwrap()).collect();
+    assert_eq!((texts, page.more), (vec!["seven", "eight"], true));
+    assert!(matches!(client.fetch(conversation(), FetchRange::After(Sequence(0)), 101).await, Err(Error::Fetch(_))));
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_bytes_that_are_no_frame_when_they_arrive_then_the_client_tries_a_new_connection() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        peer.socket.send(Message::binary(vec![0xff; 40])).unwrap();
+        peer.until_closed();
+        let (mut peer, _) = script.welcome();
+        peer.deliver(1, "again");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    assert_eq!(next_text(&mut events).await, "again");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_ping_of_the_websocket_when_it_arrives_then_it_is_answered() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        peer.socket.send(Message::Ping("are you there".into())).unwrap();
+        let Message::Pong(payload) = peer.socket.read().unwrap() else { panic!("a pong comes") };
+        assert_eq!(&payload[..], b"are you there");
+        peer.deliver(1, "you are");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    assert_eq!(next_text(&mut events).await, "you are");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_an_unusable_builder_when_connecting_then_the_error_says_what_to_do() {
+    let no_token = Client::builder("ws://127.0.0.1:1").connect().await;
+    assert!(matches!(no_token, Err(Error::NoToken)));
+    let wrong = Client::builder("http://127.0.0.1:1").token("t").connect().await.unwrap_err();
+    assert!(wrong.to_string().contains("ws://"), "{wrong}");
+}
