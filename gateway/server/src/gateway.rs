@@ -151,6 +151,13 @@ impl Gateway {
         self.order(|orders| orders.drain = Some(plan));
     }
 
+    /// Whether every thread runs. Before a drain anything else means that one has failed: its connections are closed, the
+    /// other threads go on.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.handle.is_finished())
+    }
+
     /// Whether every thread has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {

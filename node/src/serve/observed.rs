@@ -79,8 +79,8 @@ impl Observed for Server {
                     hole.from, hole.to, hole.shard.0
                 )
             }));
-            if gateway.is_finished() {
-                faults.push("the gateway threads have ended; restart and see the log for why".to_owned());
+            if !gateway.is_whole() {
+                faults.push("a gateway thread has ended; restart and see the log for why".to_owned());
             }
             faults
         })
