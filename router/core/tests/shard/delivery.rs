@@ -144,7 +144,7 @@ fn given_a_sender_that_left_and_was_forgotten_when_its_send_is_durable_then_the_
     let anna = Phone::attached(&mut world, 1, 1);
     anna.send(&mut world, 2, 5);
     world.pump();
-    world.to_user(anna.origin.user, ToRouter::Detach { origin: anna.origin, last_seen: world.now });
+    world.at_user(anna.origin.user, ToRouter::Detach { origin: anna.origin, last_seen: world.now });
     world.settle();
     assert_eq!(accepted_sequences(&anna.seen(&mut world)), [1]);
 }

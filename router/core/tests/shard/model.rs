@@ -12,6 +12,7 @@ use crate::world::{PLENTY, Seen, Setup, World};
 
 const USERS: u64 = 3;
 const DEVICES: u64 = 2;
+const PHONES: usize = 6;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -33,7 +34,7 @@ enum Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let phone = 0..(USERS * DEVICES) as usize;
+    let phone = 0..PHONES;
     let (to, shard, pick) = (1..=USERS, 0..3_usize, 0..1000_usize);
     prop_oneof![
         10 => (phone.clone(), to.clone()).prop_map(|(phone, to)| Op::Send { phone, to }),

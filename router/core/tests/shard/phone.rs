@@ -54,12 +54,12 @@ impl Phone {
     }
 
     pub(crate) fn attach(&self, world: &mut World) {
-        world.to_user(self.origin.user, ToRouter::Attach(self.origin));
+        world.at_user(self.origin.user, ToRouter::Attach(self.origin));
     }
 
     pub(crate) fn detach(&self, world: &mut World) {
         let last_seen = world.now;
-        world.to_user(self.origin.user, ToRouter::Detach { origin: self.origin, last_seen });
+        world.at_user(self.origin.user, ToRouter::Detach { origin: self.origin, last_seen });
     }
 
     pub(crate) fn with(&self, peer: u64) -> ConversationId {
@@ -82,18 +82,18 @@ impl Phone {
             client_message_id: name(number),
             draft: deliver_draft(conversation, self.origin.user, &body),
         };
-        world.to_conversation(conversation, ToRouter::Send(request));
+        world.at_conversation(conversation, ToRouter::Send(request));
     }
 
     pub(crate) fn ack(&self, world: &mut World, peer: u64, delivered: u64, read: u64) {
         let some = |value: u64| (value > 0).then_some(Sequence(value));
         let ack = Ack { conversation: self.with(peer), delivered: some(delivered), read: some(read) };
-        world.to_user(self.origin.user, ToRouter::Ack { origin: self.origin, ack });
+        world.at_user(self.origin.user, ToRouter::Ack { origin: self.origin, ack });
     }
 
     pub(crate) fn fetch(&self, world: &mut World, conversation: ConversationId, range: FetchRange, limit: u32) {
         let fetch = Fetch { request: 9, conversation, range, limit };
-        world.to_conversation(conversation, ToRouter::Fetch { origin: self.origin, fetch });
+        world.at_conversation(conversation, ToRouter::Fetch { origin: self.origin, fetch });
     }
 
     pub(crate) fn seen(&self, world: &mut World) -> Vec<Seen> {

@@ -11,7 +11,8 @@ fn chat(world: &mut World, messages: u64) -> (Phone, Phone) {
         anna.send(world, 2, number);
     }
     world.settle();
-    (anna.seen(world), ben.seen(world));
+    anna.seen(world);
+    ben.seen(world);
     (anna, ben)
 }
 

@@ -16,7 +16,8 @@ fn given_a_crash_when_a_send_was_not_durable_then_nobody_saw_it_and_its_sequence
     world.settle();
     assert!(world.seen.is_empty());
     let (anna, ben) = (anna.again(), ben.again());
-    (anna.attach(&mut world), ben.attach(&mut world));
+    anna.attach(&mut world);
+    ben.attach(&mut world);
     anna.send(&mut world, 2, 3);
     world.settle();
     assert_eq!(accepted_sequences(&anna.seen(&mut world)), [2]);
@@ -97,7 +98,8 @@ fn given_messages_without_a_position_when_a_snapshot_is_taken_then_the_chain_has
     world.forget_covered();
     world.crash();
     world.settle();
-    (anna.again().attach(&mut world), ben.again().attach(&mut world));
+    anna.again().attach(&mut world);
+    ben.again().attach(&mut world);
     anna.again().send(&mut world, 2, 100);
     world.settle();
     assert_eq!(ben.again().delivered(&mut world), (1..=71).collect::<Vec<_>>());

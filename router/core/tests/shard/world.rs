@@ -183,11 +183,11 @@ impl World {
         self.start();
     }
 
-    pub(crate) fn to_user(&mut self, user: UserId, input: ToRouter) {
+    pub(crate) fn at_user(&mut self, user: UserId, input: ToRouter) {
         self.gateway(self.count.of_user(user), input);
     }
 
-    pub(crate) fn to_conversation(&mut self, conversation: ConversationId, input: ToRouter) {
+    pub(crate) fn at_conversation(&mut self, conversation: ConversationId, input: ToRouter) {
         self.gateway(self.count.of_conversation(conversation), input);
     }
 
