@@ -15,7 +15,7 @@ pub(crate) trait Resident {
 }
 
 /// Bytes that the table itself takes per entry: a list node, its key, two pointers and a slot of the index.
-const ENTRY_OVERHEAD_BYTES: usize = 72;
+pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 72;
 
 struct Counted<V> {
     value: V,

@@ -335,3 +335,94 @@ impl<'a> Reader<'a> {
         if self.0.is_empty() { Ok(()) } else { Err(RowError::Length) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARD: ShardId = ShardId(0x0102);
+
+    fn user(id: u64) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    fn check(row: &Row, key: &[u8], value: &[u8], within: LoadKey) {
+        assert_eq!(row.key, key);
+        assert_eq!(row.value.as_deref(), Some(value));
+        assert!(row.key.starts_with(&within.prefix(SHARD)));
+        let full = decode(row).unwrap();
+        for cut in 0..value.len() {
+            let cut = Row { key: row.key.clone(), value: Some(value[..cut].to_vec()) };
+            assert_eq!(decode(&cut).unwrap_err(), RowError::Length, "{full:?}");
+        }
+        let mut newer = row.clone();
+        newer.value.as_mut().unwrap()[0] = 2;
+        assert_eq!(decode(&newer).unwrap_err(), RowError::Version(2));
+    }
+
+    fn words(version: u8, words: &[u64]) -> Vec<u8> {
+        [version].into_iter().chain(words.iter().flat_map(|word| word.to_le_bytes())).collect()
+    }
+
+    #[test]
+    fn given_each_kind_of_row_then_its_bytes_are_those_documented() {
+        let conversation = ConversationId::direct(user(7), user(9));
+        let big = |word: u64| word.to_be_bytes().to_vec();
+        let in_conversation = |table: u8| [&[1, 2, table][..], &big(7), &big(9)].concat();
+
+        check(&shard_row(SHARD, MessageId::new(77)), &[1, 2, 0], &words(1, &[77]), LoadKey::Shard);
+
+        let devices = devices_row(SHARD, user(7), [(DeviceId::new(5).unwrap(), Millis(6))].into_iter());
+        let value = [&[1, 1][..], &words(0, &[5, 6])[1..]].concat();
+        check(&devices, &[&[1, 2, 1][..], &big(7), &[0]].concat(), &value, LoadKey::User(user(7)));
+
+        let row = InboxRow {
+            head: Sequence(10),
+            peer_delivered: Sequence(9),
+            peer_read: Sequence(8),
+            peer_moved: Millis(7),
+            cursors: SmallVec::from_iter([(3, Sequence(6), Sequence(5))]),
+        };
+        let inbox = inbox_row(SHARD, user(7), conversation, &row);
+        let value = [&words(1, &[10, 9, 8, 7])[..], &[1, 3], &words(0, &[6, 5])[1..]].concat();
+        let key = [&[1, 2, 1][..], &big(7), &[1], &big(7), &big(9)].concat();
+        check(&inbox, &key, &value, LoadKey::User(user(7)));
+        assert!(matches!(decode(&inbox), Ok(Decoded::Inbox(id, read)) if id == conversation && read == row));
+
+        let row = ConversationRow {
+            head: Sequence(10),
+            placed: (Sequence(9), 1234),
+            members: SmallVec::from_iter([(user(7), Sequence(6), Sequence(5))]),
+        };
+        let whole = conversation_row(SHARD, conversation, &row);
+        let value = [&words(1, &[10, 9, 1234])[..], &[1], &words(0, &[7, 6, 5])[1..]].concat();
+        let key = [&in_conversation(2)[..], &[0]].concat();
+        check(&whole, &key, &value, LoadKey::Conversation(conversation));
+        assert!(matches!(decode(&whole), Ok(Decoded::Conversation(read)) if read == row));
+
+        let row = DedupeRow {
+            user: user(7),
+            device: DeviceId::new(5).unwrap(),
+            slot: 255,
+            client_message_id: ClientMessageId([4; 16]),
+            sequence: Sequence(3),
+            message: MessageId::new(2).unwrap(),
+        };
+        let remembered = dedupe_row(SHARD, conversation, &row);
+        let value = [&[1][..], &[4; 16], &words(0, &[3, 2])[1..]].concat();
+        let key = [&in_conversation(2)[..], &[1], &big(7), &big(5), &[255]].concat();
+        check(&remembered, &key, &value, LoadKey::Conversation(conversation));
+        assert!(matches!(decode(&remembered), Ok(Decoded::Dedupe(read)) if read == row));
+    }
+
+    #[test]
+    fn given_a_position_row_then_it_is_found_for_the_64_messages_below_it() {
+        let conversation = ConversationId::direct(user(7), user(9));
+        let row = position_row(SHARD, conversation, Sequence(128), 4321);
+        assert_eq!(decode_position(row.value.as_deref().unwrap()), Ok((Sequence(128), 4321)));
+        for (sequence, found) in [(64, false), (65, true), (128, true), (129, false)] {
+            assert_eq!(position_key(SHARD, conversation, Sequence(sequence)) == row.key, found, "{sequence}");
+        }
+        assert!(!row.key.starts_with(&LoadKey::Conversation(conversation).prefix(SHARD)));
+    }
+}

@@ -221,3 +221,22 @@ impl Resident for User {
             && self.devices.iter().all(|device| device.session.is_none())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::ENTRY_OVERHEAD_BYTES;
+    use switchyard_schema::link::SessionRef;
+
+    #[test]
+    fn given_an_idle_user_then_it_is_small_and_its_session_adds_little() {
+        let mut user = User::new(1);
+        user.register(DeviceId::new(1).unwrap(), 1);
+        let alone = user.bytes() + ENTRY_OVERHEAD_BYTES;
+        assert!(alone <= 300, "{alone} bytes");
+        let at = SessionRef { gateway: 0, slot: 0, epoch: 0 };
+        user.devices[0].session = Some(Box::new(Session::new(at, Millis(0))));
+        let attached = user.bytes() + ENTRY_OVERHEAD_BYTES;
+        assert!(attached <= 512, "{attached} bytes");
+    }
+}
