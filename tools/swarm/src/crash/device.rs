@@ -35,6 +35,9 @@ pub(super) struct Device {
     pending: BTreeSet<Name>,
     /// To be sent, the next one last.
     outbox: Vec<Name>,
+    /// Passed over by a Deliver: must turn out to be this device's own, whose Accepted was lost with the server. The
+    /// protocol lets a lost Accepted come as the answer to the repeat.
+    owed: BTreeSet<u64>,
     last_delivered: u64,
     acknowledged: u64,
     welcomed: bool,
@@ -73,6 +76,7 @@ impl Device {
             accepted: BTreeSet::new(),
             pending: BTreeSet::new(),
             outbox: Vec::new(),
+            owed: BTreeSet::new(),
             last_delivered: 0,
             acknowledged: 0,
             welcomed: false,
@@ -194,7 +198,9 @@ impl Device {
         if self.note(sequence, Seen { message: deliver.message, name })? {
             self.delivered_again += 1;
         }
-        if self.contiguous < sequence {
+        let missing = (self.contiguous + 1..sequence).filter(|number| !self.seen.contains_key(number));
+        self.owed.extend(missing);
+        if self.owed.len() > self.pending.len() + self.outbox.len() {
             return Err(format!("{}: message {sequence} was delivered, but not all before it", self.state()));
         }
         Ok(())
@@ -202,15 +208,18 @@ impl Device {
 
     /// Notes what a sequence number named; `true` when that was known. An error when it named something else before.
     fn note(&mut self, sequence: u64, seen: Seen) -> Result<bool, String> {
-        if let Some(before) = self.seen.insert(sequence, seen)
+        let before = self.seen.insert(sequence, seen);
+        if let Some(before) = before
             && before != seen
         {
             return Err(format!("{}: sequence number {sequence} named {before:?}, now {seen:?}", self.state()));
         }
-        let known = sequence <= self.contiguous;
+        if self.owed.remove(&sequence) && seen.name.client != self.client {
+            return Err(format!("{}: message {sequence} of another was passed over by a later one", self.state()));
+        }
         while self.seen.contains_key(&(self.contiguous + 1)) {
             self.contiguous += 1;
         }
-        Ok(known)
+        Ok(before.is_some())
     }
 }
