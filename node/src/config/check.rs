@@ -18,7 +18,8 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
     bounds(
         "data.segment_bytes",
         segment_bytes,
-        (SEGMENT_BYTES_UNIT..=SEGMENT_BYTES_MAX).contains(&segment_bytes) && segment_bytes % SEGMENT_BYTES_UNIT == 0,
+        (SEGMENT_BYTES_UNIT..=SEGMENT_BYTES_MAX).contains(&segment_bytes)
+            && segment_bytes.is_multiple_of(SEGMENT_BYTES_UNIT),
         "it must be a multiple of 1048576 (1 MiB), at most 1073741824",
     )?;
     let shard_count = ShardCount::new(raw.data.shard_count).ok_or_else(|| ConfigError::Bounds {
