@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Events that wait for the application. When they do, the socket is not read, so the server slows down.
-pub const EVENTS_MAX: usize = 1_024;
+/// Events that wait for the application: more than the messages after which acknowledging stops, so that a slow
+/// application slows the server down by the delivery window first. When even this is full the socket is not read.
+pub const EVENTS_MAX: usize = 2_048;
 /// Verbs of the application that wait for the driver.
 pub const COMMANDS_MAX: usize = 256;
 /// Verbs taken in one turn: their stores share one commit.

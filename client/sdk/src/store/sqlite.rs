@@ -240,3 +240,99 @@ fn signed_words(conversation: ConversationId) -> (i64, i64) {
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(number: u64) -> UserId {
+        UserId::new(number).unwrap()
+    }
+
+    /// One of each row, with numbers that need all 64 bits.
+    fn rows() -> Restored {
+        let conversation = ConversationId::direct(user(42), user(u64::MAX));
+        let message = |sequence, origin| Message {
+            conversation,
+            message: MessageId::new(u64::MAX - 1).unwrap(),
+            sequence: Sequence(sequence),
+            sender: user(u64::MAX),
+            time: Millis(1_732_300_000_000),
+            origin,
+            body: Bytes::from_static(b"body"),
+        };
+        let origin = (DeviceId::new(u64::MAX).unwrap(), ClientMessageId([9; 16]));
+        Restored {
+            user: Some(user(42)),
+            conversations: vec![ConversationRow {
+                conversation,
+                delivered: Some(Sequence(u64::MAX)),
+                read: Sequence(3),
+                own_head: Sequence(2),
+            }],
+            watermarks: vec![(
+                conversation,
+                Watermark { member: user(u64::MAX), delivered: Sequence(5), read: Sequence(4) },
+            )],
+            outbox: vec![OutboxRow {
+                order: 7,
+                client_message_id: ClientMessageId([1; 16]),
+                conversation,
+                body: Bytes::from_static(b"unsent"),
+            }],
+            inbox: vec![message(4, None), message(5, Some(origin))],
+        }
+    }
+
+    fn puts(rows: &Restored) -> Vec<StoreOp> {
+        let mut operations = vec![StoreOp::PutUser(rows.user.unwrap())];
+        operations.extend(rows.conversations.iter().map(|&row| StoreOp::PutConversation(row)));
+        operations.extend(rows.watermarks.iter().map(|&(id, told)| StoreOp::PutWatermark(id, told)));
+        operations.extend(rows.outbox.iter().cloned().map(StoreOp::PutOutbox));
+        operations.extend(rows.inbox.iter().cloned().map(StoreOp::PutInbox));
+        operations
+    }
+
+    #[test]
+    fn given_rows_when_they_are_put_twice_and_the_file_is_opened_again_then_they_are_there_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let device = DeviceId::new(u64::MAX).unwrap();
+        let mut store = Sqlite::open(&path).unwrap();
+        store.put_device(device).unwrap();
+        store.commit(&puts(&rows())).unwrap();
+        store.commit(&puts(&rows())).unwrap();
+        drop(store);
+        let store = Sqlite::open(&path).unwrap();
+        assert_eq!(store.device().unwrap(), Some(device));
+        assert_eq!(store.load().unwrap(), rows());
+    }
+
+    #[test]
+    fn given_rows_when_they_are_dropped_then_they_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(&folder.path().join("store.db")).unwrap();
+        let rows = rows();
+        store.commit(&puts(&rows)).unwrap();
+        let inbox = rows.inbox.iter().map(|message| StoreOp::DropInbox(message.conversation, message.sequence));
+        let outbox = rows.outbox.iter().map(|row| StoreOp::DropOutbox(row.client_message_id));
+        store.commit(&inbox.chain(outbox).collect::<Vec<_>>()).unwrap();
+        let left = store.load().unwrap();
+        assert_eq!((left.inbox.len(), left.outbox.len(), left.conversations.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn given_a_file_that_cannot_be_used_when_opened_then_the_error_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("newer.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(StoreError::NewerVersion { found: 9, known: 1 })));
+        let path = folder.path().join("text.db");
+        std::fs::write(&path, "this is a text and no database, however one looks at it ".repeat(40)).unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(StoreError::Sqlite(_))));
+        let path = folder.path().join("shared.db");
+        let first = Sqlite::open(&path).unwrap();
+        assert!(matches!(Sqlite::open(&path), Err(StoreError::InUse)));
+        drop(first);
+    }
+}
