@@ -218,7 +218,9 @@ impl Engine {
     pub fn deadline(&self) -> Option<Millis> {
         let ticks = self.slots.iter().filter(|slot| !slot.refuses).filter_map(|slot| slot.tick_at);
         let snapshots = self.slots.iter().filter(|slot| slot.is_behind()).filter_map(|slot| slot.snapshots.due_at());
-        ticks.chain(snapshots.map(|due| due.max(self.snapshot_look_at))).chain(self.commit.deadline()).min()
+        let last = self.final_snapshots.then_some(self.snapshot_look_at);
+        let snapshots = snapshots.map(|due| due.max(self.snapshot_look_at)).chain(last);
+        ticks.chain(snapshots).chain(self.commit.deadline()).min()
     }
 
     /// The next batch to write, when one is due. `memory` gives aligned memory of at least so many bytes. Write it, sync

@@ -202,23 +202,30 @@ impl CoreLoop {
     fn take_messages(&mut self, now: Millis) -> bool {
         let mut worked = false;
         for end in self.ends.cores.iter().flatten() {
-            for _ in 0..MESSAGES_PER_RING_PER_TURN {
+            let (found, mut popped) = (end.incoming.len(), 0);
+            while popped < MESSAGES_PER_RING_PER_TURN {
                 let Some(envelope) = end.incoming.pop() else { break };
-                worked = true;
+                popped += 1;
                 self.counters.peer_messages.add(1);
                 self.engine.handle_peer(now, envelope);
+            }
+            worked |= popped > 0;
+            if end.incoming.has_made_room(found, popped) {
+                end.waker.notify();
             }
         }
         self.counters.ring_depth.set(self.ends.gateways.iter().map(|end| end.requests.len() as u64).sum());
         for end in &self.ends.gateways {
-            for _ in 0..MESSAGES_PER_RING_PER_TURN {
-                if !self.engine.wants_requests() {
-                    return worked;
-                }
+            let (found, mut popped) = (end.requests.len(), 0);
+            while popped < MESSAGES_PER_RING_PER_TURN && self.engine.wants_requests() {
                 let Some((shard, message)) = end.requests.pop() else { break };
-                worked = true;
+                popped += 1;
                 self.counters.gateway_messages.add(1);
                 self.engine.handle_gateway(now, shard, message);
+            }
+            worked |= popped > 0;
+            if end.requests.has_made_room(found, popped) {
+                end.waker.notify();
             }
         }
         worked
@@ -316,8 +323,7 @@ impl CoreLoop {
                     None => Phase::Closing,
                 };
             }
-            // A segment that is being made must not appear after the manifest was written for the last time.
-            Phase::Closing if !self.engine.is_writing() && !self.making_segment => self.phase = Phase::Closed,
+            Phase::Closing if self.files.is_idle() => self.phase = Phase::Closed,
             _ => {}
         }
     }

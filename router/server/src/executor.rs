@@ -7,17 +7,20 @@
 //!   the life of the process. If that file is empty the read succeeds and the answer is wrong: every commit then takes
 //!   4 ms and reads fail. So each core opens a file with a block of data first ([`settle_polling`]).
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use glommio::io::DmaFile;
+use glommio::timer::Timer;
 use glommio::{
     GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, ReactorErrorKind, Shares,
 };
 
-use crate::limits::{IO_MEMORY_BYTES, LATENCY_MS, MEMLOCK_BYTES_MIN, RING_DEPTH};
+use crate::limits::{IO_MEMORY_BYTES, LATENCY_MS, MEMLOCK_BYTES_MIN, RING_DEPTH, STARTING_LOOK_MS};
 
 /// How a core's thread runs.
 #[derive(Clone, Debug)]
@@ -98,6 +101,22 @@ pub async fn settle_polling(non_empty: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file to learn the device from is empty"));
     }
     Ok(())
+}
+
+/// Runs `future`, looking at it every [`STARTING_LOOK_MS`] whatever wakes it: before the loop has its own timer nothing
+/// else would end a sleep that a lost wake-up made too long.
+pub async fn watched<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        let mut timer = pin!(Timer::new(Duration::from_millis(STARTING_LOOK_MS)));
+        let looked = poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => timer.as_mut().poll(context).map(|_| None),
+        });
+        if let Some(value) = looked.await {
+            return value;
+        }
+    }
 }
 
 /// glommio's error as a plain one, the operating system's number kept where there is one.

@@ -1,6 +1,6 @@
 //! A core's journal on DMA files: writes, reads and new segments, each a task of its own that reports to the loop.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use switchyard_log::planner::SegmentTail;
 use switchyard_log::segment::{SegmentHeader, ShardSet};
 use switchyard_schema::ids::{Millis, ShardId};
 
+use crate::blocking::blocking;
 use crate::executor::io_error;
 use crate::journal_folder::JournalFolder;
 use crate::limits::OPEN_SEGMENTS_PER_CORE;
@@ -68,6 +69,8 @@ struct Inner {
     folder: Arc<JournalFolder>,
     rung: Arc<Rung>,
     reports: RefCell<VecDeque<Report>>,
+    /// Tasks that have not reported.
+    under_way: Cell<usize>,
     /// Segments that this core writes, by number: the current one and the next.
     writing: RefCell<HashMap<u32, Rc<DmaFile>>>,
     /// Segments open for reading, the one used last at the back.
@@ -83,6 +86,7 @@ impl JournalFiles {
                 folder,
                 rung,
                 reports: RefCell::default(),
+                under_way: Cell::new(0),
                 writing: RefCell::default(),
                 reading: RefCell::default(),
             }),
@@ -98,12 +102,17 @@ impl JournalFiles {
         !self.inner.reports.borrow().is_empty()
     }
 
+    /// Whether no task is under way and every report was taken. The loop does not end before.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inner.under_way.get() == 0 && !self.has_report()
+    }
+
     /// Makes another segment and opens it.
     pub(crate) async fn make_segment(&self, now: Millis) -> io::Result<SegmentHeader> {
         let Inner { core, shards, folder, .. } = &*self.inner;
         let (core, shards, maker) = (*core, shards.clone(), folder.clone());
         let make = move || maker.make_segment(core, &shards, now);
-        let header = glommio::executor().spawn_blocking(make).await?;
+        let header = blocking(make).await?;
         let path = folder.segment_path(header.number);
         let file = OpenOptions::new().write(true).dma_open(&path).await.map_err(io_error)?;
         self.inner.writing.borrow_mut().insert(header.number, Rc::new(file));
@@ -136,7 +145,7 @@ impl JournalFiles {
             if let Some(Ok(file)) = file.map(Rc::try_unwrap) {
                 let _ = file.close().await;
             }
-            Report::Manifest(glommio::executor().spawn_blocking(move || folder.seal(&tail, now)).await)
+            Report::Manifest(blocking(move || folder.seal(&tail, now)).await)
         });
     }
 
@@ -144,7 +153,7 @@ impl JournalFiles {
     pub(crate) fn begin_cover(&self, covered: Vec<(ShardId, u64)>) {
         let folder = self.inner.folder.clone();
         let cover = move || folder.cover(&covered);
-        self.spawn(async move { Report::Manifest(glommio::executor().spawn_blocking(cover).await) });
+        self.spawn(async move { Report::Manifest(blocking(cover).await) });
     }
 
     /// Begins a read of history.
@@ -178,8 +187,10 @@ impl JournalFiles {
 
     fn spawn(&self, task: impl Future<Output = Report> + 'static) {
         let inner = self.inner.clone();
+        inner.under_way.set(inner.under_way.get() + 1);
         glommio::spawn_local(async move {
             let report = task.await;
+            inner.under_way.set(inner.under_way.get() - 1);
             inner.reports.borrow_mut().push_back(report);
             inner.rung.ring();
         })

@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocking;
 mod core_loop;
 pub mod counters;
 pub mod executor;

@@ -34,3 +34,5 @@ pub const SETTLE_MS_MAX: u64 = 3_000;
 pub const FINAL_SNAPSHOTS_MS_MAX: u64 = 10_000;
 /// Open slots of the link between two router cores: facts of a few turns.
 pub const OPEN_SLOTS_BETWEEN_CORES: usize = 8_192;
+/// How often a core that starts looks at what it waits for.
+pub const STARTING_LOOK_MS: u64 = 50;

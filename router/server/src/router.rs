@@ -274,7 +274,12 @@ fn recover(
         tracing::error!(%damage, advice, "damaged data is not served");
     }
     for torn in &recovered.torn {
-        tracing::warn!(segment = torn.segment, from = torn.from, to = torn.to, "a write that was cut short is set aside");
+        tracing::warn!(
+            segment = torn.segment,
+            from = torn.from,
+            to = torn.to,
+            "a write that was cut short is set aside"
+        );
         set_aside(&path, &folder.set_aside(), *torn, now).map_err(failed("set a torn tail aside"))?;
     }
     sync_segments(&path, &recovered.segments_read).map_err(failed("sync what was recovered"))?;
@@ -324,7 +329,7 @@ impl CoreParts {
             executor::settle_polling(&self.probe).await?;
             files.make_segment(clock()).await
         };
-        match first.await {
+        match executor::watched(first).await {
             Ok(segment) => self.engine.handle_segment(clock(), segment),
             Err(source) => {
                 self.signal.settled[usize::from(config.core)].store(true, Ordering::Release);
