@@ -24,7 +24,8 @@ def direct(user):
 def open_socket(server, subprotocol=JSON, **options):
     """A WebSocket to the server's sessions; nothing is sent yet."""
     return websocket_connect(
-        server.url, subprotocols=[subprotocol] if subprotocol else None, compression=None, max_size=2**20, legacy=True, **options
+        server.url, subprotocols=[subprotocol] if subprotocol else None, compression=None, max_size=2**20, max_queue=None,
+        legacy=True, **options
     )
 
 

@@ -11,7 +11,7 @@ use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
 use crate::session::Incoming;
 
 /// How long the devices may take for their part of a round.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends until the moment the server is to be killed. The connections are dropped with the loop, as they would be.
 pub(super) fn until_kill(mut devices: Vec<Device>, round: &Round, address: SocketAddr) -> Result<Vec<Device>, String> {
