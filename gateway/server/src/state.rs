@@ -10,7 +10,7 @@ use std::time::Instant;
 use monoio::net::TcpStream;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Refusal;
-use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, OUTBOUND_CONGESTED_BYTES};
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES};
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::session::{Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
@@ -150,7 +150,7 @@ impl State {
         let connection = Connection {
             stream: Some(stream.clone()),
             phase: Phase::Handshake(Vec::new()),
-            outbound: Outbound::new(switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX),
+            outbound: Outbound::new(OUTBOUND_BYTES_MAX),
             held: None,
             reader: None,
             dirty: false,

@@ -5,11 +5,15 @@
 
 use std::time::{Duration, Instant};
 
+use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::wheel::Slot;
+use switchyard_gateway_core::ws::encode;
+use switchyard_schema::error::CloseCode;
 
 use crate::connection::Phase;
 use crate::limits::{
-    DRAIN_LAST_MS, DRAINED_PER_TURN, HELD_BYTES_MAX, RETRIES_PER_TURN, ROUTER_MESSAGES_PER_TURN, TIMERS_PER_TURN,
+    DRAIN_LAST_MS, DRAINED_PER_TURN, HELD_BYTES_MAX, RETRIES_PER_TURN, RETRY_AFTER_S, ROUTER_MESSAGES_PER_TURN,
+    TIMERS_PER_TURN,
 };
 use crate::links::WaitsFor;
 use crate::state::{Drain, State, TurnEnd};
@@ -58,7 +62,7 @@ impl State {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
                 self.counters.handshakes_timed_out.add(1);
-                let refusal = switchyard_gateway_core::handshake::Refusal::timeout();
+                let refusal = Refusal::timeout();
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => self.on_session_timer(slot),
@@ -103,10 +107,7 @@ impl State {
     fn on_drain(&mut self, slot: Slot, reconnect_spread_ms: u32) {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
-                let refusal = switchyard_gateway_core::handshake::Refusal::unavailable(
-                    "This gateway is going away; connect again.",
-                    crate::limits::RETRY_AFTER_S,
-                );
+                let refusal = Refusal::unavailable("This gateway is going away; connect again.", RETRY_AFTER_S);
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => {
@@ -114,8 +115,6 @@ impl State {
                 self.on_session_drain(slot, reconnect_after_ms);
             }
             Phase::Echo(_) => {
-                use switchyard_gateway_core::ws::encode;
-                use switchyard_schema::error::CloseCode;
                 self.say_last(slot, encode::close(CloseCode::GoingAway, "this server is going away"));
             }
             Phase::Closing { .. } | Phase::Gone => {}
