@@ -18,6 +18,9 @@ const LINES_MAX: usize = 64;
 /// Lines sent and not yet accepted: no more are read above it, so a file of any length can be piped in.
 const UNACCEPTED_MAX: usize = 1_000;
 
+/// How long to wait for a connection without a word.
+const SILENT_WAIT: Duration = Duration::from_secs(2);
+
 /// Why the program ends before it is done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChatError {
@@ -31,7 +34,7 @@ pub(crate) enum ChatError {
     Refused { failed: usize },
     #[error("time is up: {accepted} lines accepted, {pending} not as far as asked, {arrived} messages arrived")]
     TimeUp { accepted: u64, pending: usize, arrived: u64 },
-    #[error("the client stopped; see above")]
+    #[error("the client stopped")]
     Stopped,
 }
 
@@ -115,7 +118,7 @@ impl Talk {
     }
 
     async fn run(&mut self, mut events: Events) -> Result<(), ChatError> {
-        self.me = Some(self.client.connected().await?);
+        self.me = Some(self.connected().await?);
         let mut lines = lines();
         let mut typing = true;
         while typing || !self.is_done() {
@@ -126,7 +129,7 @@ impl Talk {
                 },
                 event = events.next() => match event {
                     Some(event) => self.on_event(event).await?,
-                    None => return Err(ChatError::Stopped),
+                    None => return Err(self.client.connected().await.map_or_else(Into::into, |_| ChatError::Stopped)),
                 },
             }
         }
@@ -135,6 +138,16 @@ impl Talk {
             0 => Ok(()),
             failed => Err(ChatError::Refused { failed }),
         }
+    }
+
+    /// Waits for the connection, and says so when it takes long.
+    async fn connected(&self) -> Result<UserId, ChatError> {
+        let patience = tokio::time::timeout(SILENT_WAIT, self.client.connected());
+        if let Ok(connected) = patience.await {
+            return Ok(connected?);
+        }
+        eprintln!("no connection to {} yet; is the server running there? trying again …", self.options.url);
+        Ok(self.client.connected().await?)
     }
 
     fn is_done(&self) -> bool {
@@ -190,9 +203,7 @@ impl Talk {
             {
                 self.on_receipt(watermark);
             }
-            Event::StateChanged(ConnectionState::Stopped(reason)) => {
-                eprintln!("stopped: {reason:?}");
-            }
+            Event::StateChanged(ConnectionState::Stopped(_)) => {}
             Event::StateChanged(state) => self.tell(&format!("({state:?})").to_lowercase()),
             Event::MessagesMissing { range, .. } => {
                 eprintln!("messages {} to {} are gone from the server", range.from.0, range.to.0);
