@@ -30,8 +30,9 @@ fn given_a_clean_stop_when_started_with_other_cores_then_everything_is_there_and
     let path = folder("spine-clean-stop");
     let mut rig = Rig::start(&path, &small(1));
     let alice = rig.attach(1, 1);
-    for name in 1..=300 {
-        assert_eq!(rig.send(alice, 2, name, &name.to_le_bytes()), Sequence(name as u64));
+    for round in 1..=300_u64 {
+        let name = u128::from(round);
+        assert_eq!(rig.send(alice, 2, name, &name.to_le_bytes()), Sequence(round));
     }
     rig.stop();
 
