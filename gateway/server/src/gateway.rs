@@ -21,7 +21,7 @@ use crate::{runtime, sys, thread};
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The address cannot be bound.
-    #[error("cannot listen at {address}: {source}; is another server running there?")]
+    #[error("cannot listen at {address}: {source}; stop what runs there, or choose another address with --listen-ws")]
     Listen {
         /// The address.
         address: SocketAddr,

@@ -16,11 +16,10 @@ use std::time::Duration;
 
 use glommio::io::DmaFile;
 use glommio::timer::Timer;
-use glommio::{
-    GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, ReactorErrorKind, Shares,
-};
+use glommio::{GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares};
 
 use crate::limits::{IO_MEMORY_BYTES, LATENCY_MS, MEMLOCK_BYTES_MIN, RING_DEPTH, STARTING_LOOK_MS};
+use crate::links::Rung;
 
 /// How a core's thread runs.
 #[derive(Clone, Debug)]
@@ -67,6 +66,11 @@ pub enum ExecutorError {
 /// # Errors
 /// What [`ExecutorError`] lists.
 pub fn make(config: &ExecutorConfig) -> Result<LocalExecutor, ExecutorError> {
+    // glommio checks this too, but hides it in a text.
+    let limit = memlock_limit();
+    if limit < MEMLOCK_BYTES_MIN {
+        return Err(ExecutorError::Memlock { limit });
+    }
     let placement = config.cpu.map_or(Placement::Unbound, Placement::Fixed);
     let mut builder = LocalExecutorBuilder::new(placement)
         .io_memory(IO_MEMORY_BYTES)
@@ -103,14 +107,15 @@ pub async fn settle_polling(non_empty: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `future`, looking at it every [`STARTING_LOOK_MS`] whatever wakes it: before the loop has its own timer nothing
+/// Runs `future`, looking at it when the bell rings and every [`STARTING_LOOK_MS`], whatever wakes it: before the loop has its own timer nothing
 /// else would end a sleep that a lost wake-up made too long.
-pub async fn watched<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn watched<T>(rung: &Rung, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
         let mut timer = pin!(Timer::new(Duration::from_millis(STARTING_LOOK_MS)));
         let looked = poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if rung.heard(context.waker()) => Poll::Ready(None),
             Poll::Pending => timer.as_mut().poll(context).map(|_| None),
         });
         if let Some(value) = looked.await {
@@ -131,7 +136,6 @@ pub fn io_error<T>(error: GlommioError<T>) -> io::Error {
 
 fn explain(error: GlommioError<()>, cpu: Option<usize>) -> ExecutorError {
     match (error, cpu) {
-        (GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, _)), _) => ExecutorError::Memlock { limit },
         (GlommioError::BuilderError(reason), Some(cpu)) => ExecutorError::Pinning { cpu, reason: reason.to_string() },
         (error, _) => {
             let error = io_error(error);
