@@ -36,3 +36,5 @@ pub const FINAL_SNAPSHOTS_MS_MAX: u64 = 10_000;
 pub const OPEN_SLOTS_BETWEEN_CORES: usize = 8_192;
 /// How often a core that starts looks at what it waits for.
 pub const STARTING_LOOK_MS: u64 = 50;
+/// How long a core may take to come up: a disk that needs longer for one segment is stuck.
+pub const STARTING_MS_MAX: u64 = 60_000;

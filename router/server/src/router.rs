@@ -23,7 +23,8 @@ use crate::executor::{self, ExecutorConfig, ExecutorError};
 use crate::folder::DataFolder;
 use crate::journal_files::JournalFiles;
 use crate::journal_folder::{JournalFolder, ReadFolder, read_manifest, remove_leftovers, set_aside, sync_segments};
-use crate::links::CoreEnds;
+use crate::limits::{STARTING_LOOK_MS, STARTING_MS_MAX};
+use crate::links::{CoreEnds, Rung};
 use crate::store::{Store, StoreError, StorePort, StoreThread};
 
 /// What a router needs to know.
@@ -86,6 +87,11 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A core does not come up.
+    #[error(
+        "a router core has not come up for a minute; the disk may be stuck: look at the kernel's log, then start again"
+    )]
+    Stuck,
     /// An executor.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
@@ -151,8 +157,9 @@ impl Router {
             report,
             _folder: folder,
         };
-        let (started, starting) = mpsc::channel();
+        // One after the other: glommio has been seen to lose a wake-up when several executors begin at the same moment.
         for (core, ((engine, ends), port)) in engines.drain(..).zip(ends).zip(ports).enumerate() {
+            let rung = ends.bell.rung.clone();
             let parts = CoreParts {
                 engine,
                 ends,
@@ -163,27 +170,37 @@ impl Router {
                 signal: handle.signal.clone(),
                 executor: ExecutorConfig { cpu: config.cpus[core], spin: config.spin },
             };
-            let started = started.clone();
+            let (started, starting) = mpsc::channel();
             let thread = thread::Builder::new().name(format!("router-{core}")).spawn(move || parts.serve(&started));
-            let thread = thread.map_err(|source| StartError::Io { action: "start a thread", source })?;
-            handle.threads.push(thread);
-        }
-        drop(started);
-        for _ in 0..handle.threads.len() {
-            match starting.recv() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
+            handle.threads.push(thread.map_err(|source| StartError::Io { action: "start a thread", source })?);
+            if let Err(error) = wait_for_start(&starting, &rung) {
+                if !matches!(error, StartError::Stuck) {
+                    // Those that were not begun have nothing to settle.
+                    for settled in &handle.signal.settled[core..] {
+                        settled.store(true, Ordering::Release);
+                    }
                     handle.stop();
-                    return Err(error);
                 }
-                Err(_) => {
-                    let source = io::Error::other("a router core ended while it started");
-                    return Err(StartError::Io { action: "start a thread", source });
-                }
+                return Err(error);
             }
         }
         Ok(handle)
     }
+}
+
+/// Waits until a core serves, and rings its bell meanwhile.
+fn wait_for_start(starting: &mpsc::Receiver<Result<(), StartError>>, rung: &Rung) -> Result<(), StartError> {
+    for _ in 0..STARTING_MS_MAX / STARTING_LOOK_MS {
+        match starting.recv_timeout(Duration::from_millis(STARTING_LOOK_MS)) {
+            Ok(outcome) => return outcome,
+            Err(mpsc::RecvTimeoutError::Timeout) => rung.ring(),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let source = io::Error::other("a router core ended while it started");
+                return Err(StartError::Io { action: "start a thread", source });
+            }
+        }
+    }
+    Err(StartError::Stuck)
 }
 
 impl RouterHandle {
@@ -329,7 +346,7 @@ impl CoreParts {
             executor::settle_polling(&self.probe).await?;
             files.make_segment(clock()).await
         };
-        match executor::watched(first).await {
+        match executor::watched(&self.ends.bell.rung, first).await {
             Ok(segment) => self.engine.handle_segment(clock(), segment),
             Err(source) => {
                 self.signal.settled[usize::from(config.core)].store(true, Ordering::Release);
