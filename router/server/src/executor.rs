@@ -88,7 +88,9 @@ pub fn run<T: 'static>(executor: &LocalExecutor, future: impl Future<Output = T>
     executor.run(async move {
         let latency = Latency::Matters(Duration::from_millis(LATENCY_MS));
         let queue = glommio::executor().create_task_queue(Shares::Static(1000), latency, "router");
-        glommio::spawn_local_into(future, queue).expect("the queue was just made").await
+        let task = glommio::spawn_local_into(future, queue).expect("the queue was just made");
+        // The executor then always has a timer: it never sleeps for good on a wake-up that went missing.
+        watched(&Rung::default(), task).await
     })
 }
 
