@@ -2,7 +2,7 @@
 //!
 //! - `io_memory` and ring depth are small: the memory is locked, and the usual limit is 8 MiB for the whole process.
 //! - The loop runs in a task queue that *matters for latency*: glommio then always writes its eventfd on a wake from
-//!   another thread, and looks at the disk at least every [`LATENCY_MS`].
+//!   another thread. The preemption timer that comes with it is so long that it never fires (see [`LATENCY_MS`]).
 //! - glommio asks a device once whether it can poll, by reading the first file it opens on it, and keeps the answer for
 //!   the life of the process. If that file is empty the read succeeds and the answer is wrong: every commit then takes
 //!   4 ms and reads fail. So each core opens a file with a block of data first ([`settle_polling`]).
