@@ -5,5 +5,5 @@
 pub const LINK_SLOTS_MAX: usize = 1 << 18;
 
 /// Slots that a link has beyond those it promises, so that a push never meets a slot that a pop is just leaving (see
-/// [`crate::link`]).
+/// [`crate::link()`]).
 pub const LINK_SPARE_SLOTS: usize = 1;

@@ -22,7 +22,7 @@ pub(crate) fn test() -> Outcome {
     ])
 }
 
-/// The part of [`test`] that needs nothing but Rust.
+/// The part of [`test()`] that needs nothing but Rust.
 pub(crate) fn quick() -> Outcome {
     timed(&[("tidy", tidy::run), ("format", format), ("lints", lints), ("tests", tests)])
 }
