@@ -1,7 +1,7 @@
 //! Work that blocks, done on a thread of its own while the core goes on.
 //!
-//! It is rare: a segment is made, the manifest is written. glommio's own pool for this is not used, because its answer can
-//! get lost while the executor goes to sleep; the wake-up of a task from another thread cannot.
+//! It is rare: a segment is made, the manifest is written. A thread is made for each piece of work instead of using
+//! glommio's pool, whose answers depend on the executor's own round (`docs/adr/0005-glommio-never-preempts.md`).
 
 use std::future::poll_fn;
 use std::io;

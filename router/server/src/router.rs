@@ -157,7 +157,7 @@ impl Router {
             report,
             _folder: folder,
         };
-        // One after the other: glommio has been seen to lose a wake-up when several executors begin at the same moment.
+        // One after the other, so that the first core that cannot start says why and the others never begin.
         for (core, ((engine, ends), port)) in engines.drain(..).zip(ends).zip(ports).enumerate() {
             let rung = ends.bell.rung.clone();
             let parts = CoreParts {
