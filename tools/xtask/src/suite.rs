@@ -117,7 +117,10 @@ pub(crate) fn bench(arguments: &[String]) -> Outcome {
 }
 
 fn build_binaries() -> Outcome {
-    run("cargo", &["build", "--locked", "--package", "switchyard", "--package", "switchyard-swarm", "--package", "chat"])
+    run(
+        "cargo",
+        &["build", "--locked", "--package", "switchyard", "--package", "switchyard-swarm", "--package", "chat"],
+    )
 }
 
 fn binary(name: &str) -> String {
