@@ -1,6 +1,7 @@
 //! What a shard wants done: records to append, messages to other threads and shards, state to load, history to read.
 
 use switchyard_schema::error::ErrorCode;
+use switchyard_schema::frame::VoidRange;
 use switchyard_schema::ids::{ConversationId, Sequence, ShardId, UserId};
 use switchyard_schema::link::ToGateway;
 use switchyard_schema::record::{MessageRecord, Record};
@@ -122,8 +123,10 @@ pub enum Keep {
 pub enum HistoryResult {
     /// A run of messages.
     Messages {
-        /// In ascending order without a gap, inside first..=last.
+        /// In ascending order, inside first..=last, without a gap but for what is given up.
         messages: Vec<MessageRecord>,
+        /// What a repair gave up, in ascending order, inside first..=last and next to the messages.
+        given_up: Vec<VoidRange>,
         /// Everything up to here holds no message any more, as far as the walk found out (it may lie above `last`);
         /// zero when the walk met no end.
         void_to: Sequence,

@@ -193,7 +193,7 @@ pub struct ReadReply {
 pub enum ReadOutcome {
     /// Messages in ascending order without a gap. The first follows `after`, or `void_to` when that is larger.
     Messages {
-        /// Everything up to here holds no message any more; zero when nothing is missing.
+        /// Everything from `after` up to here holds no message any more; not above `after` when nothing is missing.
         void_to: Sequence,
         /// The messages, each with its frame when that is at hand.
         messages: Vec<(MessageRecord, Option<DeliverFrame>)>,

@@ -35,7 +35,22 @@ enum Asker {
     CatchUp { from: ShardId, request: ReadRequest },
 }
 
-type Found = Vec<(MessageRecord, Option<DeliverFrame>)>;
+/// What a read found, in ascending order.
+#[derive(Debug, Default)]
+struct Found {
+    messages: Vec<(MessageRecord, Option<DeliverFrame>)>,
+    /// Runs between them, before or behind, that a repair gave up.
+    given_up: Vec<VoidRange>,
+}
+
+impl Found {
+    /// The first and last sequence that it says something of.
+    fn ends(&self) -> Option<(Sequence, Sequence)> {
+        let messages = self.messages.iter().map(|(record, _)| (record.sequence, record.sequence));
+        let runs = messages.chain(self.given_up.iter().map(|void| (void.from, void.to)));
+        runs.reduce(|(first, last), (from, to)| (first.min(from), last.max(to)))
+    }
+}
 
 /// The reads that wait for the journal.
 #[derive(Debug)]
@@ -86,14 +101,14 @@ impl Shard {
         conversation.held -= 1;
         match result {
             HistoryResult::Failed(code) => self.refuse_reading(&reading, code, fx),
-            HistoryResult::Messages { messages, void_to } => {
+            HistoryResult::Messages { messages, given_up, void_to } => {
                 conversation.void_to = conversation.void_to.max(void_to.min(conversation.durable_head));
-                if messages.is_empty() && reading.replans < HISTORY_REPLANS_MAX {
+                if messages.is_empty() && given_up.is_empty() && reading.replans < HISTORY_REPLANS_MAX {
                     reading.replans += 1;
                     return self.read(reading, fx);
                 }
-                let found = messages.into_iter().map(|message| (message, None)).collect();
-                self.answer_reading(&reading, found, fx);
+                let messages = messages.into_iter().map(|message| (message, None)).collect();
+                self.answer_reading(&reading, Found { messages, given_up }, fx);
             }
         }
     }
@@ -102,7 +117,7 @@ impl Shard {
         let conversation =
             self.conversations.touch(&reading.conversation).expect("a read is taken when it is in memory");
         let Some((first, last, keep)) = wanted(conversation, &reading) else {
-            return self.answer_reading(&reading, Vec::new(), fx);
+            return self.answer_reading(&reading, Found::default(), fx);
         };
         if conversation.recent(first).is_some() {
             let found = from_tail(conversation, first, last, keep, reading.bytes);
@@ -128,8 +143,18 @@ impl Shard {
                 post::answer(session, ToGateway::Page(Box::new(page)), fx);
             }
             Asker::CatchUp { from, request } => {
-                let void_to = conversation.void_to;
-                let outcome = ReadOutcome::Messages { void_to, messages: found };
+                let after = request.after.max(conversation.void_to);
+                // One run for a session that reads on: the void before it, then messages without a gap.
+                let leading = found.given_up.iter().find(|void| void.from == after.next());
+                let void_to = leading.map_or(conversation.void_to, |void| void.to);
+                let mut next = request.after.max(void_to).next();
+                let mut messages = found.messages;
+                messages.retain(|(record, _)| {
+                    let follows = record.sequence == next;
+                    next = if follows { next.next() } else { next };
+                    follows
+                });
+                let outcome = ReadOutcome::Messages { void_to, messages };
                 post::reserved(&self.config, from, Peer::ReadReply(Box::new(ReadReply { request, outcome })), fx);
             }
         }
@@ -173,7 +198,7 @@ fn wanted(conversation: &Conversation, reading: &Reading) -> Option<(Sequence, S
 /// A run of messages that the tail holds, cut at `bytes` but for one message.
 fn from_tail(conversation: &Conversation, first: Sequence, last: Sequence, keep: Keep, bytes: usize) -> Found {
     let mut left = bytes;
-    let mut found = Found::new();
+    let mut found = Vec::new();
     let sequences = first.0..=last.0;
     let mut take = |sequence: u64| {
         let message = conversation.recent(Sequence(sequence)).expect("the tail has no gap");
@@ -192,22 +217,23 @@ fn from_tail(conversation: &Conversation, first: Sequence, last: Sequence, keep:
     if keep == Keep::Newest {
         found.reverse();
     }
-    found
+    Found { messages: found, given_up: Vec::new() }
 }
 
 /// What a Fetch is answered with: the messages, the void in the range they cover, and whether there are more.
 fn page(conversation: &Conversation, reading: &Reading, session: SessionRef, request: u64, found: Found) -> PageReply {
     let (head, void_to) = (conversation.durable_head, conversation.void_to);
+    let ends = found.ends();
     let (void, more) = match reading.range {
         FetchRange::After(after) => {
-            let end = found.last().map_or(after.max(void_to.min(head)), |(record, _)| record.sequence);
+            let end = ends.map_or(after.max(void_to.min(head)), |(_, last)| last);
             let end = if reading.messages == 0 { after } else { end };
             (VoidRange { from: Sequence(after.0.saturating_add(1)), to: void_to.min(end) }, end < head)
         }
         FetchRange::Before(before) => {
             let last = Sequence(before.0.saturating_sub(1)).min(head);
             let asked_first = Sequence(last.0.saturating_sub(u64::from(reading.messages)) + 1);
-            let start = found.first().map_or(Sequence(last.0 + 1), |(record, _)| record.sequence);
+            let start = ends.map_or(Sequence(last.0 + 1), |(first, _)| first);
             (VoidRange { from: asked_first, to: void_to.min(last) }, start.0 > void_to.0 + 1)
         }
     };
@@ -216,8 +242,8 @@ fn page(conversation: &Conversation, reading: &Reading, session: SessionRef, req
         session,
         request,
         conversation: reading.conversation,
-        messages: found.into_iter().map(|(record, _)| record).collect(),
-        void: if void.from <= void.to { vec![void] } else { Vec::new() },
+        messages: found.messages.into_iter().map(|(record, _)| record).collect(),
+        void: (void.from <= void.to).then_some(void).into_iter().chain(found.given_up).collect(),
         watermarks: members.iter().map(|member| member.recorded.watermark(member.user)).collect::<SmallVec<_>>(),
         more,
     }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use switchyard_log::Position;
 use switchyard_log::batch::{BatchKind, SealedBatch};
+use switchyard_log::manifest::Manifest;
 use switchyard_log::planner::{JournalPlan, NoSegment, SegmentTail};
 use switchyard_log::segment::SegmentHeader;
 use switchyard_router_core::effects::{Effects, Envelope, StorageState};
@@ -18,6 +19,7 @@ use switchyard_schema::record::MessageRecord;
 
 use crate::commit::GroupCommit;
 use crate::config::EngineConfig;
+use crate::given_up::GivenUp;
 use crate::history::{History, Readable, Step};
 use crate::limits::{SNAPSHOT_LOOK_MS, SNAPSHOTS_AT_ONCE, TOUCHED_TICK_MS};
 use crate::outbox::{JournalRead, Outbox, StoreAsk, StoreReply};
@@ -191,6 +193,12 @@ impl Engine {
         let step = self.history.read(read, bytes, self.readable());
         self.on_step(now, step);
         self.absorb(now);
+    }
+
+    /// The list of segments as recovery left it: where history begins, and what of it a repair gave up.
+    pub fn set_kept(&mut self, manifest: &Manifest) {
+        self.oldest_segment = manifest.oldest_segment();
+        self.history.set_given_up(GivenUp::of(manifest));
     }
 
     /// The oldest segment that still exists.

@@ -3,6 +3,9 @@
 //! Each message names the position of the one before it. A walk starts at a known position (or at a nearer one that the
 //! store knows), reads one record after the other and ends at the first message wanted, at the end of the history that is
 //! kept, or when it has as many bytes as were asked for. Reads are windows that hold neighbouring records too.
+//!
+//! A record that cannot be read is damage, unless a repair gave its place up: then the walk goes on at the next message
+//! below that the store knows the place of, and what lies between is void.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,11 +14,14 @@ use switchyard_log::Position;
 use switchyard_log::history::{Found, ReadRange, decode, first_read};
 use switchyard_log::record::Payload;
 use switchyard_router_core::effects::{HistoryRead, HistoryResult, Keep};
+use switchyard_router_core::limits::POSITION_EVERY;
 use switchyard_router_core::rows::{decode_position, position_key};
 use switchyard_schema::error::ErrorCode;
+use switchyard_schema::frame::VoidRange;
 use switchyard_schema::ids::{Sequence, ShardId};
 use switchyard_schema::record::{MessageRecord, Record};
 
+use crate::given_up::GivenUp;
 use crate::limits::{HISTORY_CACHE_BYTES, HISTORY_WINDOW_BYTES, WALK_STEPS_BEFORE_LOOKUP, WALKS_AT_ONCE};
 use crate::outbox::{JournalRead, StoreAsk, StoreFailed};
 
@@ -38,6 +44,9 @@ struct Walk {
     wanted: HistoryRead,
     at: (Sequence, Position),
     found: VecDeque<MessageRecord>,
+    given_up: VecDeque<VoidRange>,
+    /// The newest message of the run at hand that a repair gave up; what is wanted of the store next lies below it.
+    gap_to: Option<Sequence>,
     bytes: usize,
     /// What was read from disk for the record at hand; proves that a cached window was not to blame.
     fresh: Option<(ReadRange, Bytes)>,
@@ -67,9 +76,15 @@ pub(crate) struct History {
     next_walk: u64,
     cache: VecDeque<(ReadRange, Bytes)>,
     cached_bytes: usize,
+    given_up: GivenUp,
 }
 
 impl History {
+    /// What a repair gave up; known before the first walk.
+    pub(crate) fn set_given_up(&mut self, given_up: GivenUp) {
+        self.given_up = given_up;
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.walks.is_empty() && self.line.is_empty()
     }
@@ -97,6 +112,8 @@ impl History {
             wanted,
             at: (wanted.start.0, start),
             found: VecDeque::new(),
+            given_up: VecDeque::new(),
+            gap_to: None,
             bytes: 0,
             fresh: None,
             waits_for_batch: false,
@@ -109,7 +126,8 @@ impl History {
         self.go(walk, readable)
     }
 
-    /// The store answered where a nearer message lies. Without an answer the walk is longer, not wrong.
+    /// The store answered where a nearer message lies. Without an answer the walk is longer, not wrong, but for one that
+    /// has to get over a gap.
     pub(crate) fn position(
         &mut self,
         walk: u64,
@@ -117,7 +135,19 @@ impl History {
         readable: Readable,
     ) -> Step {
         let Some(state) = self.walks.get_mut(&walk) else { return Step::Wait };
+        if state.gap_to.is_some() && value.is_err() {
+            return self.end(walk, |_| HistoryResult::Failed(ErrorCode::StorageUnavailable));
+        }
         let nearer = value.ok().flatten().and_then(|value| decode_position(&value).ok());
+        if state.gap_to.is_some() {
+            let position = nearer.and_then(|(sequence, position)| {
+                let below = (state.wanted.first..=state.at.0).contains(&sequence);
+                Position::unpack(position).filter(|_| below).map(|position| (sequence, position))
+            });
+            let Some(at) = position else { return self.pass_over(walk) };
+            state.at = at;
+            return self.go(walk, readable);
+        }
         if let Some((sequence, position)) = nearer
             && let Some(position) = Position::unpack(position)
             && (state.wanted.last..state.at.0).contains(&sequence)
@@ -156,11 +186,17 @@ impl History {
                 return self.end(walk, |state| state.messages(Sequence(0)));
             }
             if position.segment < readable.oldest_segment {
-                return self.end(walk, |state| state.messages(state.at.0));
+                return self.end(walk, |state| {
+                    let void_to = state.gap_to.take().unwrap_or(state.at.0);
+                    state.messages(void_to)
+                });
             }
             if readable.waits(position) {
                 state.waits_for_batch = true;
                 return Step::Wait;
+            }
+            if self.given_up.has_segment(position.segment) {
+                return self.pass_over(walk);
             }
             match self.record(walk, position) {
                 Ok(Lookup::Absent(range)) => return Step::Read(JournalRead { walk, range }),
@@ -173,9 +209,29 @@ impl History {
                         return self.end(walk, |state| state.messages(void_to));
                     }
                 }
+                Err(Unreadable) if self.given_up.contains(position) => return self.pass_over(walk),
                 Err(Unreadable) => return self.end(walk, |_| HistoryResult::Failed(ErrorCode::ShardDamaged)),
             }
         }
+    }
+
+    /// The message at hand is given up, and with it the place of the one before: asks for the next one below that the
+    /// store knows.
+    fn pass_over(&mut self, walk: u64) -> Step {
+        let Some(state) = self.walks.get_mut(&walk) else { return Step::Wait };
+        let lost = state.at.0;
+        state.gap_to.get_or_insert(lost);
+        let kept = Sequence(lost.0.saturating_sub(1) / POSITION_EVERY * POSITION_EVERY);
+        if kept < state.wanted.first || kept == Sequence::ZERO {
+            let first = state.wanted.first;
+            return self.end(walk, |state| {
+                state.close_gap(first);
+                state.messages(Sequence::ZERO)
+            });
+        }
+        state.at.0 = kept;
+        let key = position_key(state.shard, state.wanted.conversation, kept);
+        Step::Ask(StoreAsk::Position { walk, key })
     }
 
     /// The message at `position`, from what was read for it or from the cache.
@@ -236,6 +292,7 @@ impl Walk {
     /// Keeps a message that is wanted. Gives what is void below it when the walk ends here.
     fn take(&mut self, message: MessageRecord, previous: Option<Position>) -> Option<Sequence> {
         let sequence = message.sequence;
+        self.close_gap(sequence.next());
         if sequence <= self.wanted.last {
             self.bytes += message.body.len();
             self.found.push_front(message);
@@ -245,6 +302,9 @@ impl Walk {
                     Keep::Newest => self.found.pop_front(),
                 };
                 self.bytes -= dropped.map_or(0, |message| message.body.len());
+                // What is said of the range reaches no further than its messages do.
+                let newest = self.found.back().map_or(self.wanted.last, |message| message.sequence);
+                self.given_up.retain(|void| self.wanted.keep == Keep::Newest || void.to < newest);
                 if self.wanted.keep == Keep::Newest {
                     return Some(Sequence(0));
                 }
@@ -260,8 +320,18 @@ impl Walk {
         }
     }
 
+    /// The run of messages that was given up begins at `from`.
+    fn close_gap(&mut self, from: Sequence) {
+        let Some(to) = self.gap_to.take() else { return };
+        let void = VoidRange { from: from.max(self.wanted.first), to: to.min(self.wanted.last) };
+        if void.from <= void.to {
+            self.given_up.push_front(void);
+        }
+    }
+
     fn messages(&mut self, void_to: Sequence) -> HistoryResult {
-        HistoryResult::Messages { messages: std::mem::take(&mut self.found).into(), void_to }
+        let given_up = std::mem::take(&mut self.given_up).into();
+        HistoryResult::Messages { messages: std::mem::take(&mut self.found).into(), given_up, void_to }
     }
 }
 

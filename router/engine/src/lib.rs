@@ -9,6 +9,7 @@
 mod commit;
 pub mod config;
 mod engine;
+mod given_up;
 mod history;
 pub mod limits;
 pub mod outbox;

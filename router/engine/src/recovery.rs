@@ -81,7 +81,7 @@ pub fn restore<S: Storage, R: StateRows>(
         slot.shard.recovered(tail.last_lsn.max(covers(tail.shard)));
     }
     for engine in engines {
-        engine.set_oldest_segment(recovered.manifest.oldest_segment());
+        engine.set_kept(&recovered.manifest);
         engine.start(now, covers);
     }
     Ok(recovered)

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use switchyard_engine::{Engine, EngineConfig, JournalRead, StoreAsk, StoreReply};
+use switchyard_log::Position;
 use switchyard_log::batch::SealedBatch;
 use switchyard_log::limits::BATCH_BYTES_MAX;
+use switchyard_log::manifest::{Manifest, VoidRegion};
 use switchyard_log::segment::{SegmentHeader, ShardSet};
 use switchyard_router_core::effects::{Row, StorageState};
 use switchyard_schema::error::ErrorCode;
-use switchyard_schema::frame::{Fetch, FetchRange};
+use switchyard_schema::frame::{Fetch, FetchRange, ServerFrame, VoidRange};
 use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, Millis, Sequence, ShardCount, UserId};
 use switchyard_schema::link::{DeliverDraft, Origin, PageReply, SendRequest, SessionRef, ToGateway, ToRouter};
+use switchyard_schema::wire;
 
 const SEGMENT_BYTES: u32 = 2 * 1024 * 1024;
 
@@ -24,6 +27,8 @@ struct Core {
     commits: Vec<StoreAsk>,
     told: Vec<ToGateway>,
     in_flight: Option<SealedBatch<Vec<u8>>>,
+    /// Where every batch lies.
+    batches: Vec<VoidRegion>,
 }
 
 fn shards() -> ShardCount {
@@ -65,6 +70,7 @@ impl Core {
             commits: Vec::new(),
             told: Vec::new(),
             in_flight: None,
+            batches: Vec::new(),
         };
         core.segment(1);
         core
@@ -148,6 +154,8 @@ impl Core {
         let file = self.files.get_mut(&batch.position.segment).expect("its segment");
         let from = batch.position.offset as usize;
         file[from..from + batch.bytes().len()].copy_from_slice(batch.bytes());
+        let Position { segment, offset } = batch.position;
+        self.batches.push(VoidRegion { segment, from: offset, to: offset + batch.bytes });
         self.engine.handle_written(self.now);
         self.serve();
     }
@@ -196,6 +204,16 @@ impl Core {
             _ => None,
         };
         told.iter().filter_map(code).collect()
+    }
+
+    /// Damages the record whose body is `body` and gives the batch that holds it.
+    fn damage(&mut self, body: &[u8]) -> VoidRegion {
+        let (number, file) = self.files.iter_mut().next().expect("a segment");
+        let at = file.windows(body.len()).position(|bytes| bytes == body).expect("the body is there");
+        file[at] ^= 1;
+        let at = u32::try_from(at).expect("a segment is below 4 GiB");
+        let holds = |batch: &&VoidRegion| batch.segment == *number && (batch.from..batch.to).contains(&at);
+        *self.batches.iter().find(holds).expect("it is in a batch")
     }
 
     fn fetch(&mut self, reader: u64, with: u64, range: FetchRange) -> Box<PageReply> {
@@ -324,6 +342,82 @@ fn given_dropped_segments_when_history_below_is_fetched_then_it_is_void() {
     assert_eq!(void.from, Sequence(1));
     let first = page.messages.first().expect("what is left");
     assert_eq!(first.sequence, Sequence(void.to.0 + 1));
+}
+
+/// 250 messages of user 1 to user 2, one of them damaged, and nothing of them in memory. Gives the damaged batch.
+fn with_damage_at(name: u128) -> (Core, VoidRegion) {
+    let mut core = Core::new(0);
+    core.conversation(ToRouter::Attach(origin(1)));
+    for name in 1..=250_u128 {
+        core.conversation(send(1, 2, name, &(0xabcd_0000_0000 + name).to_be_bytes()));
+        if name % 7 == 0 {
+            core.rest(3);
+        }
+    }
+    core.rest(3_000);
+    core.told.clear();
+    let region = core.damage(&(0xabcd_0000_0000 + name).to_be_bytes());
+    (core, region)
+}
+
+fn repaired(region: VoidRegion) -> Manifest {
+    let mut manifest = Manifest::new(shards());
+    manifest.begin_run();
+    let header = manifest.allocate(0, &ShardSet::all(shards()), SEGMENT_BYTES, 7, Millis(0)).expect("the first");
+    manifest.list(&header);
+    assert!(manifest.accept_void(region));
+    manifest
+}
+
+#[test]
+fn given_a_damaged_record_when_fetched_then_refused_until_a_repair_gave_it_up() {
+    let (mut core, region) = with_damage_at(150);
+    let conversation = ConversationId::direct(user(1), user(2));
+    let fetch = Fetch { request: 1, conversation, range: FetchRange::After(Sequence(100)), limit: 100 };
+    core.conversation(ToRouter::Fetch { origin: origin(2), fetch });
+    assert_eq!(core.refused(), [ErrorCode::ShardDamaged]);
+
+    core.engine.set_kept(&repaired(region));
+    let page = core.fetch(2, 1, FetchRange::After(Sequence(100)));
+    // The link of message 150 is lost with it; the store knows the place of message 128.
+    assert_eq!(page.void, [VoidRange { from: Sequence(129), to: Sequence(150) }]);
+    let sequences: Vec<u64> = page.messages.iter().map(|message| message.sequence.0).collect();
+    assert_eq!(sequences, (101..=128).chain(151..=200).collect::<Vec<u64>>());
+    assert!(page.more);
+
+    let page = core.fetch(2, 1, FetchRange::After(Sequence(140)));
+    assert_eq!(page.void, [VoidRange { from: Sequence(141), to: Sequence(150) }], "no more than was asked for");
+    assert_eq!(page.messages[0].sequence, Sequence(151));
+    let page = core.fetch(2, 1, FetchRange::Before(Sequence(151)));
+    assert_eq!(page.void, [VoidRange { from: Sequence(129), to: Sequence(150) }]);
+    assert_eq!(page.messages.len(), 78);
+    assert!(page.more, "older messages are still there");
+}
+
+#[test]
+fn given_the_newest_message_given_up_when_fetched_then_the_page_ends_with_the_void() {
+    let (mut core, region) = with_damage_at(250);
+    core.engine.set_kept(&repaired(region));
+    let page = core.fetch(2, 1, FetchRange::After(Sequence(180)));
+    assert_eq!(page.void, [VoidRange { from: Sequence(193), to: Sequence(250) }]);
+    assert_eq!(page.messages.len(), 12);
+    assert!(!page.more);
+}
+
+#[test]
+fn given_a_message_given_up_when_a_device_catches_up_then_it_gets_everything_else_in_order() {
+    let (mut core, region) = with_damage_at(150);
+    core.engine.set_kept(&repaired(region));
+    core.conversation(ToRouter::Attach(origin(2)));
+    core.rest(1_000);
+    let delivered = core.told.iter().filter_map(|message| match message {
+        ToGateway::Deliver { frame, .. } => match wire::parse_server(frame.payload()) {
+            Ok(ServerFrame::Deliver(deliver)) => Some(deliver.sequence.0),
+            other => panic!("not a Deliver: {other:?}"),
+        },
+        _ => None,
+    });
+    assert_eq!(delivered.collect::<Vec<u64>>(), (1..=128).chain(151..=250).collect::<Vec<u64>>());
 }
 
 #[test]

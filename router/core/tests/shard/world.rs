@@ -363,7 +363,7 @@ impl World {
             }
             (sequence, position) = (Sequence(sequence.0 - 1), *back);
         }
-        HistoryResult::Messages { messages: messages.into(), void_to }
+        HistoryResult::Messages { messages: messages.into(), given_up: Vec::new(), void_to }
     }
 
     fn refill(&mut self) {
