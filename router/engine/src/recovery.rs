@@ -52,6 +52,19 @@ pub fn covered<R: StateRows>(rows: &R, shards: ShardCount) -> Result<HashMap<Sha
     Ok(covered)
 }
 
+/// Whether a snapshot of any shard was ever stored.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn holds_state<R: StateRows>(rows: &R, shards: ShardCount) -> Result<bool, R::Error> {
+    for shard in (0..shards.get()).map(ShardId) {
+        if !rows.scan(&covered_key(shard))?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Restores `engines`, by core, and starts them. Damaged shards refuse to serve; the result says which and why.
 ///
 /// # Errors

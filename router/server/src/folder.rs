@@ -52,7 +52,7 @@ pub enum OpenError {
         /// Its format.
         found: u32,
     },
-    /// `VERSION` cannot be understood.
+    /// `VERSION` cannot be understood, or is gone from a folder with data.
     #[error("{path} does not say which format the data folder has; restore that file from a backup")]
     Version {
         /// The file.
@@ -99,6 +99,9 @@ impl DataFolder {
             Ok(text) => parse_version(&text, &version, &path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_foreign(&path)?;
+                if has_data(&path).map_err(at("read", &path))? {
+                    return Err(OpenError::Version { path: version });
+                }
                 probe_direct_io(&path)?;
                 make_folders(&path)?;
                 let text = format!("switchyard {FORMAT}\nshards {}\n", shards_when_new.get());
@@ -176,6 +179,22 @@ fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Whether a server has run on the folder: it had its `VERSION` before the first segment or row was written.
+fn has_data(path: &Path) -> io::Result<bool> {
+    for name in ["journal", "state"] {
+        match fs::read_dir(path.join(name)) {
+            Ok(mut entries) => {
+                if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "probe")) {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 fn make_folders(path: &Path) -> Result<(), OpenError> {
     for name in ["journal", "state", "set-aside"] {
         let folder = path.join(name);
@@ -244,6 +263,17 @@ mod tests {
         fs::write(path.join("VERSION"), "switchyard 9\nshards 64\n").expect("written");
         assert!(matches!(DataFolder::open(&path, shards(64)), Err(OpenError::Newer { found: 9, .. })));
         fs::write(path.join("VERSION"), "nonsense").expect("written");
+        assert!(matches!(DataFolder::open(&path, shards(64)), Err(OpenError::Version { .. })));
+    }
+
+    #[test]
+    fn given_data_without_a_version_when_opened_then_it_is_not_taken_for_a_new_folder() {
+        let path = testing::folder("folder-no-version");
+        drop(DataFolder::open(&path, shards(64)).expect("new"));
+        fs::remove_file(path.join("VERSION")).expect("removed");
+        drop(DataFolder::open(&path, shards(64)).expect("a first start that was cut short"));
+        fs::write(path.join("state").join("rows"), "data").expect("written");
+        fs::remove_file(path.join("VERSION")).expect("removed");
         assert!(matches!(DataFolder::open(&path, shards(64)), Err(OpenError::Version { .. })));
     }
 

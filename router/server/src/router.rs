@@ -1,18 +1,20 @@
 //! The router of a process: recovers the data folder and runs the router cores.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use switchyard_engine::recovery::{RestoreError, restore};
+use switchyard_engine::recovery::{RestoreError, holds_state, restore};
 use switchyard_engine::{Engine, EngineConfig};
 use switchyard_log::limits::SEGMENT_BYTES_DEFAULT;
-use switchyard_log::manifest::ManifestDamage;
+use switchyard_log::manifest::{Manifest, ManifestDamage};
 use switchyard_log::recovery::Recovered;
 use switchyard_log::segment::ShardSet;
+use switchyard_log::storage::Storage;
 use switchyard_ring::Waker;
 use switchyard_router_core::effects::StorageState;
 use switchyard_schema::ids::{Millis, ShardId};
@@ -79,6 +81,26 @@ pub enum StartError {
         "the journal's manifest is damaged ({0}); see what can be saved with `logview verify`, then `logview repair`"
     )]
     Manifest(ManifestDamage),
+    /// The state store has data, and the journal that it goes with is not there.
+    #[error(
+        "the journal in {} is gone, although the state store beside it has data: the messages are not here. Put the folder \
+         back, or restore it from a backup; to begin without them, move {} away and start with an empty folder",
+        .folder.join("journal").display(), .folder.display()
+    )]
+    JournalGone {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The state store and segments are there, the list of segments is not.
+    #[error(
+        "the journal's list of segments, {}, is gone, although there are segments and the state store has data: what was \
+         dropped or given up is not known. Put the file back, or run `logview repair {}` to make it again from the segments",
+        .folder.join("journal").join("manifest").display(), .folder.display()
+    )]
+    ManifestGone {
+        /// The data folder.
+        folder: PathBuf,
+    },
     /// The journal's folder cannot be written.
     #[error("cannot {action} in the data folder: {source}; check its permissions and the free space")]
     Io {
@@ -268,7 +290,9 @@ fn recover(
     let path = folder.journal();
     let listed = read_manifest(&path).map_err(failed("read the journal's manifest"))?;
     let manifest = listed.transpose().map_err(StartError::Manifest)?;
-    let run = manifest.as_ref().map_or(0, switchyard_log::manifest::Manifest::run) + 1;
+    let storage = ReadFolder::new(path.clone());
+    refuse_half(folder, manifest.as_ref(), &storage, store)?;
+    let run = manifest.as_ref().map_or(0, Manifest::run) + 1;
     let cores = u16::try_from(config.cpus.len()).expect("far fewer cores than shards");
     let engine = |core| {
         let mut engine = EngineConfig::new(core, cores, config.gateways, folder.shards());
@@ -280,7 +304,6 @@ fn recover(
         Engine::new(engine, run)
     };
     let mut engines: Vec<Engine> = (0..cores).map(engine).collect();
-    let storage = ReadFolder::new(path.clone());
     let now = clock();
     let mut recovered = restore(&mut engines, &storage, manifest, store, now).map_err(|error| match error {
         RestoreError::Store(error) => StartError::Store(error),
@@ -308,6 +331,22 @@ fn recover(
     Ok((engines, journal, recovered))
 }
 
+/// Refuses a folder whose state store has data that the journal knows nothing of: numbers of segments would be given a
+/// second time, and what the store says of places in the journal would be wrong.
+fn refuse_half(
+    folder: &DataFolder,
+    manifest: Option<&Manifest>,
+    storage: &ReadFolder,
+    store: &Store,
+) -> Result<(), StartError> {
+    if manifest.is_some_and(|manifest| manifest.run() > 0) || !holds_state(store, folder.shards())? {
+        return Ok(());
+    }
+    let segments = storage.segments().map_err(|source| StartError::Io { action: "list the journal", source })?;
+    let folder = folder.path().to_path_buf();
+    Err(if segments.is_empty() { StartError::JournalGone { folder } } else { StartError::ManifestGone { folder } })
+}
+
 fn random_word() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
@@ -317,7 +356,7 @@ struct CoreParts {
     engine: Engine,
     ends: CoreEnds,
     port: StorePort,
-    probe: std::path::PathBuf,
+    probe: PathBuf,
     journal: Arc<JournalFolder>,
     counters: Arc<CoreCounters>,
     signal: Arc<StopSignal>,
