@@ -7,10 +7,10 @@
 use switchyard_schema::ids::{Millis, ShardCount, ShardId};
 
 use crate::codec::{Reader, Writer, crc32c};
-use crate::limits::{SEGMENTS_MAX, VOIDS_MAX};
+use crate::limits::{BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENTS_MAX, VOIDS_MAX};
 use crate::planner::SegmentTail;
 use crate::ranges::{ShardRange, ShardRanges};
-use crate::segment::{SegmentHeader, ShardSet};
+use crate::segment::{FIRST_BATCH_OFFSET, SegmentHeader, ShardSet};
 
 /// The first four bytes of a manifest.
 pub const MAGIC: [u8; 4] = *b"SWYM";
@@ -436,7 +436,25 @@ impl Manifest {
         let ascending = manifest.segments.is_sorted_by(|one, next| one.number < next.number);
         let numbered = manifest.segments.last().is_none_or(|last| last.number < manifest.next_segment);
         let sorted = manifest.voids.is_sorted() && manifest.holes.is_sorted();
-        (ascending && numbered && sorted && reader.is_empty()).then_some(manifest)
+        let possible = manifest.segments.iter().all(|entry| manifest.can_be(entry))
+            && manifest.voids.iter().all(|void| void.from <= void.to && void.to <= SEGMENT_BYTES_MAX)
+            && manifest.holes.iter().all(|hole| manifest.knows(hole.shard) && (1..=hole.to).contains(&hole.from));
+        (ascending && numbered && sorted && possible && reader.is_empty()).then_some(manifest)
+    }
+
+    /// Whether the folder has this shard.
+    fn knows(&self, shard: ShardId) -> bool {
+        shard.0 < self.shard_count.get()
+    }
+
+    /// Whether a segment can be like this in this folder.
+    fn can_be(&self, entry: &SegmentEntry) -> bool {
+        let ended = entry.end == 0 || (FIRST_BATCH_OFFSET..=SEGMENT_BYTES_MAX).contains(&entry.end);
+        entry.number != 0
+            && entry.run <= self.run
+            && ended
+            && entry.end.is_multiple_of(BLOCK_BYTES)
+            && entry.ranges.as_slice().iter().all(|range| self.knows(range.shard))
     }
 }
 

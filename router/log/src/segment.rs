@@ -106,7 +106,8 @@ impl SegmentHeader {
         for word in &mut shards.0 {
             *word = reader.u64()?;
         }
-        let valid = number != 0 && run != 0 && valid_bytes(bytes);
+        let known = shards.iter().all(|shard| shard.0 < shard_count.get());
+        let valid = number != 0 && run != 0 && valid_bytes(bytes) && known;
         valid.then_some(Self { number, run, core, shard_count, salt, created, bytes, shards })
     }
 }

@@ -47,7 +47,7 @@ impl Chain {
     }
 
     pub(super) fn is_followed_by(&self, header: &BatchHeader) -> bool {
-        header.number == self.number + 1 && header.previous_crc == self.crc
+        self.number.checked_add(1) == Some(header.number) && header.previous_crc == self.crc
     }
 
     pub(super) fn advance(&mut self, header: &BatchHeader) {

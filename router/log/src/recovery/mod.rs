@@ -95,6 +95,17 @@ pub enum RecoveryError<E> {
         /// The count of the folder.
         expected: u16,
     },
+    /// A manifest of a folder with another number of shards.
+    #[error(
+        "the journal's manifest was written with {found} shards, VERSION says {expected}; one of the two is of another \
+         folder, or damaged: if this folder is as it should be, make the second line of VERSION `shards {found}`"
+    )]
+    ManifestShardCount {
+        /// The count in the manifest.
+        found: u16,
+        /// The count of the folder.
+        expected: u16,
+    },
     /// More segments than a folder may have.
     #[error("the folder has {0} segments, more than {SEGMENTS_MAX}; move the oldest ones away")]
     TooMany(usize),
@@ -117,6 +128,11 @@ pub fn recover<S: Storage>(
     let mut files = storage.segments().map_err(RecoveryError::List)?;
     if files.len() > SEGMENTS_MAX as usize {
         return Err(RecoveryError::TooMany(files.len()));
+    }
+    if let Some(found) = manifest.as_ref().map(Manifest::shard_count)
+        && found != shard_count
+    {
+        return Err(RecoveryError::ManifestShardCount { found: found.get(), expected: shard_count.get() });
     }
     files.sort_by_key(|file| file.number);
     walk::Walk::new(storage, manifest, shard_count, now, mode, visitor).run(&files)

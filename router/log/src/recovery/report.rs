@@ -75,6 +75,13 @@ pub enum DamageKind {
     },
     /// The manifest lists the segment, the folder does not have it.
     SegmentMissing,
+    /// The file ends before its segment does.
+    CutShort {
+        /// Bytes of the file.
+        bytes: u32,
+    },
+    /// The segment's header is damaged, and no batch can be made out in it.
+    NothingLeft,
     /// A record's LSN is beyond the next one of its shard.
     LsnMissing {
         /// The shard.
@@ -109,6 +116,8 @@ impl fmt::Display for DamageKind {
                 write!(f, "batch {expected} should follow here, batch {found} does")
             }
             Self::SegmentMissing => f.write_str("the manifest lists this segment, but its file is gone"),
+            Self::CutShort { bytes } => write!(f, "the file has only {bytes} bytes, the rest of the segment is gone"),
+            Self::NothingLeft => f.write_str("the header is damaged, and no batch can be made out in this segment"),
             Self::LsnMissing { shard, expected, found } => {
                 write!(f, "record {expected} of shard {} should follow here, record {found} does", shard.0)
             }

@@ -11,7 +11,7 @@ use super::shards::{Shards, Verdict};
 use super::{Mode, RecoveryError, Visitor};
 use crate::Position;
 use crate::batch::{self, BatchDamage, BatchHeader, BatchKind};
-use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, NOTES_MAX, VOIDS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BLOCK_BYTES, NOTES_MAX, SEGMENT_BYTES_MIN, VOIDS_MAX};
 use crate::manifest::{LsnHole, Manifest, SegmentEntry, SegmentState, VoidRegion};
 use crate::ranges::ShardRanges;
 use crate::record::{RecordDamage, RecordView};
@@ -51,6 +51,8 @@ struct Reading {
     end: Option<u32>,
     /// Where to stop at the latest.
     limit: u32,
+    /// Its end is gone, or so much of its front that nothing tells what it was: it was whole when it was listed.
+    maimed: Option<DamageKind>,
     batches: u64,
     ranges: ShardRanges,
     damaged: bool,
@@ -182,6 +184,8 @@ impl<'a, S: Storage> Walk<'a, S> {
         let number = window.file.number;
         let decoded = get(window, 0, BLOCK_BYTES)?.map_or(Err(HeaderDamage::Magic), SegmentHeader::decode);
         let decoded = decoded.and_then(|h| if h.number == number { Ok(h) } else { Err(HeaderDamage::Field) });
+        // A file is whole before it is listed; one that is not listed may be the beginning of one.
+        let was_whole = listed.is_some() || self.notes.contains(&Note::ManifestMissing);
         let entry = match (&decoded, listed) {
             (Err(HeaderDamage::Version(version)), _) => {
                 return Err(RecoveryError::Newer { segment: number, version: *version });
@@ -196,7 +200,8 @@ impl<'a, S: Storage> Walk<'a, S> {
             (_, Some(entry)) => entry,
             (Ok(header), None) => SegmentEntry::open(header),
             (Err(_), None) => match find_any(window, number)? {
-                Some(batch) => SegmentEntry::open(&self.header_of(&batch, window.end())),
+                Some(batch) => SegmentEntry::open(&self.header_of(Some(&batch), window.file)),
+                None if was_whole => SegmentEntry::open(&self.header_of(None, window.file)),
                 None => return Ok(None),
             },
         };
@@ -204,24 +209,36 @@ impl<'a, S: Storage> Walk<'a, S> {
             self.note(Note::HeaderDamaged { segment: number, damage });
         }
         let end = (entry.end != 0).then_some(entry.end);
+        let mut limit = end.unwrap_or_else(|| window.end());
+        let mut maimed = None;
+        if was_whole && end.is_none() {
+            let bytes = window.file.bytes;
+            let should = decoded.as_ref().map_or(bytes.max(SEGMENT_BYTES_MIN), |header| header.bytes);
+            if bytes < should {
+                maimed = Some(DamageKind::CutShort { bytes });
+                limit = should;
+            } else if decoded.is_err() && find_next(window, &entry, 0, FIRST_BATCH_OFFSET..limit)?.is_none() {
+                maimed = Some(DamageKind::NothingLeft);
+            }
+        }
         let owned = match decoded {
             Ok(header) if end.is_none() => header.shards,
             _ => owned(&entry),
         };
-        let limit = end.unwrap_or_else(|| window.end());
-        Ok(Some(Reading { entry, owned, end, limit, batches: 0, ranges: ShardRanges::default(), damaged: false }))
+        let ranges = ShardRanges::default();
+        Ok(Some(Reading { entry, owned, end, limit, maimed, batches: 0, ranges, damaged: false }))
     }
 
-    /// A header made again from what a batch says.
-    fn header_of(&self, batch: &BatchHeader, bytes: u32) -> SegmentHeader {
+    /// A header made again from what a batch says, or from nothing.
+    fn header_of(&self, batch: Option<&BatchHeader>, file: SegmentFile) -> SegmentHeader {
         SegmentHeader {
-            number: batch.position.segment,
-            run: batch.run,
-            core: batch.core,
+            number: file.number,
+            run: batch.map_or(0, |batch| batch.run),
+            core: batch.map_or(0, |batch| batch.core),
             shard_count: self.shard_count,
-            salt: batch.salt,
+            salt: batch.map_or(0, |batch| batch.salt),
             created: Millis(0),
-            bytes,
+            bytes: file.bytes,
             shards: ShardSet::all(self.shard_count),
         }
     }
@@ -242,11 +259,13 @@ impl<'a, S: Storage> Walk<'a, S> {
             };
             let resume = at + header.map_or(BLOCK_BYTES, |header| header.padded_bytes());
             let next = find_next(window, &reading.entry, chain.number, resume..reading.limit)?;
-            if next.is_none() && reading.end.is_none() {
+            let maimed = reading.maimed.clone().filter(|_| next.is_none());
+            if next.is_none() && reading.end.is_none() && maimed.is_none() {
                 chain.restore(before);
                 self.tail(window, &reading, &mut chain, at, header)?;
                 break;
             }
+            let kind = maimed.unwrap_or(kind);
             let to = next.unwrap_or(reading.limit);
             reading.damaged |= self.damage(reading.entry.number, at, to, kind, &reading.owned);
             chain.exact &= header.is_some_and(|header| at + header.padded_bytes() == to);
