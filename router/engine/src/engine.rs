@@ -36,6 +36,8 @@ pub(crate) struct Slot {
     durable_lsn: u64,
     tick_at: Option<Millis>,
     final_taken: bool,
+    /// It had its one snapshot on the full disk.
+    full_taken: bool,
 }
 
 /// The shards of one router core and their journal.
@@ -67,6 +69,7 @@ impl Engine {
             durable_lsn: 0,
             tick_at: None,
             final_taken: false,
+            full_taken: false,
         };
         Self {
             slots: config.shards().map(slot).collect(),
@@ -118,19 +121,21 @@ impl Engine {
         &mut self.outbox
     }
 
-    /// Whether requests of gateways may come: not while the journal is far behind. Credits hold their senders back.
+    /// Whether requests of gateways may come: not while the journal is far behind. Credits hold their senders back. On a
+    /// full disk they may, since reads go on and what needs the journal is refused.
     #[must_use]
     pub fn wants_requests(&self) -> bool {
-        self.commit.has_room()
+        self.commit.has_room() || self.storage == StorageState::Full
     }
 
     /// A message from a gateway for a shard of this core.
     pub fn handle_gateway(&mut self, now: Millis, shard: ShardId, input: ToRouter) {
+        let is_out_of_room = self.storage == StorageState::Full && !self.commit.has_room();
         let Self { slots, fx, config, .. } = self;
         let slot = slot(slots, config, shard);
         if slot.refuses {
             refusal::gateway(shard, config.shard_count, input, fx);
-        } else {
+        } else if let Some(input) = if is_out_of_room { refusal::out_of_room(input, fx) } else { Some(input) } {
             slot.touch(now);
             slot.shard.handle_gateway(now, input, fx);
         }
@@ -304,8 +309,10 @@ impl Engine {
             return;
         }
         self.storage = state;
+        self.snapshot_look_at = now;
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
+            slot.full_taken = false;
             if !slot.refuses {
                 slot.touch(now);
                 slot.shard.handle_storage(now, state, &mut self.fx);
@@ -367,21 +374,27 @@ impl Engine {
 
     fn look_for_snapshots(&mut self, now: Millis) {
         self.snapshot_look_at = Millis(now.0 + SNAPSHOT_LOOK_MS);
-        // A full disk is the store's disk too: only the last snapshot is worth its reserve.
-        if self.storage != StorageState::Ready && !self.final_snapshots {
+        if self.storage == StorageState::Failed && !self.final_snapshots {
             return;
         }
+        // A full disk is the store's disk too: its reserve is for one snapshot, and for the last one.
+        let is_full = self.storage == StorageState::Full;
         let mut under_way = self.slots.iter().filter(|slot| !slot.snapshots.is_idle()).count();
         for slot in &mut self.slots {
             if under_way >= SNAPSHOTS_AT_ONCE {
                 break;
             }
             let last = self.final_snapshots && !slot.final_taken && slot.snapshots.is_idle();
-            let due = slot.snapshots.is_due(now, slot.shard.last_lsn(), self.config.snapshots);
+            let due = if is_full {
+                !slot.full_taken && slot.snapshots.is_idle() && slot.is_behind()
+            } else {
+                slot.snapshots.is_due(now, slot.shard.last_lsn(), self.config.snapshots)
+            };
             if slot.refuses || !(last || due) {
                 continue;
             }
             slot.final_taken |= last;
+            slot.full_taken |= is_full;
             slot.snapshots.take(now, &mut slot.shard, self.config.snapshots);
             under_way += 1;
         }
