@@ -40,6 +40,23 @@ fn given_no_ring_room_when_a_message_comes_then_it_arrives_once_when_there_is() 
 }
 
 #[test]
+fn given_room_for_one_when_an_answer_goes_the_same_way_then_what_is_open_waits() {
+    let mut world = World::new(Setup { cores: 1, ..Setup::default() });
+    let (anna, ben) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));
+    anna.send(&mut world, 2, 1);
+    anna.send(&mut world, 2, 2);
+    world.pump();
+    world.ring_room = 1;
+    (0..4).for_each(|shard| world.sync(shard));
+    assert!(!world.has_peer(|peer| !peer.is_reserved()), "the answers have filled the ring");
+    world.pump();
+    assert_eq!(accepted_sequences(&anna.seen(&mut world)), [1, 2]);
+    world.ring_room = 5;
+    world.pass(1000);
+    assert_eq!(ben.delivered(&mut world), [1, 2]);
+}
+
+#[test]
 fn given_a_device_that_never_acks_when_its_window_is_full_then_nothing_more_and_one_stall() {
     let mut world = World::new(Setup::default());
     let (anna, ben) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));
