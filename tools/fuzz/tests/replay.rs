@@ -1,0 +1,85 @@
+//! Every target over the committed corpus, its seeds and a bounded number of mutations of both.
+
+use std::fs;
+use std::path::Path;
+
+use switchyard_fuzz::{TARGETS, Target, mutate};
+
+/// Mutations of one input; `SWITCHYARD_FUZZ_MUTATIONS` asks for more.
+const MUTATIONS: u64 = 60;
+
+fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
+    let mut inputs: Vec<_> =
+        (target.seeds)().into_iter().enumerate().map(|(number, seed)| (format!("seed {number}"), seed)).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+    for entry in fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry.expect("the corpus can be listed").path();
+        inputs.push((path.display().to_string(), fs::read(&path).expect("the corpus can be read")));
+    }
+    inputs.sort();
+    inputs
+}
+
+fn replay(name: &str) {
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a target of this name");
+    let mutations =
+        std::env::var("SWITCHYARD_FUZZ_MUTATIONS").map_or(MUTATIONS, |count| count.parse().expect("a number"));
+    let inputs = corpus(target);
+    for (name, input) in &inputs {
+        shown(target, input, name, None);
+    }
+    for (index, (name, input)) in inputs.iter().enumerate() {
+        let (_, other) = &inputs[(index + 1) % inputs.len()];
+        for number in 0..mutations {
+            shown(target, &mutate::mutated(input, other, number), name, Some(number));
+        }
+    }
+}
+
+/// Runs one input, and says which one it was when it fails.
+fn shown(target: &Target, input: &[u8], name: &str, mutation: Option<u64>) {
+    if std::panic::catch_unwind(|| (target.run)(input)).is_err() {
+        let shown: String = input.iter().take(400).map(|byte| format!("{byte:02x}")).collect();
+        panic!("{} fails on {name}, mutation {mutation:?}, {} bytes: {shown}", target.name, input.len());
+    }
+}
+
+#[test]
+fn given_what_a_peer_may_send_when_decoded_then_every_target_holds() {
+    replay("websocket");
+}
+
+#[test]
+fn given_requests_and_responses_when_parsed_then_the_handshake_holds() {
+    replay("handshake");
+}
+
+#[test]
+fn given_binary_frames_when_walked_then_they_say_the_same_in_either_form() {
+    replay("binary_frames");
+}
+
+#[test]
+fn given_json_frames_when_parsed_then_they_say_the_same_in_either_form() {
+    replay("json_frames");
+}
+
+#[test]
+fn given_any_operations_when_a_session_lives_then_it_ends_in_order() {
+    replay("session");
+}
+
+#[test]
+fn given_a_damaged_journal_when_recovered_then_nothing_is_hidden() {
+    replay("journal");
+}
+
+#[test]
+fn given_any_manifest_when_read_then_it_is_refused_or_of_use() {
+    replay("manifest");
+}
+
+#[test]
+fn given_every_target_then_it_is_replayed() {
+    assert_eq!(TARGETS.len(), 7, "a new target gets a test here");
+}
