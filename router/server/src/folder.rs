@@ -6,6 +6,7 @@
 //! journal/    segments and their manifest
 //! state/      the state store
 //! set-aside/  torn tails that recovery cut off
+//! reserve     space for the time when the disk is full
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -143,6 +144,12 @@ impl DataFolder {
     #[must_use]
     pub fn set_aside(&self) -> PathBuf {
         self.path.join("set-aside")
+    }
+
+    /// The file that sets space aside.
+    #[must_use]
+    pub fn reserve(&self) -> PathBuf {
+        self.path.join("reserve")
     }
 
     /// A file with a block of data, from which an executor learns its device.

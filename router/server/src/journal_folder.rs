@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use switchyard_log::manifest::{self, Manifest, ManifestDamage, SegmentEntry, SegmentState};
 use switchyard_log::planner::SegmentTail;
@@ -16,6 +16,7 @@ use switchyard_log::segment::{SegmentHeader, ShardSet, file_name, number_of_file
 use switchyard_log::storage::{SegmentFile, Storage};
 use switchyard_schema::ids::{Millis, ShardId};
 
+use crate::reserve::{Reserve, is_full};
 use crate::segment_file::{make, replace, sync_parent};
 
 /// The journal's folder while the server runs.
@@ -23,6 +24,7 @@ use crate::segment_file::{make, replace, sync_parent};
 pub(crate) struct JournalFolder {
     path: PathBuf,
     segment_bytes: u32,
+    reserve: Arc<Reserve>,
     listed: Mutex<Listed>,
 }
 
@@ -35,23 +37,45 @@ struct Listed {
 
 impl JournalFolder {
     /// Writes `manifest`, which has begun this run.
-    pub(crate) fn new(path: PathBuf, manifest: Manifest, segment_bytes: u32) -> io::Result<Self> {
+    pub(crate) fn new(
+        path: PathBuf,
+        manifest: Manifest,
+        segment_bytes: u32,
+        reserve: Arc<Reserve>,
+    ) -> io::Result<Self> {
         write_manifest(&path, &manifest)?;
         let covered = vec![0; usize::from(manifest.shard_count().get())];
-        Ok(Self { path, segment_bytes, listed: Mutex::new(Listed { manifest, covered }) })
+        Ok(Self { path, segment_bytes, reserve, listed: Mutex::new(Listed { manifest, covered }) })
     }
 
     pub(crate) fn segment_path(&self, number: u32) -> PathBuf {
         self.path.join(file_name(number))
     }
 
-    /// Makes the next segment of `core`: file, header and manifest entry are durable when it returns.
+    /// Makes the next segment of `core`: file, header and manifest entry are durable when it returns. The reserve comes
+    /// first, but for the segment that a core starts with; on a full disk the reserve is given up.
     pub(crate) fn make_segment(&self, core: u16, shards: &ShardSet, now: Millis) -> io::Result<SegmentHeader> {
+        // The lock is held while the file is filled: an entry must never be written before its file is there.
+        let mut listed = self.lock();
+        let run = listed.manifest.run();
+        let is_first = !listed.manifest.segments().iter().any(|entry| (entry.run, entry.core) == (run, core));
+        let made = match self.reserve.hold(u64::from(self.segment_bytes)) {
+            Err(error) if !is_first => return Err(error),
+            _ => self.add_segment(&mut listed, core, shards, now),
+        };
+        match made {
+            Err(error) if is_full(&error) => {
+                self.reserve.give_up();
+                if is_first { self.add_segment(&mut listed, core, shards, now) } else { Err(error) }
+            }
+            made => made,
+        }
+    }
+
+    fn add_segment(&self, listed: &mut Listed, core: u16, shards: &ShardSet, now: Millis) -> io::Result<SegmentHeader> {
         let mut salt = [0; 8];
         rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
         let salt = u64::from_le_bytes(salt);
-        // The lock is held while the file is filled: an entry must never be written before its file is there.
-        let mut listed = self.lock();
         let before = listed.manifest.clone();
         let too_many = || io::Error::new(io::ErrorKind::StorageFull, "the folder has as many segments as it may");
         let header = listed.manifest.allocate(core, shards, self.segment_bytes, salt, now).ok_or_else(too_many)?;

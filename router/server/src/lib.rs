@@ -14,9 +14,11 @@ mod journal_files;
 mod journal_folder;
 pub mod limits;
 pub mod links;
+mod reserve;
 pub mod router;
 pub mod segment_file;
 pub mod store;
+mod store_thread;
 #[cfg(test)]
 mod testing;
 

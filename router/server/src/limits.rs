@@ -23,6 +23,15 @@ pub const STORE_REQUESTS_PER_CORE: usize = 1024;
 pub const STORE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Memory of the store's write buffer.
 pub const STORE_WRITE_BUFFER_BYTES: u64 = 16 * 1024 * 1024;
+/// Pause before the store is opened and written again after the disk was full; it doubles with every attempt.
+pub const STORE_RETRY_MS: u64 = 1_000;
+/// The longest such pause.
+pub const STORE_RETRY_MS_MAX: u64 = 60_000;
+/// With less free space than this the store is not opened again: it would fail at once, and then not even be read.
+pub const STORE_ROOM_BYTES: u64 = 2 * 1024 * 1024;
+/// Space set aside for a full disk unless the operator says otherwise: the store's write buffer twice over, written
+/// to its own journal and to a table, and as much again for what it rewrites.
+pub const RESERVE_BYTES_DEFAULT: u64 = 4 * STORE_WRITE_BUFFER_BYTES;
 /// Bytes written at once while a segment is filled with zeros.
 pub const FILL_BYTES: usize = 1024 * 1024;
 

@@ -25,8 +25,9 @@ use crate::executor::{self, ExecutorConfig, ExecutorError};
 use crate::folder::DataFolder;
 use crate::journal_files::JournalFiles;
 use crate::journal_folder::{JournalFolder, ReadFolder, read_manifest, remove_leftovers, set_aside, sync_segments};
-use crate::limits::{STARTING_LOOK_MS, STARTING_MS_MAX};
+use crate::limits::{RESERVE_BYTES_DEFAULT, STARTING_LOOK_MS, STARTING_MS_MAX};
 use crate::links::{CoreEnds, Rung};
+use crate::reserve::Reserve;
 use crate::store::{Store, StoreError, StorePort, StoreThread};
 
 /// What a router needs to know.
@@ -40,6 +41,8 @@ pub struct RouterConfig {
     pub spin: Duration,
     /// Bytes of a journal segment.
     pub segment_bytes: u32,
+    /// Bytes set aside on the disk for the time when it is full: one snapshot and the store's own work.
+    pub reserve_bytes: u64,
     /// Bytes of recent messages that each core keeps in memory.
     pub tail_bytes: usize,
     /// Bytes of users and conversations that each core keeps in memory.
@@ -59,6 +62,7 @@ impl RouterConfig {
             gateways,
             spin: Duration::ZERO,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            reserve_bytes: RESERVE_BYTES_DEFAULT,
             tail_bytes: 64 * 1024 * 1024,
             state_bytes: 256 * 1024 * 1024,
             snapshot_records: switchyard_engine::limits::SNAPSHOT_RECORDS,
@@ -161,10 +165,11 @@ impl Router {
         assert_eq!(config.cpus.len(), ends.len(), "each core has its ends");
         let begun = Instant::now();
         let store = Store::open(&folder.state())?;
-        let (mut engines, journal, recovered) = recover(config, &folder, &store)?;
+        let reserve = Arc::new(Reserve::new(folder.reserve(), config.reserve_bytes));
+        let (mut engines, journal, recovered) = recover(config, &folder, &store, reserve.clone())?;
         let report = StartReport { recovered, took: begun.elapsed() };
         let wakers: Vec<Waker> = ends.iter().map(|ends| ends.waker.clone()).collect();
-        let spawned = StoreThread::spawn(store, wakers.clone());
+        let spawned = StoreThread::spawn(store, reserve, wakers.clone());
         let (store, ports) = spawned.map_err(|source| StartError::Io { action: "start a thread", source })?;
         let counters: Vec<Arc<CoreCounters>> = engines.iter().map(|_| Arc::default()).collect();
         counters[0].recovery_ms.set(u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX));
@@ -285,6 +290,7 @@ fn recover(
     config: &RouterConfig,
     folder: &DataFolder,
     store: &Store,
+    reserve: Arc<Reserve>,
 ) -> Result<(Vec<Engine>, JournalFolder, Recovered), StartError> {
     let failed = |action| move |source| StartError::Io { action, source };
     let path = folder.journal();
@@ -325,7 +331,7 @@ fn recover(
     sync_segments(&path, &recovered.segments_read).map_err(failed("sync what was recovered"))?;
     let begun = recovered.manifest.begin_run();
     assert_eq!(begun, run, "the run that the engines were made for");
-    let journal = JournalFolder::new(path.clone(), recovered.manifest.clone(), config.segment_bytes)
+    let journal = JournalFolder::new(path.clone(), recovered.manifest.clone(), config.segment_bytes, reserve)
         .map_err(failed("write the journal's manifest"))?;
     remove_leftovers(&path, &recovered.leftovers).map_err(failed("remove empty segments"))?;
     Ok((engines, journal, recovered))

@@ -41,6 +41,7 @@ pub(crate) fn shards() -> ShardCount {
 pub(crate) fn small(cores: usize) -> RouterConfig {
     let mut config = RouterConfig::new(cores, 1);
     config.segment_bytes = 4 * 1024 * 1024;
+    config.reserve_bytes = 8 * 1024 * 1024;
     config
 }
 
