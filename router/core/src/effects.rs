@@ -44,6 +44,29 @@ impl Effects {
             ..Self::default()
         }
     }
+
+    /// Answers a gateway with a message that a credit has set a slot aside for. It always fits, and it takes room from the
+    /// open messages that leave after it: a ring counts whatever lies in it.
+    ///
+    /// # Panics
+    /// When no credit stands for the message.
+    pub fn answer(&mut self, gateway: u16, message: ToGateway) {
+        assert!(message.returns_credit(), "an open message asks for room");
+        if let Some(room) = self.gateway_room.get_mut(usize::from(gateway)) {
+            *room = room.saturating_sub(1);
+        }
+        self.to_gateways.push((gateway, message));
+    }
+
+    /// Sends a shard of router core `core` a message that a credit has set a slot aside for, as [`Effects::answer`].
+    ///
+    /// # Panics
+    /// When no credit stands for the message.
+    pub fn send_reserved(&mut self, core: usize, envelope: Envelope) {
+        assert!(envelope.peer.is_reserved(), "an open message asks for room");
+        self.core_room[core] = self.core_room[core].saturating_sub(1);
+        self.to_shards.push(envelope);
+    }
 }
 
 /// A record that got its place in its shard's history.

@@ -1,7 +1,4 @@
 //! How messages leave a shard: into reserved slots, or into open ones while there is room.
-//!
-//! Room is what a ring's length leaves, and a reserved message makes the ring longer too: it always fits, and it takes room
-//! from the open ones that leave after it in the same turn.
 
 use switchyard_schema::ids::ShardId;
 use switchyard_schema::link::{SessionRef, ToGateway};
@@ -12,10 +9,7 @@ use crate::peer::Peer;
 
 /// Sends a message that a credit has set a slot aside for.
 pub(crate) fn reserved(config: &ShardConfig, to: ShardId, peer: Peer, fx: &mut Effects) {
-    assert!(peer.is_reserved(), "an open message asks for room");
-    let room = &mut fx.core_room[config.core_of(to)];
-    *room = room.saturating_sub(1);
-    fx.to_shards.push(Envelope { from: config.shard, to, peer });
+    fx.send_reserved(config.core_of(to), Envelope { from: config.shard, to, peer });
 }
 
 /// Sends a message if there is room for it; otherwise it is gone, and whoever sent it tells it again.
@@ -29,11 +23,7 @@ pub(crate) fn open(config: &ShardConfig, to: ShardId, peer: Peer, fx: &mut Effec
 
 /// Sends an answer that gives a gateway its credit back.
 pub(crate) fn answer(session: SessionRef, message: ToGateway, fx: &mut Effects) {
-    assert!(message.returns_credit(), "an open message asks for room");
-    if let Some(room) = fx.gateway_room.get_mut(usize::from(session.gateway)) {
-        *room = room.saturating_sub(1);
-    }
-    fx.to_gateways.push((session.gateway, message));
+    fx.answer(session.gateway, message);
 }
 
 /// Takes a slot to a gateway if one is left.

@@ -134,7 +134,7 @@ impl Engine {
         let Self { slots, fx, config, .. } = self;
         let slot = slot(slots, config, shard);
         if slot.refuses {
-            refusal::gateway(shard, config.shard_count, input, fx);
+            refusal::gateway(config, shard, input, fx);
         } else if let Some(input) = if is_out_of_room { refusal::out_of_room(input, fx) } else { Some(input) } {
             slot.touch(now);
             slot.shard.handle_gateway(now, input, fx);
@@ -156,7 +156,7 @@ impl Engine {
             if matches!(peer, Peer::ReadReply(_)) {
                 fx.read_credits[usize::from(config.core_of(from))] += 1;
             }
-            refusal::peer(to, from, peer, fx);
+            refusal::peer(config, to, from, peer, fx);
         } else {
             slot.touch(now);
             slot.shard.handle_peer(now, from, peer, fx);
