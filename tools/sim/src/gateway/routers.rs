@@ -1,0 +1,178 @@
+//! A gateway thread's ends of its links: places, credits and lines, by the rules of `gateway/server`.
+
+use std::collections::VecDeque;
+
+use switchyard_gateway_core::wheel::Slot;
+use switchyard_ring::Credits;
+use switchyard_schema::ids::{ShardCount, ShardId};
+use switchyard_schema::link::{ToGateway, ToRouter};
+
+use crate::links::GatewayEnd;
+
+/// The links of one thread, by router core.
+#[derive(Debug)]
+pub(crate) struct Routers {
+    shards: ShardCount,
+    cores: Vec<Core>,
+}
+
+#[derive(Debug)]
+struct Core {
+    end: GatewayEnd,
+    credits: Credits,
+    touched: bool,
+    waiting_for_credit: VecDeque<Slot>,
+    waiting_for_room: VecDeque<Slot>,
+}
+
+/// A place for one message.
+#[must_use = "its credit is taken"]
+#[derive(Debug)]
+pub(crate) struct Place {
+    target: usize,
+    shard: ShardId,
+    reserved: bool,
+}
+
+/// What a message waits for when there is no place for it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum WaitsFor {
+    Credit(usize),
+    Room(usize),
+}
+
+impl Routers {
+    pub(crate) fn new(shards: ShardCount, ends: Vec<GatewayEnd>, credits: usize) -> Self {
+        let core = |end| Core {
+            end,
+            credits: Credits::new(credits),
+            touched: false,
+            waiting_for_credit: VecDeque::new(),
+            waiting_for_room: VecDeque::new(),
+        };
+        Self { shards, cores: ends.into_iter().map(core).collect() }
+    }
+
+    pub(crate) fn cores(&self) -> usize {
+        self.cores.len()
+    }
+
+    /// Finds a place for a message, and takes a credit of the core that answers when it needs one.
+    pub(crate) fn place_for(&mut self, message: &ToRouter, first_in_line: bool) -> Result<Place, WaitsFor> {
+        let shard = self.shard_of(message);
+        let target = self.core_of(shard);
+        match self.answering_core(message) {
+            Some(answering) => {
+                let core = &mut self.cores[answering];
+                let passes = first_in_line || core.waiting_for_credit.is_empty();
+                if passes && core.credits.take() {
+                    Ok(Place { target, shard, reserved: true })
+                } else {
+                    Err(WaitsFor::Credit(answering))
+                }
+            }
+            None => {
+                let core = &self.cores[target];
+                let passes = first_in_line || core.waiting_for_room.is_empty();
+                if passes && core.end.requests.room() > 0 {
+                    Ok(Place { target, shard, reserved: false })
+                } else {
+                    Err(WaitsFor::Room(target))
+                }
+            }
+        }
+    }
+
+    /// Pushes a message into the place found for it just before.
+    pub(crate) fn push(&mut self, place: Place, message: ToRouter) {
+        let Place { target, shard, reserved } = place;
+        let core = &mut self.cores[target];
+        core.touched = true;
+        if reserved {
+            core.end.requests.push_reserved((shard, message));
+        } else {
+            assert!(core.end.requests.try_push((shard, message)).is_ok(), "a link that had room lost it");
+        }
+    }
+
+    /// The next message of a core. Its credit, if it returns one, is free again.
+    pub(crate) fn pop(&mut self, core: usize) -> Option<ToGateway> {
+        let core = &mut self.cores[core];
+        let message = core.end.answers.pop()?;
+        if message.returns_credit() {
+            core.credits.put_back();
+        }
+        Some(message)
+    }
+
+    /// Messages of a core that wait to be popped.
+    pub(crate) fn waiting(&self, core: usize) -> usize {
+        self.cores[core].end.answers.len()
+    }
+
+    /// A turn is over that found so many messages of a core and took so many.
+    pub(crate) fn on_popped(&mut self, core: usize, found: usize, popped: usize) {
+        let core = &mut self.cores[core];
+        core.touched |= core.end.answers.has_made_room(found, popped);
+    }
+
+    pub(crate) fn all_empty(&self) -> bool {
+        self.cores.iter().all(|core| core.end.answers.is_empty())
+    }
+
+    /// The cores that something was pushed to since the last call.
+    pub(crate) fn take_touched(&mut self) -> Vec<usize> {
+        let touched = self.cores.iter_mut().enumerate();
+        touched.filter_map(|(index, core)| std::mem::take(&mut core.touched).then_some(index)).collect()
+    }
+
+    /// Puts a connection at the end of the line.
+    pub(crate) fn wait(&mut self, slot: Slot, waits_for: WaitsFor) {
+        self.line(waits_for).push_back(slot);
+    }
+
+    /// The first in line, when there is now a fair chance that its message fits.
+    pub(crate) fn next_in_line(&mut self, waits_for: WaitsFor) -> Option<Slot> {
+        let has_chance = match waits_for {
+            WaitsFor::Credit(core) => self.cores[core].credits.free() > 0,
+            WaitsFor::Room(core) => self.cores[core].end.requests.room() > 0,
+        };
+        if has_chance { self.line(waits_for).pop_front() } else { None }
+    }
+
+    /// Credits that are out, over all cores.
+    pub(crate) fn credits_out(&self) -> usize {
+        self.cores.iter().map(|core| core.credits.limit() - core.credits.free()).sum()
+    }
+
+    fn line(&mut self, waits_for: WaitsFor) -> &mut VecDeque<Slot> {
+        match waits_for {
+            WaitsFor::Credit(core) => &mut self.cores[core].waiting_for_credit,
+            WaitsFor::Room(core) => &mut self.cores[core].waiting_for_room,
+        }
+    }
+
+    fn shard_of(&self, message: &ToRouter) -> ShardId {
+        match message {
+            ToRouter::Attach(origin) | ToRouter::Detach { origin, .. } | ToRouter::Ack { origin, .. } => {
+                self.shards.of_user(origin.user)
+            }
+            ToRouter::Send(request) => self.shards.of_conversation(request.conversation),
+            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
+        }
+    }
+
+    fn answering_core(&self, message: &ToRouter) -> Option<usize> {
+        let shard = match message {
+            ToRouter::Attach(origin) => self.shards.of_user(origin.user),
+            ToRouter::Send(request) => self.shards.of_user(request.origin.user),
+            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
+            ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
+        };
+        Some(self.core_of(shard))
+    }
+
+    fn core_of(&self, shard: ShardId) -> usize {
+        usize::from(shard.0) % self.cores.len()
+    }
+}

@@ -1,0 +1,138 @@
+//! What one phone sees of the server, checked frame by frame and message by message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use switchyard_schema::frame::{Deliver, ServerFrame, Watermark};
+use switchyard_schema::ids::{ConversationId, Sequence, UserId};
+
+use crate::truth::{Seen, Truth};
+
+/// What one phone saw.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    /// Of the present session: the newest message that was sent to it in each conversation.
+    sent: BTreeMap<ConversationId, Sequence>,
+    /// The device's cursors when the session was asked for: nothing up to them comes again.
+    cursors: BTreeMap<ConversationId, Sequence>,
+    /// The highest watermark seen of each member.
+    watermarks: BTreeMap<(ConversationId, UserId), Watermark>,
+    /// What the application was given since it was started.
+    given: BTreeMap<ConversationId, Sequence>,
+    /// What the application has taken, ever.
+    pub(crate) taken: BTreeMap<ConversationId, BTreeSet<Sequence>>,
+    /// How far its user was when this device first had a session: what is older may be left out for it.
+    pub(crate) user_before: Option<BTreeMap<ConversationId, Sequence>>,
+    /// No other device of its user had ever asked for a session then, so that nothing is left out.
+    pub(crate) is_first: bool,
+}
+
+impl Witness {
+    /// A connection is about to be used.
+    pub(crate) fn on_connect(&mut self, cursors: BTreeMap<ConversationId, Sequence>) {
+        self.sent.clear();
+        self.cursors = cursors;
+    }
+
+    /// The application starts.
+    pub(crate) fn on_start(&mut self) {
+        self.given.clear();
+    }
+
+    /// A frame arrived.
+    pub(crate) fn on_frame(&mut self, truth: &mut Truth, name: &str, frame: &ServerFrame<'_>) {
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                if self.user_before.is_none() {
+                    self.user_before = Some(truth.acked(welcome.user));
+                    self.is_first = truth.devices_greeted(welcome.user) == 1;
+                }
+            }
+            ServerFrame::Accepted(accepted) => {
+                let place = (accepted.conversation, accepted.sequence);
+                truth.on_accepted(accepted.client_message_id, place, accepted.message);
+                if let Some(sent) = self.sent.get_mut(&accepted.conversation)
+                    && sent.next() == accepted.sequence
+                {
+                    *sent = accepted.sequence;
+                }
+            }
+            ServerFrame::Deliver(deliver) => {
+                truth.on_seen(&seen(deliver));
+                self.on_deliver(truth, name, deliver);
+            }
+            ServerFrame::Receipt(receipt) => {
+                truth.on_watermark(receipt.conversation, receipt.watermark);
+                self.on_watermark(truth, name, receipt.conversation, receipt.watermark, true);
+            }
+            ServerFrame::Page(page) => {
+                let mut last = None;
+                for message in &page.messages {
+                    truth.on_seen(&seen(message));
+                    if last.is_some_and(|last: Sequence| last.next() != message.sequence) {
+                        truth.fail(format!("{name}: a page of {} has a hole", page.conversation));
+                    }
+                    last = Some(message.sequence);
+                }
+                if !page.void.is_empty() {
+                    truth.fail(format!("{name}: {} is said to have lost {:?}", page.conversation, page.void));
+                }
+                for watermark in &page.watermarks {
+                    truth.on_watermark(page.conversation, *watermark);
+                    self.on_watermark(truth, name, page.conversation, *watermark, false);
+                }
+            }
+            ServerFrame::Error(_) | ServerFrame::Pong { .. } | ServerFrame::Drain { .. } => {}
+        }
+    }
+
+    /// Messages reach a session in order, without a hole, and none that the device is known to have.
+    fn on_deliver(&mut self, truth: &mut Truth, name: &str, deliver: &Deliver<'_>) {
+        let (id, sequence) = (deliver.conversation, deliver.sequence);
+        let cursor = self.cursors.get(&id).copied().unwrap_or_default();
+        if sequence <= cursor {
+            truth.fail(format!("{name}: {id} {} was delivered again, the cursor is at {}", sequence.0, cursor.0));
+        }
+        if let Some(sent) = self.sent.insert(id, sequence)
+            && sent.next() != sequence
+        {
+            truth.fail(format!("{name}: {id} {} was delivered after {}", sequence.0, sent.0));
+        }
+    }
+
+    /// A watermark never goes back where it comes over one way: receipts among themselves.
+    fn on_watermark(&mut self, truth: &mut Truth, name: &str, id: ConversationId, told: Watermark, receipt: bool) {
+        let known = self.watermarks.entry((id, told.member)).or_insert(told);
+        if receipt && (told.delivered < known.delivered || told.read < known.read) {
+            truth.fail(format!("{name}: {id}: the watermark went back from {known:?} to {told:?}"));
+        }
+        if receipt {
+            *known = told;
+        }
+    }
+
+    /// The application is given a message: each once, each conversation in order.
+    pub(crate) fn on_given(&mut self, truth: &mut Truth, name: &str, id: ConversationId, sequence: Sequence) {
+        let last = self.given.insert(id, sequence);
+        if last.is_some_and(|last| sequence <= last) {
+            truth.fail(format!("{name}: {id} {} was given after {}", sequence.0, last.unwrap_or_default().0));
+        }
+        if self.taken.get(&id).is_some_and(|taken| taken.contains(&sequence)) {
+            truth.fail(format!("{name}: {id} {} was given again after it was taken", sequence.0));
+        }
+    }
+
+    /// The application has taken a message.
+    pub(crate) fn on_taken(&mut self, id: ConversationId, sequence: Sequence) {
+        self.taken.entry(id).or_default().insert(sequence);
+    }
+}
+
+fn seen<'a>(deliver: &'a Deliver<'_>) -> Seen<'a> {
+    Seen {
+        conversation: deliver.conversation,
+        sequence: deliver.sequence,
+        message: deliver.message,
+        sender: deliver.sender,
+        body: &deliver.body,
+    }
+}
