@@ -31,7 +31,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Make a development key in the data folder and serve /echo.
+    /// Make a development key in the data folder, serve /echo, and have no rate limits but those that are configured.
     #[arg(long)]
     pub(crate) dev: bool,
     /// Configuration file (TOML).

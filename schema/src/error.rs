@@ -79,6 +79,8 @@ error_codes! {
     1015 DeliveryStalled "delivery_stalled" fatal=false retry=false "the delivery window is full; ack what you have to receive more";
     /// The server is going away.
     1016 Draining "draining" fatal=false retry=true "the server is going away; reconnect after retry_after_ms";
+    /// The connection or the user asks for more than the rate limits allow.
+    1017 RateLimited "rate_limited" fatal=false retry=true "too many of these; try again after retry_after_ms";
 }
 
 /// WebSocket close codes (RFC 6455 §7.4) that the server sends.
@@ -109,6 +111,8 @@ pub enum CloseCode {
     Replaced = 4003,
     /// More waits to be read by the client than a connection may hold.
     TooSlow = 4004,
+    /// The client goes on sending far more frames than are taken.
+    TooFast = 4005,
 }
 
 impl CloseCode {
@@ -126,6 +130,7 @@ impl CloseCode {
         Self::Timeout,
         Self::Replaced,
         Self::TooSlow,
+        Self::TooFast,
     ];
 
     /// The close code that follows a fatal error.

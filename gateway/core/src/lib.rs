@@ -8,9 +8,11 @@
 
 pub mod auth;
 pub mod handshake;
+pub mod heartbeat;
 pub mod key_file;
 pub mod limits;
 pub mod outbound;
+pub mod rate;
 pub mod session;
 pub mod wheel;
 pub mod ws;

@@ -41,3 +41,23 @@ pub const WHEEL_TICK_MS: u64 = 256;
 /// Places of the timing wheel, a power of two: 131 s at the tick above, more than twice the heartbeat, so that few
 /// timers have to go round a second time.
 pub const WHEEL_PLACES: usize = 512;
+
+/// How much of a rate may be used at once: ten seconds' worth lets a phone that comes back send what it gathered.
+pub const RATE_BURST_MS: u64 = 10_000;
+/// Users, or addresses, whose rates a thread keeps: who used something up within the last [`RATE_BURST_MS`]. Ten megabytes.
+pub const RATED_KEYS_MAX: usize = 200_000;
+/// How long a connection that sends too many frames is not read. Longer than a tick of the timing wheel, so that a flood
+/// is stopped for most of the time and not only between ticks.
+pub const FLOOD_PAUSE_MS: u64 = 1_000;
+/// Sends of one connection and second, unless the operator says otherwise: far above what a person types.
+pub const SENDS_PER_SECOND: u32 = 50;
+/// Fetches of one connection and second: a screen of history each.
+pub const FETCHES_PER_SECOND: u32 = 20;
+/// Pings of one connection and second.
+pub const PINGS_PER_SECOND: u32 = 5;
+/// Frames of one connection and second: what a busy bot needs that acknowledges every message by itself.
+pub const FRAMES_PER_SECOND: u32 = 1_000;
+/// Connections of one address and second, at each gateway thread: an office behind one address reconnects at once.
+pub const HANDSHAKES_PER_SECOND: u32 = 200;
+/// How much more than one connection all connections of a user may ask for: two busy devices.
+pub const USER_RATE_FACTOR: u32 = 2;

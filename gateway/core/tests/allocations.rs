@@ -7,6 +7,7 @@ use counting_allocator::{Counting, allocations};
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::rate::UserRates;
 use switchyard_gateway_core::session::{Context, FromRouter, Now, Session, SessionEffects, Settings};
 use switchyard_gateway_core::ws::{Decoder, Opcode, Role, encode as frames};
 use switchyard_schema::frame::{Accepted, Ack, ClientFrame, Hello, Send};
@@ -26,6 +27,7 @@ struct Connection {
     outbound: Outbound,
     keys: KeySet,
     settings: Settings,
+    users: UserRates,
     out: SessionEffects,
 }
 
@@ -47,8 +49,8 @@ impl Connection {
         let context = Context { now: NOW, keys: &keys, settings: &settings };
         let name = SessionRef { gateway: 0, slot: 0, epoch: 1 };
         let session = Session::new(name, form, None, &context, &mut out);
-        let decoder = Decoder::new(Role::Server, 65536);
-        let mut connection = Self { session, decoder, outbound: Outbound::new(1 << 20), keys, settings, out };
+        let (decoder, users) = (Decoder::new(Role::Server, 65536), UserRates::new(1));
+        let mut connection = Self { session, decoder, outbound: Outbound::new(1 << 20), keys, settings, users, out };
         let token = key.sign(AUDIENCE_DEFAULT, &claims);
         let device = DeviceId::new(1).unwrap();
         connection.receive(&mut connection.frame(&ClientFrame::Hello(Hello { token: Some(token.into()), device })));
@@ -77,7 +79,7 @@ impl Connection {
         let context = Context { now: NOW, keys: &self.keys, settings: &self.settings };
         self.session.on_received(&context);
         let event = self.decoder.decode(bytes).unwrap().event.unwrap();
-        self.session.on_event(&context, event, &mut self.out);
+        self.session.on_event(&context, event, &mut self.users, &mut self.out);
         self.write();
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use switchyard_gateway_core::handshake::Origins;
 use switchyard_gateway_core::limits::ECHO_MESSAGE_BYTES_MAX;
+use switchyard_gateway_core::rate::Rate;
 use switchyard_gateway_core::session::Settings;
 use switchyard_schema::ids::ShardCount;
 
@@ -22,6 +23,8 @@ pub struct GatewayConfig {
     pub echo_bytes_max: usize,
     /// Which browser origins may connect.
     pub origins: Origins,
+    /// Connections that one address may open per second, at each thread.
+    pub handshakes: Rate,
     /// Whether each thread has a descriptor table of its own, so that the limit of a table holds per thread.
     pub own_descriptors: bool,
     /// Shards of the deployment: which router core a request goes to.
@@ -40,6 +43,7 @@ impl GatewayConfig {
             echo: false,
             echo_bytes_max: ECHO_MESSAGE_BYTES_MAX,
             origins: Origins::Only(Vec::new()),
+            handshakes: Rate::UNLIMITED,
             own_descriptors: true,
             shards,
             session: Settings::default(),

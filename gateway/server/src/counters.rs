@@ -62,10 +62,16 @@ counters! {
     handshakes_forbidden,
     /// Upgrade requests that did not arrive in time.
     handshakes_timed_out,
+    /// Connections turned away because too many came from their address.
+    handshakes_limited,
     /// Connections closed because the peer broke RFC 6455.
     protocol_errors,
     /// Connections closed because the peer did not read what waited for it.
     too_slow,
+    /// Times a session was not read for a while because too many frames came.
+    flood_pauses,
+    /// Sessions closed because they went on sending while they were not read.
+    too_fast,
     /// Frames received.
     frames_in,
     /// Frames queued to be written.

@@ -3,20 +3,27 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
+use switchyard_gateway_core::heartbeat::{Beat, Heartbeat};
 use switchyard_gateway_core::outbound::{Outbound, Overflow};
+use switchyard_gateway_core::wheel::Slot;
 use switchyard_gateway_core::ws::{Decoder, Event, Opcode, Role, WsError, encode};
+use switchyard_schema::error::CloseCode;
+use switchyard_schema::ids::Millis;
 
+use crate::connection::Phase;
 use crate::limits::{RECEIVE_BYTES, WRITE_DIRECT_BYTES};
+use crate::state::State;
 
 /// The receiving side of an echo.
 #[derive(Debug)]
 pub(crate) struct Echo {
     decoder: Decoder,
+    heartbeat: Heartbeat,
 }
 
 /// What is left to do with a connection after bytes of it were handled.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum After {
+enum After {
     /// Wait for more.
     GoOn,
     /// Close it when everything is written.
@@ -26,18 +33,23 @@ pub(crate) enum After {
 }
 
 impl Echo {
-    pub(crate) const fn new(message_bytes_max: usize) -> Self {
-        Self { decoder: Decoder::new(Role::Server, message_bytes_max) }
+    const fn new(message_bytes_max: usize, now: Millis) -> Self {
+        Self { decoder: Decoder::new(Role::Server, message_bytes_max), heartbeat: Heartbeat::new(now) }
+    }
+
+    /// Bytes were received, or the peer has taken some of what waits for it.
+    pub(crate) const fn on_sign_of_life(&mut self, now: Millis) {
+        self.heartbeat.on_sign(now);
     }
 
     /// Bytes that may wait to be written: reading stops while a message waits, so at most one more of the largest size and
     /// the answers to one receive buffer come on top.
-    pub(crate) const fn outbound_bytes_max(message_bytes_max: usize) -> usize {
+    const fn outbound_bytes_max(message_bytes_max: usize) -> usize {
         2 * message_bytes_max + 4 * RECEIVE_BYTES
     }
 
     /// Answers everything in `input`. The answers gather in one buffer, so that they leave with one write.
-    pub(crate) fn on_bytes(&mut self, mut input: &mut [u8], outbound: &mut Outbound, frames: &mut u64) -> After {
+    fn on_bytes(&mut self, mut input: &mut [u8], outbound: &mut Outbound, frames: &mut u64) -> After {
         let mut answers = BytesMut::new();
         let after = loop {
             match self.decoder.decode(input) {
@@ -61,6 +73,66 @@ impl Echo {
         match outbound.push(answers.freeze()) {
             Ok(()) => after,
             Err(Overflow) => After::Drop,
+        }
+    }
+}
+
+impl State {
+    /// The upgrade of an echo is done.
+    pub(crate) fn open_echo(&mut self, slot: Slot) {
+        let message_bytes_max = self.config.echo_bytes_max;
+        let echo = Echo::new(message_bytes_max, self.now.monotonic);
+        self.wheel.schedule(slot, echo.heartbeat.next_look(self.config.session.heartbeat_ms));
+        let connection = self.connection(slot);
+        connection.outbound = Outbound::new(Echo::outbound_bytes_max(message_bytes_max));
+        connection.phase = Phase::Echo(Box::new(echo));
+    }
+
+    /// Bytes of an echo's client arrived.
+    pub(crate) fn on_echo_bytes(&mut self, slot: Slot, input: &mut [u8]) {
+        let now = self.now.monotonic;
+        let connection = self.connection(slot);
+        let Phase::Echo(echo) = &mut connection.phase else { return };
+        echo.on_sign_of_life(now);
+        let mut frames = 0;
+        let after = echo.on_bytes(input, &mut connection.outbound, &mut frames);
+        self.counters.frames_in.add(frames);
+        self.mark_dirty(slot);
+        self.on_echo_answered(slot, after);
+    }
+
+    /// An echo's timer is due: it is pinged after a heartbeat of silence and closed after two, as sessions are.
+    pub(crate) fn on_echo_timer(&mut self, slot: Slot) {
+        let (now, heartbeat_ms) = (self.now.monotonic, self.config.session.heartbeat_ms);
+        let connection = self.connection(slot);
+        let Phase::Echo(echo) = &mut connection.phase else { return };
+        let beat = echo.heartbeat.on_timer(now, heartbeat_ms);
+        let next_look = echo.heartbeat.next_look(heartbeat_ms);
+        match beat {
+            Beat::Quiet => self.wheel.schedule(slot, next_look),
+            Beat::Ping => {
+                let mut ping = BytesMut::new();
+                encode::put_frame(&mut ping, Opcode::Ping, &[]);
+                let queued = connection.outbound.push(ping.freeze());
+                self.mark_dirty(slot);
+                self.wheel.schedule(slot, next_look);
+                self.on_echo_answered(slot, queued.map_or(After::Drop, |()| After::GoOn));
+            }
+            Beat::GiveUp => {
+                let reason = "nothing was received for twice the heartbeat";
+                self.say_last(slot, encode::close(CloseCode::Timeout, reason));
+            }
+        }
+    }
+
+    fn on_echo_answered(&mut self, slot: Slot, after: After) {
+        match after {
+            After::GoOn => {}
+            After::Close => self.close(slot),
+            After::Drop => {
+                self.counters.too_slow.add(1);
+                self.abort(slot);
+            }
         }
     }
 }

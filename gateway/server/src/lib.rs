@@ -25,6 +25,7 @@
 //! ```
 
 mod accept;
+mod address;
 mod clock;
 mod config;
 mod connection;

@@ -41,6 +41,10 @@ pub const OPEN_SLOTS_TO_GATEWAY: usize = 4_096;
 /// readable is not read.
 pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Of those, bytes of connections that are not read because they sent too many frames. Beyond it such a connection is
+/// closed, so that a flood does not use up what others need.
+pub const FLOOD_HELD_BYTES_MAX: usize = HELD_BYTES_MAX / 4;
+
 /// Connections that are told why they are turned away at a time; more are closed without a word.
 pub const TURNED_AWAY_MAX: usize = 1_024;
 /// Connections that one turn tells of a drain.

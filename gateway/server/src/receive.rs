@@ -1,11 +1,9 @@
 //! From received bytes to what they mean: the upgrade request, then the WebSocket of a session or of the echo.
 
 use switchyard_gateway_core::handshake::{Handshake, Refusal, Route, Rules, Upgrade, parse_request};
-use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::Phase;
-use crate::echo::{After, Echo};
 use crate::state::State;
 
 impl State {
@@ -20,20 +18,7 @@ impl State {
                 self.on_request(slot, &mut received);
             }
             Phase::Session(_) => self.on_session_bytes(slot, input),
-            Phase::Echo(echo) => {
-                let mut frames = 0;
-                let after = echo.on_bytes(input, &mut connection.outbound, &mut frames);
-                self.counters.frames_in.add(frames);
-                self.mark_dirty(slot);
-                match after {
-                    After::GoOn => {}
-                    After::Close => self.close(slot),
-                    After::Drop => {
-                        self.counters.too_slow.add(1);
-                        self.abort(slot);
-                    }
-                }
-            }
+            Phase::Echo(_) => self.on_echo_bytes(slot, input),
             Phase::Closing { .. } | Phase::Gone => {}
         }
     }
@@ -59,13 +44,7 @@ impl State {
     fn on_upgrade(&mut self, slot: Slot, upgrade: &Upgrade) {
         match upgrade.route {
             Route::Session(form) => self.open_session(slot, form, upgrade),
-            Route::Echo => {
-                let message_bytes_max = self.config.echo_bytes_max;
-                self.wheel.cancel(slot);
-                let connection = self.connection(slot);
-                connection.outbound = Outbound::new(Echo::outbound_bytes_max(message_bytes_max));
-                connection.phase = Phase::Echo(Box::new(Echo::new(message_bytes_max)));
-            }
+            Route::Echo => self.open_echo(slot),
         }
         let response = upgrade.response();
         self.connection(slot).outbound.push(response.into()).expect("the first frame fits an empty queue");

@@ -11,6 +11,7 @@ use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway};
 
 use crate::connection::{Connection, Held, Open, Phase};
+use crate::limits::FLOOD_HELD_BYTES_MAX;
 use crate::state::State;
 
 impl State {
@@ -30,11 +31,15 @@ impl State {
         self.take_events(slot, input);
     }
 
-    /// Hands one event after the other to the session. When it must wait for the router, what is left is kept.
+    /// Hands one event after the other to the session. When it must wait, what is left is kept.
     fn take_events(&mut self, slot: Slot, mut input: &mut [u8]) {
         while !input.is_empty() {
             let connection = self.table.get_mut(slot).expect("its bytes are being handled");
-            if connection.waits_for_router() {
+            if connection.must_wait() {
+                if connection.is_flooded() && self.held_bytes + input.len() > FLOOD_HELD_BYTES_MAX {
+                    self.counters.too_fast.add(1);
+                    return self.step(slot, |open, context, effects| open.session.on_too_fast(context, effects));
+                }
                 self.held_bytes += input.len();
                 connection.held.get_or_insert_default().rest.extend_from_slice(input);
                 return;
@@ -45,7 +50,9 @@ impl State {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
                     self.counters.frames_in.add(1);
-                    open.session.on_event(&context, event, &mut self.effects);
+                    open.session.on_event(&context, event, &mut self.users, &mut self.effects);
+                    let pauses = u64::from(open.session.is_flooded());
+                    self.counters.flood_pauses.add(pauses);
                     step.consumed
                 }
                 Err(error) => {
@@ -74,6 +81,8 @@ impl State {
     pub(crate) fn on_session_timer(&mut self, slot: Slot) {
         let is_held = self.connection(slot).stands_in_line();
         self.step(slot, |open, context, effects| open.session.on_timer(context, is_held, effects));
+        // It may have been a flood that had to wait.
+        self.go_on(slot);
     }
 
     /// The gateway goes away.
@@ -89,7 +98,7 @@ impl State {
     /// Handles what was kept, when nothing stands against it any more, and lets the connection be read on.
     pub(crate) fn go_on(&mut self, slot: Slot) {
         let connection = self.connection(slot);
-        if connection.waits_for_router() {
+        if connection.must_wait() {
             return;
         }
         if let Some(mut held) = connection.held.take() {
@@ -197,9 +206,14 @@ impl Connection {
         self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
     }
 
-    /// Whether nothing more of what it sent can be handled before the router has done something.
-    pub(crate) fn waits_for_router(&self) -> bool {
+    /// Whether nothing more of what it sent can be handled before the router has done something, or a pause is over.
+    pub(crate) fn must_wait(&self) -> bool {
         self.stands_in_line() || matches!(&self.phase, Phase::Session(open) if !open.session.wants_read())
+    }
+
+    /// Whether it sent too many frames and has to pause.
+    fn is_flooded(&self) -> bool {
+        matches!(&self.phase, Phase::Session(open) if open.session.is_flooded())
     }
 }
 

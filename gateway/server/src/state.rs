@@ -12,10 +12,12 @@ use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES};
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::{Now, SessionEffects};
+use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
+use switchyard_gateway_core::session::{Context as SessionContext, Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 
+use crate::address::AddressBlock;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::connection::{Connection, Phase};
@@ -51,6 +53,10 @@ pub(crate) struct State {
     pub(crate) due: Vec<Slot>,
     /// What the step of a session that is just being made asks for.
     pub(crate) effects: SessionEffects,
+    /// What the users of this thread have used up of their rates.
+    pub(crate) users: UserRates,
+    /// What addresses have used up of theirs.
+    addresses: KeyedRates<AddressBlock>,
     /// The time of this turn or of the bytes just received.
     pub(crate) now: Now,
     /// Where every connection's bytes are received.
@@ -130,6 +136,8 @@ impl State {
             held_bytes: 0,
             due: Vec::new(),
             effects: SessionEffects::new(),
+            users: UserRates::new(seed),
+            addresses: KeyedRates::new(seed),
             now,
             receive_buffer: vec![0; RECEIVE_BYTES],
             write_buffer: Vec::with_capacity(WRITE_BYTES),
@@ -159,20 +167,31 @@ impl State {
             starved: false,
         };
         self.now = self.clock.now();
-        let is_full = self.table.used() >= self.config.connections_per_thread_max as usize;
         self.counters.accepted.add(1);
-        if is_full {
-            self.counters.turned_away.add(1);
-        }
+        let refusal = self.refusal_of(stream);
         let slot = self.table.insert(connection)?;
         self.counters.open.set(self.table.used() as u64);
-        if is_full {
-            let refusal = Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S);
-            self.say_last(slot, refusal.response.into());
-        } else {
-            self.schedule(slot, HANDSHAKE_MS);
+        match refusal {
+            Some(refusal) => self.say_last(slot, refusal.response.into()),
+            None => self.schedule(slot, HANDSHAKE_MS),
         }
         Some(slot)
+    }
+
+    /// Why a connection is turned away before anything of it is read.
+    fn refusal_of(&mut self, stream: &TcpStream) -> Option<Refusal> {
+        if self.table.used() >= self.config.connections_per_thread_max as usize {
+            self.counters.turned_away.add(1);
+            return Some(Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S));
+        }
+        if self.config.handshakes == Rate::UNLIMITED {
+            return None;
+        }
+        // A peer that has gone already has no address, and needs no answer.
+        let address = AddressBlock::from(stream.peer_addr().ok()?.ip());
+        let wait_ms = self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()?;
+        self.counters.handshakes_limited.add(1);
+        Some(Refusal::too_many(wait_ms.div_ceil(1_000)))
     }
 
     /// Reads what has arrived and handles it.
@@ -240,6 +259,19 @@ impl State {
         if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
             connection.blocked = false;
             self.mark_dirty(slot);
+            self.on_sign_of_life(slot);
+        }
+    }
+
+    /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
+    fn on_sign_of_life(&mut self, slot: Slot) {
+        let now = self.clock.now();
+        let context = SessionContext { now, keys: &self.keys, settings: &self.config.session };
+        let connection = self.table.get_mut(slot).expect("it was just found");
+        match &mut connection.phase {
+            Phase::Session(open) => open.session.on_received(&context),
+            Phase::Echo(echo) => echo.on_sign_of_life(now.monotonic),
+            Phase::Handshake(_) | Phase::Closing { .. } | Phase::Gone => {}
         }
     }
 
@@ -320,7 +352,7 @@ impl Connection {
     pub(crate) fn is_paused(&self) -> bool {
         match self.phase {
             Phase::Closing { .. } | Phase::Gone => false,
-            _ => self.starved || self.waits_for_router() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
+            _ => self.starved || self.must_wait() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
         }
     }
 

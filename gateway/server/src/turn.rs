@@ -67,7 +67,8 @@ impl State {
             }
             Phase::Session(_) => self.on_session_timer(slot),
             Phase::Closing { .. } => self.abort(slot),
-            Phase::Echo(_) | Phase::Gone => {}
+            Phase::Echo(_) => self.on_echo_timer(slot),
+            Phase::Gone => {}
         }
     }
 

@@ -145,6 +145,26 @@ fn given_a_full_gateway_when_one_more_connects_then_it_is_told_when_to_come_back
 }
 
 #[test]
+fn given_an_echo_that_says_nothing_then_it_is_pinged_and_then_closed() {
+    let mut config = config();
+    config.session.heartbeat_ms = 300;
+    let fixture = start(config, 1, 1);
+    let mut polite = fixture.open("/echo", None);
+    let mut silent = fixture.open("/echo", None);
+    // The raw socket, because the library would answer the ping.
+    let mut end = Vec::new();
+    silent.get_mut().read_to_end(&mut end).unwrap();
+    assert_eq!(end[..2], [0x89, 0], "a ping first");
+    assert_eq!(end[2], 0x88, "then a close");
+    assert_eq!(u16::from_be_bytes([end[4], end[5]]), 4002);
+    // Who answers lives: the ping of the same time is read here, and answered with it.
+    assert_eq!(polite.read().unwrap(), Message::Ping(Bytes::new()));
+    polite.send(Message::text("alive")).unwrap();
+    drop((polite, silent));
+    fixture.stop();
+}
+
+#[test]
 fn given_a_port_in_use_then_a_second_gateway_says_so() {
     let fixture = start(config(), 2, 1);
     let mut taken = config();

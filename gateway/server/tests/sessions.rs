@@ -309,6 +309,29 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_are_closed() {
 }
 
 #[test]
+fn given_a_drain_with_a_long_grace_then_idle_sessions_end_at_once_and_others_with_their_last_answer() {
+    let mut config = config();
+    config.session.drain_grace_ms = 3_600_000;
+    let fixture = start(config, 1, 1);
+    let (mut idle, mut busy) = (fixture.phone(1), fixture.phone(2));
+    busy.say(&send_frame(1, 43, "the last"));
+    let ToRouter::Send(request) = fixture.router().next() else { panic!("a send comes") };
+    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 1000, deadline: Instant::now() + PATIENCE });
+    assert_eq!(busy.hear()["type"], "drain");
+    assert_eq!(idle.hear()["type"], "drain");
+    assert_eq!(idle.hear_close(), 1001);
+    assert!(matches!(fixture.router().next(), ToRouter::Detach { origin, .. } if origin == idle.origin));
+    drop(idle);
+    fixture.router().answer(accept(request, 1).0);
+    assert_eq!(busy.hear()["type"], "accepted");
+    assert_eq!(busy.hear_close(), 1001);
+    assert!(matches!(fixture.router().next(), ToRouter::Detach { origin, .. } if origin == busy.origin));
+    drop(busy);
+    wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
+    fixture.gateway.join();
+}
+
+#[test]
 fn given_a_drain_whose_deadline_has_passed_then_sessions_are_cut_off_and_their_detach_still_comes() {
     let fixture = start(config(), 1, 1);
     let phones: Vec<_> = (1..=3).map(|user| fixture.phone(user)).collect();

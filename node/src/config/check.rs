@@ -2,9 +2,10 @@
 
 use std::num::NonZero;
 
+use switchyard_gateway_core::rate::{Rate, RateLimits, Rates};
 use switchyard_schema::ids::ShardCount;
 
-use super::raw::RawConfig;
+use super::raw::{Limits, RawConfig};
 use super::{Config, ConfigError};
 
 /// Threads of one kind at most; each has rings to all of the other kind.
@@ -70,8 +71,27 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         log_level: raw.log.level,
         log_format: raw.log.format,
         drain_ms: raw.shutdown.drain_ms,
+        answers_ms: raw.shutdown.answers_ms,
+        rates: rates(&raw.limits),
+        handshakes: Rate::per_second(raw.limits.handshakes_per_second),
         dev,
     })
+}
+
+fn rates(limits: &Limits) -> RateLimits {
+    RateLimits {
+        frames: Rate::per_second(limits.frames_per_second),
+        connection: Rates {
+            sends: Rate::per_second(limits.sends_per_second),
+            fetches: Rate::per_second(limits.fetches_per_second),
+            pings: Rate::per_second(limits.pings_per_second),
+        },
+        user: Rates {
+            sends: Rate::per_second(limits.user_sends_per_second),
+            fetches: Rate::per_second(limits.user_fetches_per_second),
+            pings: Rate::per_second(limits.user_pings_per_second),
+        },
+    }
 }
 
 /// Half of the host's cores for each kind of thread, at least one.

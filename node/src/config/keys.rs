@@ -14,6 +14,9 @@ const fn key(section: &'static str, name: &'static str, doc: &'static str) -> Ke
     Key { section, name, doc }
 }
 
+/// The section whose limits `--dev` lifts, so that one machine can be measured with a few connections.
+pub(crate) const LIMITS: &str = "limits";
+
 /// All keys, in the order they are printed.
 pub(crate) const KEYS: &[Key] = &[
     key("data", "dir", "Folder of journal, state and keys. Created when missing; one server at a time."),
@@ -26,6 +29,22 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway", "allowed_origins", "Browser origins that may connect; a request without Origin always may."),
     key("gateway", "echo", "Whether GET /echo upgrades to a plain echo, for conformance suites."),
     key("gateway", "pin", "Whether gateway and router threads are pinned to cores."),
+    key(
+        "limits",
+        "sends_per_second",
+        "Sends of one connection; ten seconds' worth at once, as for all of these; 0: no limit.",
+    ),
+    key("limits", "fetches_per_second", "Fetches of one connection."),
+    key("limits", "pings_per_second", "Ping frames of one connection."),
+    key(
+        "limits",
+        "frames_per_second",
+        "WebSocket messages and control frames of one connection; beyond it, it is not read.",
+    ),
+    key("limits", "user_sends_per_second", "Sends of all connections of a user, at each gateway thread."),
+    key("limits", "user_fetches_per_second", "Fetches of all connections of a user, at each gateway thread."),
+    key("limits", "user_pings_per_second", "Ping frames of all connections of a user, at each gateway thread."),
+    key("limits", "handshakes_per_second", "New connections of one address, at each gateway thread; 0 behind a proxy."),
     key("router", "cores", "Router threads; 0 chooses by the host's cores."),
     key("router", "tail_bytes", "Memory for the newest messages of conversations, all shards together."),
     key("router", "state_bytes", "Memory for the hot set of users and conversations, all shards together."),
@@ -35,4 +54,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("log", "level", "error, warn, info, debug, trace, or a tracing filter."),
     key("log", "format", "text or json."),
     key("shutdown", "drain_ms", "How long SIGTERM lets clients leave before their connections are closed."),
+    key(
+        "shutdown",
+        "answers_ms",
+        "How long of that a session may wait for answers; one without any open leaves at once.",
+    ),
 ];

@@ -23,6 +23,8 @@ pub(crate) fn print(raw: &RawConfig) -> String {
 
 #[cfg(test)]
 mod tests {
+    use switchyard_gateway_core::rate::{Rate, Rates};
+
     use super::super::{Flags, load, raw};
     use super::*;
 
@@ -55,6 +57,17 @@ mod tests {
         assert_eq!((config.listen_ws.port(), config.router_cores), (9000, 3));
         let flags = Flags { router_cores: Some(2), ..Flags::default() };
         assert_eq!(load(None, environment(), &flags).expect("valid").router_cores, 2);
+    }
+
+    #[test]
+    fn given_development_when_loaded_then_only_the_limits_that_were_named_hold() {
+        let environment = || [("SWITCHYARD_LIMITS__SENDS_PER_SECOND".to_owned(), "7".to_owned())].into_iter();
+        let usual = load(None, none(), &Flags::default()).expect("valid");
+        assert_ne!((usual.handshakes, usual.rates.frames), (Rate::UNLIMITED, Rate::UNLIMITED));
+        let development = load(None, environment(), &Flags { dev: true, ..Flags::default() }).expect("valid");
+        assert_eq!(development.rates.connection.sends, Rate::per_second(7));
+        assert_eq!((development.handshakes, development.rates.frames), (Rate::UNLIMITED, Rate::UNLIMITED));
+        assert_eq!(development.rates.user, Rates::default());
     }
 
     #[test]

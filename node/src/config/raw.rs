@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use switchyard_gateway_core::limits;
 
 /// The file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct RawConfig {
     pub(crate) data: Data,
     pub(crate) gateway: Gateway,
+    pub(crate) limits: Limits,
     pub(crate) router: Router,
     pub(crate) admin: Admin,
     pub(crate) auth: Auth,
@@ -54,6 +56,19 @@ section!(
     }
 );
 section!(
+    /// `[limits]`
+    Limits {
+        sends_per_second: u32 = limits::SENDS_PER_SECOND,
+        fetches_per_second: u32 = limits::FETCHES_PER_SECOND,
+        pings_per_second: u32 = limits::PINGS_PER_SECOND,
+        frames_per_second: u32 = limits::FRAMES_PER_SECOND,
+        user_sends_per_second: u32 = limits::USER_RATE_FACTOR * limits::SENDS_PER_SECOND,
+        user_fetches_per_second: u32 = limits::USER_RATE_FACTOR * limits::FETCHES_PER_SECOND,
+        user_pings_per_second: u32 = limits::USER_RATE_FACTOR * limits::PINGS_PER_SECOND,
+        handshakes_per_second: u32 = limits::HANDSHAKES_PER_SECOND,
+    }
+);
+section!(
     /// `[router]`
     Router {
         cores: u16 = 0,
@@ -85,6 +100,7 @@ section!(
     /// `[shutdown]`
     Shutdown {
         drain_ms: u64 = 10_000,
+        answers_ms: u64 = limits::DRAIN_GRACE_MS,
     }
 );
 

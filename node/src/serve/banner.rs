@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use switchyard_gateway_core::rate::RateLimits;
 use switchyard_schema::limits;
 
 use super::observed::Server;
@@ -28,6 +29,7 @@ pub(super) fn print(config: &Config, server: &Server, admin: SocketAddr) {
         limits::DELIVERY_WINDOW_MESSAGES,
         config.heartbeat_ms,
     );
+    println!("rate limits {}", rate_limits(config));
     if config.dev {
         let data = config.data_dir.display();
         println!("development: tokens are signed with {}/dev.pem; /echo is open", config.keys_dir.display());
@@ -37,4 +39,13 @@ pub(super) fn print(config: &Config, server: &Server, admin: SocketAddr) {
         println!("try: curl http://{admin}/readyz");
     }
     println!("ready");
+}
+
+/// Which rate limits hold, in words: the figures are in `config print`.
+fn rate_limits(config: &Config) -> &'static str {
+    match (config.dev, config.rates == RateLimits::default()) {
+        (true, true) => "none (development); name one in [limits] to have it",
+        (false, true) => "none",
+        (_, false) => "on (docs/protocol.md); see [limits] of `switchyard config print`",
+    }
 }

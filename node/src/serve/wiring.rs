@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Origins;
+use switchyard_gateway_core::session::Settings;
 use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
 use switchyard_router_server::router::{Router, RouterConfig, RouterHandle};
 use switchyard_router_server::{DataFolder, LinkConfig, Links};
@@ -60,13 +61,14 @@ pub(super) fn start(
             .collect(),
         processor: processors.of_gateway(index),
     });
-    let mut gateway_config = GatewayConfig {
+    let gateway_config = GatewayConfig {
         connections_per_thread_max: u32::try_from(config.max_connections.div_ceil(gateways)).unwrap_or(u32::MAX),
         echo: config.echo,
         origins: Origins::Only(config.allowed_origins.clone()),
+        handshakes: config.handshakes,
+        session: Settings { heartbeat_ms: config.heartbeat_ms, drain_grace_ms: config.answers_ms, rates: config.rates },
         ..GatewayConfig::new(config.listen_ws, shards)
     };
-    gateway_config.session.heartbeat_ms = config.heartbeat_ms;
     match Gateway::spawn(gateway_config, keys, threads.collect()) {
         Ok(gateway) => Ok((gateway, router)),
         Err(error) => {

@@ -16,6 +16,13 @@ impl Refusal {
         Self::new(503, "Service Unavailable", &format!("Retry-After: {retry_after_s}\r\n"), why)
     }
 
+    /// 429: too many connections come from that address.
+    #[must_use]
+    pub fn too_many(retry_after_s: u32) -> Self {
+        let why = "Too many connections come from this address at once; try again later.";
+        Self::new(429, "Too Many Requests", &format!("Retry-After: {retry_after_s}\r\n"), why)
+    }
+
     /// 408: the request did not arrive in time.
     #[must_use]
     pub fn timeout() -> Self {

@@ -4,6 +4,7 @@ use switchyard_schema::ids::Millis;
 
 use crate::auth::KeySet;
 use crate::limits::{DRAIN_GRACE_MS, HEARTBEAT_MS};
+use crate::rate::RateLimits;
 
 /// The time, by two clocks.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -19,13 +20,15 @@ pub struct Now {
 pub struct Settings {
     /// Silence after which the server pings; it gives up after twice this.
     pub heartbeat_ms: u32,
-    /// How long a session may go on after it was told to connect elsewhere.
+    /// How long a session that waits for answers may go on after it was told to connect elsewhere.
     pub drain_grace_ms: u64,
+    /// How much a client may ask for.
+    pub rates: RateLimits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { heartbeat_ms: HEARTBEAT_MS, drain_grace_ms: DRAIN_GRACE_MS }
+        Self { heartbeat_ms: HEARTBEAT_MS, drain_grace_ms: DRAIN_GRACE_MS, rates: RateLimits::default() }
     }
 }
 

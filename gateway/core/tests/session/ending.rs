@@ -4,6 +4,7 @@ use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::ws::{Event, WsError};
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::{ClientFrame, Regarding};
+use switchyard_schema::ids::Sequence;
 use switchyard_schema::link::{ToGateway, ToRouter};
 
 use crate::harness::{SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token, send};
@@ -61,8 +62,33 @@ fn given_a_drain_when_the_session_is_open_then_it_may_finish_and_is_closed_after
 #[test]
 fn given_a_drain_when_the_client_leaves_in_time_then_it_closes_normally() {
     let mut world = World::open(Form::Binary);
+    world.client(&fetch(7));
     world.drain(1_500);
     assert_eq!(world.client(&ClientFrame::Bye), [close(CloseCode::Normal)]);
+    assert!(matches!(world.take_for_router()[..], [ToRouter::Fetch { .. }, ToRouter::Detach { .. }]));
+}
+
+#[test]
+fn given_a_drain_when_nothing_is_unanswered_then_the_session_ends_at_once() {
+    let mut world = World::open(Form::Binary);
+    assert_eq!(world.drain(1_500), [Seen::Drain(1_500), close(CloseCode::GoingAway)]);
+    world.assert_detached(START.unix);
+}
+
+#[test]
+fn given_a_drain_when_the_last_answer_comes_then_the_session_ends_with_it() {
+    let mut world = World::open(Form::Binary);
+    world.client(&send(1));
+    world.client(&send(2));
+    world.client(&fetch(7));
+    assert!(matches!(world.take_for_router()[..], [ToRouter::Send(_), ToRouter::Send(_), ToRouter::Fetch { .. }]));
+    assert_eq!(world.drain(1_500), [Seen::Drain(1_500)]);
+    assert_eq!(world.deliver(1), [Seen::Deliver(Sequence(1))]);
+    assert_eq!(world.accept(1), [Seen::Accepted(client_message(1))]);
+    let overloaded = ErrorCode::Overloaded;
+    assert_eq!(world.refuse(overloaded, Regarding::Request(7)).len(), 1);
+    let seen = world.refuse(overloaded, Regarding::Send(client_message(2)));
+    assert!(matches!(seen[..], [Seen::Error { .. }, Seen::Close(Some(1001))]), "{seen:?}");
     world.assert_detached(START.unix);
 }
 
@@ -81,12 +107,13 @@ fn given_a_drain_when_the_session_is_not_open_yet_then_it_is_sent_away_at_once()
 /// One way for a session to end.
 type End = fn(&mut World) -> Vec<Seen>;
 
-const ENDS: [End; 9] = [
+const ENDS: [End; 10] = [
     |world| world.eof(),
     |world| world.client(&ClientFrame::Bye),
     |world| world.event(Event::Close { code: Some(1000), reason: "".into() }),
     |world| world.ws_error(WsError::ReservedBit),
     |world| world.overflow(),
+    |world| world.too_fast(),
     |world| world.router(ToGateway::Replaced(SESSION)),
     |world| world.event(Event::Text("{".into())),
     |world| world.pass(1_000_000),

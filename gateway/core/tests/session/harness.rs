@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
 use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::rate::{RateLimits, UserRates};
 use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
 use switchyard_gateway_core::ws::{Decoder, Event, Role, WsError};
 use switchyard_schema::error::{CloseCode, ErrorCode};
@@ -102,6 +103,7 @@ pub(crate) struct World {
     /// Whether the driver holds messages back because they do not fit.
     pub(crate) held: bool,
     keys: KeySet,
+    users: UserRates,
     /// Texts of JSON frames, as seen.
     pub(crate) texts: Vec<String>,
     /// The reasons of errors, as seen.
@@ -129,7 +131,11 @@ impl World {
         let key = signing_key();
         let mut keys = KeySet::new(AUDIENCE_DEFAULT);
         keys.insert(key.kid(), key.public_key());
-        let settings = Settings { heartbeat_ms: u32::try_from(HEARTBEAT_MS).unwrap(), drain_grace_ms: 5_000 };
+        let settings = Settings {
+            heartbeat_ms: u32::try_from(HEARTBEAT_MS).unwrap(),
+            drain_grace_ms: 5_000,
+            rates: RateLimits::default(),
+        };
         let mut out = SessionEffects::new();
         let context = Context { now: START, keys: &keys, settings: &settings };
         let session = Session::new(SESSION, form, header_token.map(Into::into), &context, &mut out);
@@ -143,6 +149,7 @@ impl World {
             finished: false,
             held: false,
             keys,
+            users: UserRates::new(1),
             texts: Vec::new(),
             reasons: Vec::new(),
         }
@@ -172,6 +179,10 @@ impl World {
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) -> Vec<Seen> {
         let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
         step(&mut self.session, &context, &mut self.out);
+        self.after_step()
+    }
+
+    fn after_step(&mut self) -> Vec<Seen> {
         self.timer = self.out.timer.take().or(self.timer);
         self.finished |= self.out.finish;
         if self.finished {
@@ -182,10 +193,10 @@ impl World {
 
     /// The client sends bytes that decode to this event.
     pub(crate) fn event(&mut self, event: Event<'_>) -> Vec<Seen> {
-        self.step(|session, context, out| {
-            session.on_received(context);
-            session.on_event(context, event, out);
-        })
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+        self.session.on_received(&context);
+        self.session.on_event(&context, event, &mut self.users, &mut self.out);
+        self.after_step()
     }
 
     /// The client sends a frame in the session's form.
@@ -215,6 +226,10 @@ impl World {
 
     pub(crate) fn overflow(&mut self) -> Vec<Seen> {
         self.step(|session, context, out| session.on_overflow(context, out))
+    }
+
+    pub(crate) fn too_fast(&mut self) -> Vec<Seen> {
+        self.step(|session, context, out| session.on_too_fast(context, out))
     }
 
     pub(crate) fn eof(&mut self) -> Vec<Seen> {

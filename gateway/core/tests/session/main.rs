@@ -5,4 +5,5 @@ mod frames;
 mod harness;
 mod json_form;
 mod opening;
+mod rates;
 mod time;

@@ -1,0 +1,129 @@
+//! How sessions end: by the client, by a breach of the contract, by a drain. Each says Detach once.
+
+use switchyard_schema::error::{CloseCode, ErrorCode};
+use switchyard_schema::frame::ServerFrame;
+use switchyard_schema::ids::{Millis, UserId};
+use switchyard_schema::link::{Origin, ToRouter};
+
+use super::refusal::Refusal;
+use super::{Context, Session, SessionEffects, State};
+use crate::auth::TokenError;
+use crate::ws::WsError;
+
+impl Session {
+    /// The peer broke RFC 6455, or sent more than is taken.
+    pub fn on_ws_error(&mut self, context: &Context<'_>, error: WsError, out: &mut SessionEffects) {
+        if self.end(context, out) {
+            out.close(error.close_code(), &error.to_string());
+        }
+    }
+
+    /// More waits to be written than a connection may hold: the peer does not read. The driver drops what waits before it
+    /// writes the Close, but for a frame that is partly written.
+    pub fn on_overflow(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        if self.end(context, out) {
+            out.close(CloseCode::TooSlow, "too much waits to be read by this client; reconnect and read faster");
+        }
+    }
+
+    /// The client goes on sending although it is not read, and its bytes can be kept no longer.
+    pub fn on_too_fast(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        if self.end(context, out) {
+            out.close(CloseCode::TooFast, "too many frames come too fast; reconnect and send fewer");
+        }
+    }
+
+    /// The connection is gone.
+    pub fn on_eof(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        self.end(context, out);
+    }
+
+    /// The gateway goes away: the client is told to connect again after `reconnect_after_ms`. The session ends as soon as
+    /// nothing that it asked for is unanswered, which may be now, or when the grace is over.
+    pub fn on_drain(&mut self, context: &Context<'_>, reconnect_after_ms: u32, out: &mut SessionEffects) {
+        let until = context.now.monotonic.plus(context.settings.drain_grace_ms);
+        match &mut self.state {
+            State::AwaitHello { .. } | State::Attaching { .. } => {
+                let draining = Refusal { retry_after_ms: Some(reconnect_after_ms), ..ErrorCode::Draining.into() };
+                self.fail(context, &draining, out);
+            }
+            State::Open(member) if member.drained.is_none() => {
+                member.drained = Some(until);
+                let user = member.user;
+                out.frame(self.form, user, &ServerFrame::Drain { reconnect_after_ms });
+                self.arm(context, out);
+                self.leave_when_answered(context, out);
+            }
+            State::Open(_) | State::Ended => {}
+        }
+    }
+
+    /// Ends a session that was told to go, once everything that it asked for is answered.
+    pub(super) fn leave_when_answered(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        if let State::Open(member) = &self.state
+            && member.drained.is_some()
+            && !member.awaits_answers()
+        {
+            self.go_away(context, out);
+        }
+    }
+
+    pub(super) fn go_away(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        self.end(context, out);
+        out.close(CloseCode::GoingAway, "the server is going away");
+    }
+
+    pub(super) fn on_bye(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        self.end(context, out);
+        out.close(CloseCode::Normal, "");
+    }
+
+    /// Answers with an Error; a fatal one ends the session.
+    pub(super) fn refuse(&mut self, context: &Context<'_>, refusal: &Refusal<'_>, out: &mut SessionEffects) {
+        if refusal.code.fatal() {
+            self.fail(context, refusal, out);
+        } else {
+            let me = self.user().unwrap_or(NOBODY);
+            out.frame(self.form, me, &ServerFrame::Error(refusal.frame()));
+        }
+    }
+
+    pub(super) fn fail_token(&mut self, context: &Context<'_>, error: TokenError, out: &mut SessionEffects) {
+        let reason = error.to_string();
+        self.fail(context, &Refusal { reason: &reason, ..error.code().into() }, out);
+    }
+
+    /// Ends the session with an Error and the close code that follows it.
+    pub(super) fn fail(&mut self, context: &Context<'_>, refusal: &Refusal<'_>, out: &mut SessionEffects) {
+        let me = self.user().unwrap_or(NOBODY);
+        if self.end(context, out) {
+            self.say_last(me, refusal, out);
+        }
+    }
+
+    pub(super) fn say_last(&self, me: UserId, refusal: &Refusal<'_>, out: &mut SessionEffects) {
+        out.frame(self.form, me, &ServerFrame::Error(refusal.frame()));
+        out.close(CloseCode::after(refusal.code), refusal.code.name());
+        out.timer = None;
+    }
+
+    /// The one way out: detaches what was attached. Answers whether the session had not ended before.
+    pub(super) fn end(&mut self, context: &Context<'_>, out: &mut SessionEffects) -> bool {
+        out.timer = None;
+        out.finish = true;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => return false,
+            State::AwaitHello { .. } => {}
+            State::Attaching { member, .. } | State::Open(member) => {
+                let silence_ms = self.heartbeat.silence_ms(context.now.monotonic);
+                let last_seen = Millis(context.now.unix.0.saturating_sub(silence_ms));
+                let origin = Origin { session: self.session, user: member.user, device: member.device };
+                out.messages.push(ToRouter::Detach { origin, last_seen });
+            }
+        }
+        true
+    }
+}
+
+/// Stands for the user of an Error before Hello: that frame names no conversation, so nobody is seen in it.
+const NOBODY: UserId = UserId::new(1).unwrap();

@@ -1,0 +1,49 @@
+//! Who a session is, and what it has under way.
+
+use switchyard_schema::ids::{DeviceId, Millis, UserId};
+use switchyard_schema::limits::PENDING_SENDS_MAX;
+
+use super::Context;
+use crate::limits::PENDING_FETCHES_MAX;
+use crate::rate::{Buckets, Kind, UserRates};
+
+/// Who a session is, and what it has under way.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Member {
+    pub(super) user: UserId,
+    pub(super) device: DeviceId,
+    /// When its token ends, by the monotonic clock.
+    pub(super) expires: Millis,
+    /// When a session that was told to go is closed.
+    pub(super) drained: Option<Millis>,
+    pub(super) pending_sends: u16,
+    pub(super) pending_fetches: u16,
+    rates: Buckets,
+}
+
+impl Member {
+    pub(super) fn new(user: UserId, device: DeviceId, expires: Millis) -> Self {
+        let rates = Buckets::default();
+        Self { user, device, expires, drained: None, pending_sends: 0, pending_fetches: 0, rates }
+    }
+
+    /// Whether its client may ask for more before something is answered.
+    pub(super) fn has_room(&self) -> bool {
+        u32::from(self.pending_sends) < PENDING_SENDS_MAX && self.pending_fetches < PENDING_FETCHES_MAX
+    }
+
+    /// Whether something that its client asked for is not answered.
+    pub(super) const fn awaits_answers(&self) -> bool {
+        self.pending_sends > 0 || self.pending_fetches > 0
+    }
+
+    /// Uses up one of a kind, of the connection's and of the user's.
+    ///
+    /// # Errors
+    /// When one of the two has none left: the milliseconds until it has.
+    pub(super) fn take(&mut self, context: &Context<'_>, kind: Kind, users: &mut UserRates) -> Result<(), u32> {
+        let (now, rates) = (context.now.monotonic, &context.settings.rates);
+        self.rates.take(now, kind, &rates.connection)?;
+        users.take(now, (self.user, kind), rates.user.of(kind))
+    }
+}
