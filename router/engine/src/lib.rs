@@ -6,6 +6,7 @@
 //! the same engine.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 mod commit;
 pub mod config;
 mod engine;
@@ -17,6 +18,7 @@ pub mod recovery;
 mod refusal;
 pub mod snapshots;
 
+pub use clock::SteadyClock;
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use outbox::{JournalRead, Outbox, StoreAsk, StoreFailed, StoreReply};

@@ -9,10 +9,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::timer::Timer;
-use switchyard_engine::{Engine, StoreAsk, StoreReply};
+use switchyard_engine::{Engine, SteadyClock, StoreAsk, StoreReply};
 use switchyard_log::planner::SegmentTail;
 use switchyard_router_core::effects::StorageState;
 use switchyard_schema::ids::{Millis, ShardId};
@@ -27,8 +27,11 @@ use crate::store::StorePort;
 
 /// The wall clock.
 pub(crate) fn clock() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Millis(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// What the cores of a process tell each other about a stop.
@@ -84,6 +87,8 @@ pub(crate) struct CoreLoop {
     pub(crate) files: JournalFiles,
     pub(crate) counters: Arc<CoreCounters>,
     pub(crate) stop: Arc<StopSignal>,
+    clock: SteadyClock,
+    started: Instant,
     phase: Phase,
     making_segment: bool,
     segment_retry_at: Millis,
@@ -99,13 +104,18 @@ impl CoreLoop {
         stop: Arc<StopSignal>,
     ) -> Self {
         let (phase, making_segment, segment_retry_at) = (Phase::Serving, false, Millis(0));
-        Self { engine, ends, store, files, counters, stop, phase, making_segment, segment_retry_at }
+        let (clock, started) = (SteadyClock::default(), Instant::now());
+        Self { engine, ends, store, files, counters, stop, clock, started, phase, making_segment, segment_retry_at }
+    }
+
+    fn now(&mut self) -> Millis {
+        self.clock.read(since_epoch(), self.started.elapsed())
     }
 
     /// Serves until it is told to stop, then leaves everything in order.
     pub(crate) async fn run(mut self) -> CoreEnd {
         while self.phase != Phase::Closed {
-            let now = clock();
+            let now = self.now();
             let worked = self.turn(now);
             self.advance(now);
             self.rest(worked).await;
@@ -359,8 +369,8 @@ impl CoreLoop {
         self.ends.bell.parker.awake();
     }
 
-    fn pause(&self) -> Duration {
-        let now = clock();
+    fn pause(&mut self) -> Duration {
+        let now = self.now();
         let longest = if self.phase == Phase::Serving { IDLE_TICK_MS } else { 5 };
         let wanted = self.engine.deadline().map_or(longest, |deadline| deadline.0.saturating_sub(now.0));
         let retry = if self.engine.needs_segment() && !self.making_segment {
