@@ -2,6 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use switchyard_schema::ids::Millis;
 
@@ -115,6 +116,12 @@ impl Agenda {
     #[must_use]
     pub const fn wall(&self) -> Millis {
         Millis((UNIX_START_MS + self.now_us / 1_000).saturating_add_signed(self.wall_offset_ms))
+    }
+
+    /// Both clocks as a router core reads them.
+    #[must_use]
+    pub const fn clocks(&self) -> (Duration, Duration) {
+        (Duration::from_millis(self.wall().0), Duration::from_micros(self.now_us))
     }
 
     /// The wall clock jumps.

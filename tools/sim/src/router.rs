@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use switchyard_engine::{Engine, StoreAsk, StoreReply};
+use switchyard_engine::{Engine, SteadyClock, StoreAsk, StoreReply};
 use switchyard_log::batch::SealedBatch;
 use switchyard_log::planner::SegmentTail;
 use switchyard_log::segment::ShardSet;
@@ -64,6 +64,7 @@ pub(crate) struct Core {
     replies: VecDeque<StoreReply>,
     store_outstanding: usize,
     shards: ShardSet,
+    clock: SteadyClock,
     phase: Phase,
     making_segment: bool,
     segment_retry_at: Millis,
@@ -94,6 +95,7 @@ impl Core {
             replies: VecDeque::new(),
             store_outstanding: 0,
             shards,
+            clock: SteadyClock::default(),
             phase: Phase::Serving,
             making_segment: false,
             segment_retry_at: Millis(0),
@@ -133,7 +135,8 @@ impl Core {
 
     /// A turn, and when the next one is wanted.
     pub(crate) fn run(&mut self, hands: &mut Hands<'_>) -> Notified {
-        let now = hands.shared.agenda.wall();
+        let (wall, monotonic) = hands.shared.agenda.clocks();
+        let now = self.clock.read(wall, monotonic);
         let mut notified = Notified::default();
         let mut worked = self.inputs(now, hands, &mut notified);
         if self.engine.deadline().is_some_and(|deadline| deadline <= now) {

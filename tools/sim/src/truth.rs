@@ -42,6 +42,10 @@ pub struct Truth {
     /// How far each member ever said that it is.
     acked: BTreeMap<(UserId, ConversationId), Sequence>,
     read: BTreeMap<(UserId, ConversationId), Sequence>,
+    /// The highest watermark that anybody was told of each member.
+    told: BTreeMap<(UserId, ConversationId), Watermark>,
+    /// Everything has come to rest.
+    pub(crate) at_rest: bool,
     /// Cursors that are in the journal.
     cursors: BTreeMap<(UserId, DeviceId), BTreeMap<ConversationId, Sequence>>,
     /// The devices that ever asked for a session.
@@ -138,8 +142,21 @@ impl Truth {
                 told.member, told.delivered.0
             ));
         }
+        let highest = self.told.entry(key).or_insert(told);
+        highest.delivered = highest.delivered.max(told.delivered);
+        highest.read = highest.read.max(told.read);
         if told.read > self.read.get(&key).copied().unwrap_or_default() {
             self.fail(format!("{conversation}: {} is said to have read {}", told.member, told.read.0));
+        }
+    }
+
+    /// A page says how far a member is. Once everything has come to rest, that is at least what was ever told.
+    pub(crate) fn on_page_watermark(&mut self, conversation: ConversationId, told: Watermark) {
+        let Some(highest) = self.told.get(&(told.member, conversation)).copied().filter(|_| self.at_rest) else {
+            return;
+        };
+        if told.delivered < highest.delivered || told.read < highest.read {
+            self.fail(format!("{conversation}: the watermark {highest:?} was told, and now it is {told:?}"));
         }
     }
 

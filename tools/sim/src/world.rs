@@ -263,6 +263,7 @@ impl World {
         let left = self.unfinished(shared);
         if left.is_none() && !self.auditing {
             self.auditing = true;
+            shared.truth.at_rest = true;
             self.begin_audit(shared);
             return;
         }

@@ -12,6 +12,7 @@ use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::rate::UserRates;
 use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_gateway_core::ws::{Decoder, Role};
@@ -35,6 +36,8 @@ const RETRIES_PER_TURN: usize = 1_024;
 const TIMERS_PER_TURN: usize = 4_096;
 /// As in `gateway/server`.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// As in `gateway/server`.
+const FLOOD_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Debug)]
 enum Phase {
@@ -86,6 +89,7 @@ pub(crate) struct Gateway {
     ticked_ms: u64,
     routers: Routers,
     keys: Rc<KeySet>,
+    users: UserRates,
     settings: Settings,
     effects: SessionEffects,
     now: Now,
@@ -110,6 +114,7 @@ impl Gateway {
             ticked_ms: now.monotonic.0,
             routers: Routers::new(shared.plan.shards, ends, shared.plan.rings.credits),
             keys,
+            users: UserRates::new(0),
             settings: Settings { heartbeat_ms: shared.plan.heartbeat_ms, ..Settings::default() },
             effects: SessionEffects::new(),
             now,
@@ -250,7 +255,10 @@ impl Gateway {
     fn take_events(&mut self, slot: Slot, mut input: &mut [u8]) {
         while !input.is_empty() {
             let connection = self.places[slot as usize].connection.as_mut().expect("its bytes are being handled");
-            if connection.waits_for_router() {
+            if connection.must_wait() {
+                if connection.is_flooded() && self.held_bytes + input.len() > FLOOD_HELD_BYTES_MAX {
+                    return self.step(slot, |_, session, context, out| session.on_too_fast(context, out));
+                }
                 self.held_bytes += input.len();
                 connection.held.get_or_insert_default().rest.extend_from_slice(input);
                 return;
@@ -260,7 +268,7 @@ impl Gateway {
             let consumed = match decoder.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
-                    session.on_event(&context, event, &mut self.effects);
+                    session.on_event(&context, event, &mut self.users, &mut self.effects);
                     step.consumed
                 }
                 Err(error) => {
@@ -310,6 +318,8 @@ impl Gateway {
                 Phase::Session { .. } => {
                     let held = connection.stands_in_line();
                     self.step(slot, |_, session, context, out| session.on_timer(context, held, out));
+                    // It may have been a flood that had to wait.
+                    self.go_on(slot);
                 }
                 Phase::Closing => self.end(shared, slot, network),
                 Phase::Gone => {}
@@ -340,7 +350,7 @@ impl Gateway {
     /// Handles what was kept, when nothing stands against it any more.
     fn go_on(&mut self, slot: Slot) {
         let Some(connection) = self.places[slot as usize].connection.as_mut() else { return };
-        if connection.waits_for_router() {
+        if connection.must_wait() {
             return;
         }
         if let Some(mut held) = connection.held.take() {
@@ -478,14 +488,18 @@ impl Connection {
         self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
     }
 
-    fn waits_for_router(&self) -> bool {
+    fn must_wait(&self) -> bool {
         self.stands_in_line() || matches!(&self.phase, Phase::Session { session, .. } if !session.wants_read())
+    }
+
+    fn is_flooded(&self) -> bool {
+        matches!(&self.phase, Phase::Session { session, .. } if session.is_flooded())
     }
 
     fn is_paused(&self) -> bool {
         match self.phase {
             Phase::Closing | Phase::Gone => false,
-            Phase::Session { .. } => self.waits_for_router() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
+            Phase::Session { .. } => self.must_wait() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Witness {
     sent: BTreeMap<ConversationId, Sequence>,
     /// The device's cursors when the session was asked for: nothing up to them comes again.
     cursors: BTreeMap<ConversationId, Sequence>,
-    /// The highest watermark seen of each member.
+    /// Of the present session: the newest receipt of each member.
     watermarks: BTreeMap<(ConversationId, UserId), Watermark>,
     /// What the application was given since it was started.
     given: BTreeMap<ConversationId, Sequence>,
@@ -30,6 +30,7 @@ impl Witness {
     /// A connection is about to be used.
     pub(crate) fn on_connect(&mut self, cursors: BTreeMap<ConversationId, Sequence>) {
         self.sent.clear();
+        self.watermarks.clear();
         self.cursors = cursors;
     }
 
@@ -62,7 +63,7 @@ impl Witness {
             }
             ServerFrame::Receipt(receipt) => {
                 truth.on_watermark(receipt.conversation, receipt.watermark);
-                self.on_watermark(truth, name, receipt.conversation, receipt.watermark, true);
+                self.on_receipt(truth, name, receipt.conversation, receipt.watermark);
             }
             ServerFrame::Page(page) => {
                 let mut last = None;
@@ -78,7 +79,7 @@ impl Witness {
                 }
                 for watermark in &page.watermarks {
                     truth.on_watermark(page.conversation, *watermark);
-                    self.on_watermark(truth, name, page.conversation, *watermark, false);
+                    truth.on_page_watermark(page.conversation, *watermark);
                 }
             }
             ServerFrame::Error(_) | ServerFrame::Pong { .. } | ServerFrame::Drain { .. } => {}
@@ -99,14 +100,12 @@ impl Witness {
         }
     }
 
-    /// A watermark never goes back where it comes over one way: receipts among themselves.
-    fn on_watermark(&mut self, truth: &mut Truth, name: &str, id: ConversationId, told: Watermark, receipt: bool) {
-        let known = self.watermarks.entry((id, told.member)).or_insert(told);
-        if receipt && (told.delivered < known.delivered || told.read < known.read) {
+    /// Receipts of one session never go back. Those of the next may begin lower, after a crash, until the fact is told
+    /// again; what counts then is that none is lost in the end.
+    fn on_receipt(&mut self, truth: &mut Truth, name: &str, id: ConversationId, told: Watermark) {
+        let known = self.watermarks.insert((id, told.member), told).unwrap_or(told);
+        if told.delivered < known.delivered || told.read < known.read {
             truth.fail(format!("{name}: {id}: the watermark went back from {known:?} to {told:?}"));
-        }
-        if receipt {
-            *known = told;
         }
     }
 
