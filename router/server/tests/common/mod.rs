@@ -13,7 +13,8 @@ use switchyard_ring::{Parker, wake};
 use switchyard_router_server::{
     DataFolder, GatewayEnd, LinkConfig, Links, Router, RouterConfig, RouterHandle, StartError,
 };
-use switchyard_schema::frame::{Ack, Fetch, FetchRange};
+use switchyard_schema::error::ErrorCode;
+use switchyard_schema::frame::{Ack, Fetch, FetchRange, Regarding};
 use switchyard_schema::ids::{
     ClientMessageId, ConversationId, DeviceId, Millis, Sequence, ShardCount, ShardId, UserId,
 };
@@ -99,6 +100,46 @@ impl Rig {
         self.push(shards().of_user(origin.user), ToRouter::Attach(origin));
         self.expect("the welcome", |message| matches!(message, ToGateway::Attached(to) if *to == session));
         origin
+    }
+
+    /// Begins a session, unless its user's shard refuses.
+    pub(crate) fn try_attach(&mut self, user_id: u64, device: u64) -> Result<Origin, ErrorCode> {
+        self.next_slot += 1;
+        let session = SessionRef { gateway: 0, slot: self.next_slot, epoch: 1 };
+        let origin = Origin { session, user: user(user_id), device: DeviceId::new(device).expect("not zero") };
+        self.push(shards().of_user(origin.user), ToRouter::Attach(origin));
+        let answer = self.expect("an answer to Attach", |message| match message {
+            ToGateway::Attached(to) => *to == session,
+            ToGateway::Refused { session: to, regarding, .. } => (*to, *regarding) == (session, Regarding::Session),
+            _ => false,
+        });
+        if let ToGateway::Refused { code, .. } = answer { Err(code) } else { Ok(origin) }
+    }
+
+    /// A page of history, unless the conversation's shard refuses.
+    pub(crate) fn try_fetch(
+        &mut self,
+        origin: Origin,
+        with: u64,
+        after: u64,
+        limit: u32,
+    ) -> Result<Box<PageReply>, ErrorCode> {
+        let conversation = ConversationId::direct(origin.user, user(with));
+        let range = FetchRange::After(Sequence(after));
+        let fetch = Fetch { request: 9, conversation, range, limit };
+        self.push(shards().of_conversation(conversation), ToRouter::Fetch { origin, fetch });
+        let answer = self.expect("an answer to Fetch", |message| match message {
+            ToGateway::Page(page) => page.session == origin.session,
+            ToGateway::Refused { session, regarding, .. } => {
+                (*session, *regarding) == (origin.session, Regarding::Request(9))
+            }
+            _ => false,
+        });
+        match answer {
+            ToGateway::Page(page) => Ok(page),
+            ToGateway::Refused { code, .. } => Err(code),
+            other => panic!("not an answer: {other:?}"),
+        }
     }
 
     pub(crate) fn detach(&mut self, origin: Origin) {
