@@ -23,6 +23,10 @@ pub(crate) struct Tokens {
     asked: bool,
     /// The server did not take `token`.
     refused: bool,
+    /// A server has welcomed the client and not refused a token since.
+    welcomed: bool,
+    /// `token` came after the Welcome of the present session: what the server says of that session is about the one before.
+    renewed: bool,
     refusals: u32,
     failures: u32,
 }
@@ -49,6 +53,7 @@ impl Tokens {
         let valid_for_ms = valid_for_ms.filter(|&millis| millis > 0);
         self.token = Some(token);
         self.refused = false;
+        self.renewed |= self.welcomed && !same;
         self.expires = valid_for_ms.map(|millis| now.plus(millis));
         self.ask_at = valid_for_ms.filter(|_| !same).map(|millis| {
             let lead = RENEW_BEFORE_MS.min(millis / RENEW_LIFE_PART);
@@ -72,8 +77,12 @@ impl Tokens {
         self.ask_at = Some(at);
     }
 
-    /// The server did not take the token.
+    /// The server did not take the token. When a newer one has come meanwhile, that one is tried first.
     pub(crate) const fn on_refused(&mut self) {
+        self.welcomed = false;
+        if std::mem::replace(&mut self.renewed, false) {
+            return;
+        }
         self.refusals += 1;
         self.refused = true;
         self.ask_at = None;
@@ -82,6 +91,7 @@ impl Tokens {
     /// The server took the token.
     pub(crate) const fn on_welcome(&mut self) {
         self.refusals = 0;
+        (self.welcomed, self.renewed) = (true, false);
     }
 
     /// When a new token is to be asked for.
@@ -114,6 +124,18 @@ mod tests {
         assert_eq!(tokens.on_token(Millis(1), "a".into(), None), Fresh::GiveUp);
         assert_eq!(tokens.on_token(Millis(1), "b".into(), None), Fresh::Use);
         assert_eq!(tokens.usable(Millis(1)), Some("b"));
+    }
+
+    #[test]
+    fn given_a_newer_token_when_the_session_of_the_one_before_ends_then_the_newer_one_is_tried_once() {
+        let mut tokens = Tokens::default();
+        tokens.on_token(Millis(0), "a".into(), None);
+        tokens.on_welcome();
+        tokens.on_token(Millis(1), "b".into(), None);
+        tokens.on_refused();
+        assert_eq!(tokens.usable(Millis(2)), Some("b"));
+        tokens.on_refused();
+        assert_eq!(tokens.usable(Millis(2)), None);
     }
 
     #[test]
