@@ -7,7 +7,7 @@
 //! A record that cannot be read is damage, unless a repair gave its place up: then the walk goes on at the next message
 //! below that the store knows the place of, and what lies between is void.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use switchyard_log::Position;
@@ -71,7 +71,8 @@ impl Readable {
 /// The walks of one core.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    walks: HashMap<u64, Walk>,
+    /// In the order they began, so that those that wait go on in the same order every time.
+    walks: BTreeMap<u64, Walk>,
     line: VecDeque<(ShardId, HistoryRead)>,
     next_walk: u64,
     cache: VecDeque<(ReadRange, Bytes)>,
