@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use switchyard_sim::canary::Canary;
 use switchyard_sim::fault::FaultCounts;
 use switchyard_sim::{Options, run};
 
@@ -32,6 +33,9 @@ struct Arguments {
     /// Lines of a story, the last ones; 0 for all.
     #[arg(long, default_value_t = 200)]
     lines: usize,
+    /// Seed a defect, by its number from 0: what the simulator then says of it.
+    #[arg(long)]
+    canary: Option<usize>,
     /// Threads that run seeds.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments) -> ExitCode {
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
-    let outcome = run(seed, &Options { told: true, ..Options::default() });
+    let outcome = run(seed, &Options { told: true, canary: canary(arguments) });
     if outcome.failure.is_some() || arguments.tell {
         let story = &outcome.story;
         let first = if arguments.lines == 0 { 1 } else { story.len().saturating_sub(arguments.lines).max(1) };
@@ -64,6 +68,10 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
         }
         None => ExitCode::SUCCESS,
     }
+}
+
+fn canary(arguments: &Arguments) -> Option<Canary> {
+    arguments.canary.and_then(|number| Canary::ALL.get(number).copied())
 }
 
 #[derive(Default)]
@@ -87,7 +95,7 @@ fn many(arguments: &Arguments) -> ExitCode {
                     if seed >= end {
                         return;
                     }
-                    let outcome = run(seed, &Options::default());
+                    let outcome = run(seed, &Options { told: false, canary: canary(arguments) });
                     let mut sum = sum.lock().expect("no thread panics with the lock");
                     sum.faults.add(&outcome.faults);
                     sum.virtual_ms += outcome.virtual_ms;

@@ -72,8 +72,8 @@ pub(crate) struct Core {
     /// It does not run before.
     pub(crate) stalled_until_us: u64,
     pub(crate) canary: Option<Canary>,
-    /// The batch in flight was released already.
-    released: bool,
+    /// Batches under way that were released already.
+    released: u32,
 }
 
 /// What a core's turn works with besides itself.
@@ -102,7 +102,7 @@ impl Core {
             turn: Turn::default(),
             stalled_until_us: 0,
             canary,
-            released: false,
+            released: 0,
         }
     }
 
@@ -183,7 +183,8 @@ impl Core {
         match report {
             Report::Written(result) => {
                 hands.memory.written();
-                if std::mem::take(&mut self.released) {
+                if self.released > 0 {
+                    self.released -= 1;
                     return;
                 }
                 match result {
@@ -276,7 +277,7 @@ impl Core {
             Some(Canary::RepeatAnsweredEarly) => hands.memory.begin(header, batch.bytes()),
             Some(Canary::AckBeforeDurable) => {
                 self.engine.handle_written(now);
-                self.released = true;
+                self.released += 1;
             }
             _ => {}
         }

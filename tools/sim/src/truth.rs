@@ -44,8 +44,7 @@ pub struct Truth {
     read: BTreeMap<(UserId, ConversationId), Sequence>,
     /// The highest watermark that anybody was told of each member.
     told: BTreeMap<(UserId, ConversationId), Watermark>,
-    /// Everything has come to rest.
-    pub(crate) at_rest: bool,
+    told_before_rest: BTreeMap<(UserId, ConversationId), Watermark>,
     /// Cursors that are in the journal.
     cursors: BTreeMap<(UserId, DeviceId), BTreeMap<ConversationId, Sequence>>,
     /// The devices that ever asked for a session.
@@ -142,19 +141,26 @@ impl Truth {
                 told.member, told.delivered.0
             ));
         }
-        let highest = self.told.entry(key).or_insert(told);
-        highest.delivered = highest.delivered.max(told.delivered);
-        highest.read = highest.read.max(told.read);
         if told.read > self.read.get(&key).copied().unwrap_or_default() {
             self.fail(format!("{conversation}: {} is said to have read {}", told.member, told.read.0));
         }
     }
 
-    /// A page says how far a member is. Once everything has come to rest, that is at least what was ever told.
-    pub(crate) fn on_page_watermark(&mut self, conversation: ConversationId, told: Watermark) {
-        let Some(highest) = self.told.get(&(told.member, conversation)).copied().filter(|_| self.at_rest) else {
-            return;
-        };
+    /// A member's watermark came from the conversation. A user's own one may be ahead of that by what the user sent.
+    pub(crate) fn on_told_by_conversation(&mut self, conversation: ConversationId, told: Watermark) {
+        let highest = self.told.entry((told.member, conversation)).or_insert(told);
+        highest.delivered = highest.delivered.max(told.delivered);
+        highest.read = highest.read.max(told.read);
+    }
+
+    /// Everything has come to rest: what was told by now is never taken back.
+    pub(crate) fn on_rest(&mut self) {
+        self.told_before_rest = self.told.clone();
+    }
+
+    /// A page that was asked for after that says how far a member is.
+    pub(crate) fn on_page_at_rest(&mut self, conversation: ConversationId, told: Watermark) {
+        let Some(highest) = self.told_before_rest.get(&(told.member, conversation)).copied() else { return };
         if told.delivered < highest.delivered || told.read < highest.read {
             self.fail(format!("{conversation}: the watermark {highest:?} was told, and now it is {told:?}"));
         }

@@ -72,7 +72,7 @@ impl Phone {
             decoder: decoder(),
             encoder: wire::Encoder::new(),
             given: VecDeque::new(),
-            witness: Witness::default(),
+            witness: Witness::new(user),
             turn: Turn::default(),
             sends_left: shared.plan.sends_per_device,
             sends: 0,
@@ -195,7 +195,7 @@ impl Phone {
                     {
                         shared.trouble.damage_shown += 1;
                     }
-                    self.witness.on_frame(&mut shared.truth, &self.name, &frame);
+                    self.witness.on_frame(&mut shared.truth, &self.name, &frame, self.auditing);
                     self.client.handle_frame(now, &frame, &mut self.effects);
                 }
                 WsEvent::Ping(payload) => {

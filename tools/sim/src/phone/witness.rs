@@ -8,10 +8,13 @@ use switchyard_schema::ids::{ConversationId, Sequence, UserId};
 use crate::truth::{Seen, Truth};
 
 /// What one phone saw.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Witness {
+    user: UserId,
     /// Of the present session: the newest message that was sent to it in each conversation.
     sent: BTreeMap<ConversationId, Sequence>,
+    /// Of the present session: its own messages that were accepted.
+    accepted: BTreeSet<(ConversationId, Sequence)>,
     /// The device's cursors when the session was asked for: nothing up to them comes again.
     cursors: BTreeMap<ConversationId, Sequence>,
     /// Of the present session: the newest receipt of each member.
@@ -27,9 +30,24 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
+    pub(crate) const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            sent: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            cursors: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            given: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            user_before: None,
+            is_first: false,
+        }
+    }
+
     /// A connection is about to be used.
     pub(crate) fn on_connect(&mut self, cursors: BTreeMap<ConversationId, Sequence>) {
         self.sent.clear();
+        self.accepted.clear();
         self.watermarks.clear();
         self.cursors = cursors;
     }
@@ -39,8 +57,8 @@ impl Witness {
         self.given.clear();
     }
 
-    /// A frame arrived.
-    pub(crate) fn on_frame(&mut self, truth: &mut Truth, name: &str, frame: &ServerFrame<'_>) {
+    /// A frame arrived. `audit` is the number of a request that was made when everything had come to rest.
+    pub(crate) fn on_frame(&mut self, truth: &mut Truth, name: &str, frame: &ServerFrame<'_>, audit: Option<u64>) {
         match frame {
             ServerFrame::Welcome(welcome) => {
                 if self.user_before.is_none() {
@@ -51,11 +69,7 @@ impl Witness {
             ServerFrame::Accepted(accepted) => {
                 let place = (accepted.conversation, accepted.sequence);
                 truth.on_accepted(accepted.client_message_id, place, accepted.message);
-                if let Some(sent) = self.sent.get_mut(&accepted.conversation)
-                    && sent.next() == accepted.sequence
-                {
-                    *sent = accepted.sequence;
-                }
+                self.accepted.insert(place);
             }
             ServerFrame::Deliver(deliver) => {
                 truth.on_seen(&seen(deliver));
@@ -63,6 +77,9 @@ impl Witness {
             }
             ServerFrame::Receipt(receipt) => {
                 truth.on_watermark(receipt.conversation, receipt.watermark);
+                if receipt.watermark.member != self.user {
+                    truth.on_told_by_conversation(receipt.conversation, receipt.watermark);
+                }
                 self.on_receipt(truth, name, receipt.conversation, receipt.watermark);
             }
             ServerFrame::Page(page) => {
@@ -79,7 +96,10 @@ impl Witness {
                 }
                 for watermark in &page.watermarks {
                     truth.on_watermark(page.conversation, *watermark);
-                    truth.on_page_watermark(page.conversation, *watermark);
+                    if audit == Some(page.request) {
+                        truth.on_page_at_rest(page.conversation, *watermark);
+                    }
+                    truth.on_told_by_conversation(page.conversation, *watermark);
                 }
             }
             ServerFrame::Error(_) | ServerFrame::Pong { .. } | ServerFrame::Drain { .. } => {}
@@ -93,8 +113,11 @@ impl Witness {
         if sequence <= cursor {
             truth.fail(format!("{name}: {id} {} was delivered again, the cursor is at {}", sequence.0, cursor.0));
         }
+        // What this session was told is accepted need not be delivered to it.
+        let passed_over =
+            |sent: Sequence| (sent.0 + 1..sequence.0).all(|at| self.accepted.contains(&(id, Sequence(at))));
         if let Some(sent) = self.sent.insert(id, sequence)
-            && sent.next() != sequence
+            && (sequence <= sent || !passed_over(sent))
         {
             truth.fail(format!("{name}: {id} {} was delivered after {}", sequence.0, sent.0));
         }
