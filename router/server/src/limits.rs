@@ -23,6 +23,8 @@ pub const STORE_REQUESTS_PER_CORE: usize = 1024;
 pub const STORE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Memory of the store's write buffer.
 pub const STORE_WRITE_BUFFER_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a stop waits for the store to write its memory to a table, which the next start is spared.
+pub const STORE_FLUSH_MS_MAX: u64 = 5_000;
 /// Pause before the store is opened and written again after the disk was full; it doubles with every attempt.
 pub const STORE_RETRY_MS: u64 = 1_000;
 /// The longest such pause.

@@ -143,6 +143,8 @@ pub struct StartReport {
     pub recovered: Recovered,
     /// How long it took, the state store's own recovery included.
     pub took: Duration,
+    /// How much of that the state store took to open.
+    pub store_took: Duration,
 }
 
 /// The router of a process.
@@ -165,9 +167,10 @@ impl Router {
         assert_eq!(config.cpus.len(), ends.len(), "each core has its ends");
         let begun = Instant::now();
         let store = Store::open(&folder.state())?;
+        let store_took = begun.elapsed();
         let reserve = Arc::new(Reserve::new(folder.reserve(), config.reserve_bytes));
         let (mut engines, journal, recovered) = recover(config, &folder, &store, reserve.clone())?;
-        let report = StartReport { recovered, took: begun.elapsed() };
+        let report = StartReport { recovered, took: begun.elapsed(), store_took };
         let wakers: Vec<Waker> = ends.iter().map(|ends| ends.waker.clone()).collect();
         let spawned = StoreThread::spawn(store, reserve, wakers.clone());
         let (store, ports) = spawned.map_err(|source| StartError::Io { action: "start a thread", source })?;

@@ -4,14 +4,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use switchyard_engine::recovery::StateRows;
 use switchyard_router_core::effects::Row;
 
+use crate::guarded::guarded;
 use crate::limits::{STORE_CACHE_BYTES, STORE_WRITE_BUFFER_BYTES};
 use crate::reserve::{free_bytes, is_full};
 pub use crate::store_thread::{StorePort, StoreThread};
+
+/// How often a flush looks whether it is done: the store has no other way to wait that a failing disk would end.
+const FLUSH_LOOK: Duration = Duration::from_millis(2);
 
 /// The rows of all shards.
 pub struct Store {
@@ -22,7 +28,10 @@ pub struct Store {
 
 /// Why the state store failed, and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the state store could not {action}: {detail}; look for disk errors and free space, then start again")]
+#[error(
+    "the state store could not {action}: {detail}; look for disk errors and free space, then start again. If its files are \
+     damaged, `logview repair --rebuild-state` sets them aside, and the next start makes them again from the journal"
+)]
 pub struct StoreError {
     /// What was tried.
     pub action: &'static str,
@@ -34,7 +43,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    fn while_trying_to(action: &'static str) -> impl Fn(fjall::Error) -> Self {
+    pub(crate) fn while_trying_to(action: &'static str) -> impl Fn(fjall::Error) -> Self {
         move |error| Self { action, detail: error.to_string(), is_full: io_error(&error).is_some_and(is_full) }
     }
 }
@@ -52,12 +61,12 @@ impl Store {
     /// # Errors
     /// What the store says.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let failed = StoreError::while_trying_to("open its files");
-        let database =
-            Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open().map_err(&failed)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_WRITE_BUFFER_BYTES);
-        let rows = database.keyspace("rows", options).map_err(failed)?;
-        Ok(Self { folder: folder.to_path_buf(), database, rows })
+        guarded("open its files", || {
+            let database = Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open()?;
+            let rows = database.keyspace("rows", options)?;
+            Ok(Self { folder: folder.to_path_buf(), database, rows })
+        })
     }
 
     /// Where it lies.
@@ -77,7 +86,7 @@ impl Store {
     /// # Errors
     /// What the store says.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.rows.get(key).map_err(StoreError::while_trying_to("read a row"))?;
+        let value = guarded("read a row", || self.rows.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -96,6 +105,17 @@ impl Store {
         batch.commit().map_err(StoreError::while_trying_to("write rows"))
     }
 
+    /// Writes what is in memory to a table, so that the next start need not. It is durable already: a failure, or a disk
+    /// that takes longer than `patience`, costs only time.
+    pub fn flush(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        if self.rows.rotate_memtable().is_ok_and(|rotated| rotated) {
+            while self.rows.sealed_memtable_count() > 0 && Instant::now() < until {
+                thread::sleep(FLUSH_LOOK);
+            }
+        }
+    }
+
     /// Makes durable what was written.
     ///
     /// # Errors
@@ -109,9 +129,8 @@ impl StateRows for Store {
     type Error = StoreError;
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Row>, StoreError> {
-        let failed = StoreError::while_trying_to("read rows");
         let row =
             |(key, value): (fjall::UserKey, fjall::UserValue)| Row { key: key.to_vec(), value: Some(value.to_vec()) };
-        self.rows.prefix(prefix).map(|guard| guard.into_inner().map_err(&failed).map(row)).collect()
+        guarded("read rows", || self.rows.prefix(prefix).map(|guard| guard.into_inner().map(row)).collect())
     }
 }

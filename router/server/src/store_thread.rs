@@ -22,7 +22,8 @@ use switchyard_router_core::effects::Row;
 use switchyard_schema::ids::ShardId;
 
 use crate::limits::{
-    STORE_REQUESTS_PER_CORE, STORE_RETRY_MS, STORE_RETRY_MS_MAX, STORE_ROOM_BYTES, STORE_WRITE_BUFFER_BYTES,
+    STORE_FLUSH_MS_MAX, STORE_REQUESTS_PER_CORE, STORE_RETRY_MS, STORE_RETRY_MS_MAX, STORE_ROOM_BYTES,
+    STORE_WRITE_BUFFER_BYTES,
 };
 use crate::reserve::Reserve;
 use crate::store::{Store, StoreError};
@@ -184,6 +185,9 @@ impl Serving {
                 continue;
             }
             if stop.load(Ordering::Acquire) {
+                if let (State::Working, Some(store)) = (self.state, &self.store) {
+                    store.flush(Duration::from_millis(STORE_FLUSH_MS_MAX));
+                }
                 return;
             }
             parker.prepare_park();

@@ -3,86 +3,128 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Rig, folder, small};
+use common::small_disk::{SmallDisk, skipped};
+use common::{Rig, folder, small, user};
+use switchyard_router_server::StorageState;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::ids::Sequence;
-use switchyard_schema::link::ToGateway;
+use switchyard_schema::link::{Origin, ToGateway};
 
-/// A mounted ext4 image; unmounted when dropped.
-struct SmallDisk {
-    mount: PathBuf,
+/// What a client keeps of its sends: how many were accepted, and the name of the next. Body `n` is `n`, over and over.
+struct Client {
+    origin: Origin,
+    accepted: u64,
 }
 
-impl SmallDisk {
-    /// `None` where mounting is not allowed.
-    fn new(path: &Path, megabytes: u64) -> Option<Self> {
-        let (image, mount) = (path.join("image"), path.join("mount"));
-        fs::create_dir_all(&mount).ok()?;
-        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).ok()?;
-        let run = |name: &str, arguments: &[&std::ffi::OsStr]| {
-            Command::new(name).args(arguments).output().is_ok_and(|output| output.status.success())
-        };
-        let made = run("mkfs.ext4", &["-q".as_ref(), "-m".as_ref(), "0".as_ref(), "-F".as_ref(), image.as_ref()]);
-        let mounted = made && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), mount.as_ref()]);
-        mounted.then_some(Self { mount })
+impl Client {
+    fn body(number: u64) -> Vec<u8> {
+        number.to_le_bytes().repeat(6 * 1024)
     }
-}
 
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.mount).output();
+    /// Sends its next message: the refusal, if it was refused.
+    fn send(&mut self, rig: &mut Rig) -> Option<(ErrorCode, Option<u32>)> {
+        let next = self.accepted + 1;
+        rig.begin_send(self.origin, 2, u128::from(next), &Self::body(next));
+        match rig
+            .expect("an answer", |message| matches!(message, ToGateway::Accepted { .. } | ToGateway::Refused { .. }))
+        {
+            ToGateway::Accepted { sequence, .. } => {
+                assert_eq!(sequence, Sequence(next), "a refused send has taken no place");
+                self.accepted = next;
+                None
+            }
+            ToGateway::Refused { code, retry_after_ms, .. } => Some((code, retry_after_ms)),
+            other => panic!("not an answer: {other:?}"),
+        }
+    }
+
+    fn send_until_refused(&mut self, rig: &mut Rig) {
+        let refusal = loop {
+            if let Some(refusal) = self.send(rig) {
+                break refusal;
+            }
+            assert!(self.accepted < 1_000, "48 MB fit into two segments of 4 MB");
+        };
+        assert_eq!(refusal.0, ErrorCode::StorageUnavailable);
+        assert!(refusal.1.is_some(), "the client is told when to try again");
+    }
+
+    fn send_until_accepted(&mut self, rig: &mut Rig) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.send(rig).is_some() {
+            assert!(Instant::now() < deadline, "there is space, yet sends are refused");
+        }
+    }
+
+    /// Everything that it was told is accepted is there, and nothing else.
+    fn assert_kept(&self, rig: &mut Rig) {
+        let mut number = 0;
+        while number < self.accepted {
+            let page = rig.fetch(self.origin, 2, number, 100);
+            assert_eq!(page.void, []);
+            assert!(!page.messages.is_empty(), "{number} of {} are there", self.accepted);
+            for message in &page.messages {
+                number += 1;
+                assert_eq!((message.sequence, &message.body[..]), (Sequence(number), &Self::body(number)[..]));
+            }
+        }
+        assert_eq!(number, self.accepted);
     }
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 fn given_a_disk_that_fills_up_then_sends_are_refused_reads_go_on_and_space_heals_it() {
     let path = folder("disk-full");
-    let Some(disk) = SmallDisk::new(&path, 160) else {
-        eprintln!("skipped: this machine does not allow a file system to be mounted");
-        return;
-    };
-    let mut rig = Rig::start(&disk.mount.join("data"), &small(1));
-    let alice = rig.attach(1, 1);
-    assert_eq!(rig.send(alice, 2, 1, b"before"), Sequence(1));
+    let Some(disk) = SmallDisk::new(&path, 160) else { return skipped() };
+    let data = disk.mount.join("data");
+    let mut rig = Rig::start(&data, &small(1));
+    let mut alice = Client { origin: rig.attach(1, 1), accepted: 0 };
+    assert_eq!(alice.send(&mut rig), None);
     let ballast = disk.mount.join("ballast");
     fill(&ballast);
-
-    let body = vec![7; 48 * 1024];
-    let mut name = 2;
-    let refusal = loop {
-        rig.begin_send(alice, 2, name, &body);
-        let answer = rig
-            .expect("an answer", |message| matches!(message, ToGateway::Accepted { .. } | ToGateway::Refused { .. }));
-        match answer {
-            ToGateway::Refused { code, retry_after_ms, .. } => break (code, retry_after_ms.is_some()),
-            _ => name += 1,
-        }
-        assert!(name < 1_000, "48 MB fit into two segments of 4 MB");
-    };
-    assert_eq!(refusal, (ErrorCode::StorageUnavailable, true));
+    alice.send_until_refused(&mut rig);
     assert!(!rig.handle.is_healthy());
-    let page = rig.fetch(alice, 2, 0, 1);
-    assert_eq!(&*page.messages[0].body, b"before", "reads go on");
+    assert_eq!(rig.handle.counters()[0].journal(), StorageState::Full);
+    alice.assert_kept(&mut rig);
 
     fs::remove_file(&ballast).expect("removed");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        rig.begin_send(alice, 2, name, b"after");
-        let answer = rig
-            .expect("an answer", |message| matches!(message, ToGateway::Accepted { .. } | ToGateway::Refused { .. }));
-        if matches!(answer, ToGateway::Accepted { .. }) {
-            break;
-        }
-        assert!(Instant::now() < deadline, "there is space, yet sends are refused");
-    }
+    alice.send_until_accepted(&mut rig);
     assert!(rig.handle.is_healthy());
     rig.stop();
-    Rig::start(&disk.mount.join("data"), &small(2)).stop();
+    let mut rig = Rig::start(&data, &small(2));
+    alice.origin = rig.attach(1, 1);
+    alice.assert_kept(&mut rig);
+    rig.stop();
+}
+
+/// The reserve is for this: acks and sessions' ends are recorded, the stop leaves nothing to replay, and a start on the
+/// disk that is still full serves what is there.
+#[test]
+fn given_a_disk_that_stays_full_when_stopped_then_the_snapshot_fits_and_the_next_start_reads_on() {
+    let path = folder("disk-stays-full");
+    let Some(disk) = SmallDisk::new(&path, 160) else { return skipped() };
+    let data = disk.mount.join("data");
+    let mut rig = Rig::start(&data, &small(1));
+    let mut alice = Client { origin: rig.attach(1, 1), accepted: 0 };
+    let bob = rig.attach(2, 1);
+    fill(&disk.mount.join("ballast"));
+    alice.send_until_refused(&mut rig);
+    rig.ack(bob, 1, alice.accepted);
+    rig.expect(
+        "the receipt of an ack on a full disk",
+        |message| matches!(message, ToGateway::Receipt { receipt, .. } if receipt.watermark.member == user(2)),
+    );
+    assert!(rig.handle.is_store_healthy());
+    rig.stop();
+
+    let mut rig = Rig::start(&data, &small(1));
+    assert_eq!(rig.handle.report().recovered.statistics.records, 0, "the last snapshot found room");
+    alice.origin = rig.attach(1, 1);
+    alice.assert_kept(&mut rig);
+    rig.stop();
 }
 
 /// Takes all space there is, to the last block.

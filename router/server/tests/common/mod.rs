@@ -2,6 +2,9 @@
 //! for answers by parking, as a gateway does.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod pairs;
+pub(crate) mod small_disk;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -207,6 +210,11 @@ impl Rig {
     }
 
     /// Waits for anything new.
+    /// What came and was not expected, each in a few words.
+    fn seen(&self) -> Vec<String> {
+        self.inbox.iter().map(|message| format!("{message:?}").chars().take(100).collect()).collect()
+    }
+
     pub(crate) fn wait(&mut self, what: &str, deadline: Instant) {
         loop {
             let before = self.inbox.len();
@@ -221,7 +229,7 @@ impl Rig {
             self.parker.prepare_park();
             if self.ends.iter().all(|end| end.answers.is_empty()) {
                 let left = deadline.saturating_duration_since(Instant::now());
-                assert!(!left.is_zero(), "{what} did not come; what came: {:?}", self.inbox);
+                assert!(!left.is_zero(), "{what} did not come; what came: {:?}", self.seen());
                 thread::park_timeout(left);
             }
             self.parker.awake();

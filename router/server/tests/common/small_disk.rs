@@ -1,0 +1,96 @@
+//! Small file systems of a test's own, on images behind loop devices. They need the right to mount; where it is missing
+//! the tests say so and do nothing.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mounted ext4 image; unmounted when dropped.
+pub(crate) struct SmallDisk {
+    image: PathBuf,
+    pub(crate) mount: PathBuf,
+}
+
+impl SmallDisk {
+    /// A new file system on an image of its own in the folder `path`. `None` where mounting is not allowed.
+    pub(crate) fn new(path: &Path, megabytes: u64) -> Option<Self> {
+        let image = path.join("image");
+        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).ok()?;
+        Self::on(image, path.join("mount"))
+    }
+
+    /// A new file system on an image that is there.
+    pub(crate) fn on(image: PathBuf, mount: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&mount).ok()?;
+        let options = ["-q", "-F", "-m", "0", "-E", "nodiscard"].map(OsStr::new);
+        let made = run("mkfs.ext4", &[&options[..], &[image.as_ref()]].concat());
+        let disk = Self { image, mount };
+        (made && disk.attach()).then_some(disk)
+    }
+
+    /// Mounts it again.
+    pub(crate) fn attach(&self) -> bool {
+        run("mount", &["-o".as_ref(), "loop".as_ref(), self.image.as_ref(), self.mount.as_ref()])
+    }
+
+    /// Unmounts it; what the system has not written yet is written if the disk takes it. The rings of a process that has
+    /// just ended may hold files for a moment longer.
+    pub(crate) fn detach(&self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = Command::new("umount").arg(&self.mount).output();
+            if output.is_ok_and(|output| output.status.success()) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        detach_later(&self.mount);
+    }
+}
+
+/// The file system stops taking anything, with its own log unwritten, as when the device goes away.
+///
+/// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH` (linux/fs/ext4/ext4.h).
+pub(crate) fn shut_down(mount: &Path) -> bool {
+    let script = "import fcntl, os, struct, sys\n\
+                  fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+    run("python3", &["-c".as_ref(), script.as_ref(), mount.as_ref()])
+}
+
+/// Takes a file system out of sight; the system lets go of it when nobody uses it any more.
+pub(crate) fn detach_later(mount: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(mount).output();
+}
+
+/// Says why a test did nothing.
+#[expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
+pub(crate) fn skipped() {
+    eprintln!("skipped: this machine does not allow a file system to be mounted");
+}
+
+/// Runs a command of the system; what it has to say when it fails is shown with the test.
+#[expect(clippy::print_stderr, reason = "the reason of a failure is not to be guessed")]
+fn run(name: &str, arguments: &[&OsStr]) -> bool {
+    match Command::new(name).args(arguments).output() {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            eprintln!("{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            false
+        }
+    }
+}
