@@ -19,6 +19,7 @@ cargo xtask <command>
   foreign   the Python clients against the real binary
   autobahn  the Autobahn Testsuite's fuzzing client against /echo
   crash     kill -9 under load, short form
+  sim       run seeds of the simulator: --seeds 1000, or --seed N to replay one and read its story
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
   bench     the benches, end to end included
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         "foreign" => suite::foreign(rest),
         "autobahn" => suite::autobahn(),
         "crash" => suite::crash(),
+        "sim" => suite::sim(rest),
         "schema" => suite::schema(rest),
         "deny" => suite::deny(),
         "bench" => suite::bench(rest),

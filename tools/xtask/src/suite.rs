@@ -19,6 +19,7 @@ pub(crate) fn test() -> Outcome {
         ("foreign clients", || foreign(&[])),
         ("autobahn", autobahn),
         ("crash", crash),
+        ("simulator", short_sim),
     ])
 }
 
@@ -106,6 +107,18 @@ pub(crate) fn crash() -> Outcome {
             "4000",
         ],
     )
+}
+
+/// The simulator in the length that CI can afford, from what the tests have built anyway.
+fn short_sim() -> Outcome {
+    run("cargo", &["run", "--quiet", "--locked", "--package", "switchyard-sim", "--", "--seeds", "200"])
+}
+
+/// Seeds of the simulator; arguments go to it.
+pub(crate) fn sim(arguments: &[String]) -> Outcome {
+    let mut line = vec!["run", "--quiet", "--locked", "--profile", "sim", "--package", "switchyard-sim", "--"];
+    line.extend(arguments.iter().map(String::as_str));
+    run("cargo", &line)
 }
 
 /// The benches; arguments go to criterion.
