@@ -378,6 +378,8 @@ impl CoreLoop {
         } else {
             longest
         };
-        Duration::from_millis(wanted.min(retry).min(longest))
+        // Something may be overdue that waits for another thread, as records without a segment do. An executor that never
+        // sleeps hears nothing from other threads.
+        Duration::from_millis(wanted.min(retry).min(longest).max(1))
     }
 }

@@ -10,6 +10,7 @@ mod core_loop;
 pub mod counters;
 pub mod executor;
 pub mod folder;
+mod guarded;
 mod journal_files;
 mod journal_folder;
 pub mod limits;
