@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_server::{DrainPlan, Gateway};
 use switchyard_router_server::StorageState;
+use switchyard_router_server::counters;
 use switchyard_router_server::router::{RouterHandle, StartReport};
 
 use crate::admin::{Kind, Observed, Sample};
@@ -15,7 +16,7 @@ use crate::admin::{Kind, Observed, Sample};
 const RECONNECT_SPREAD_MS: u32 = 5_000;
 
 /// Figures that go up and down; all others only grow.
-const GAUGES: &[&str] = &["open", "sessions", "ring_depth", "recovery_ms", "replayed_records"];
+const GAUGES: &[&str] = &["open", "sessions"];
 
 /// Gateway and router of this process; empty once it has left.
 pub(super) struct Server {
@@ -67,7 +68,7 @@ impl Observed for Server {
                 }
             }
             if !router.is_store_healthy() {
-                faults.push("the state store has failed; restart after looking at the log and the disk".to_owned());
+                faults.push("the state store takes no snapshots; look at the log and at the free space of the disk".to_owned());
             } else if faults.is_empty() && !router.is_healthy() {
                 faults.push("a router core has ended; restart and see the log for why".to_owned());
             }
@@ -114,6 +115,6 @@ impl Observed for Server {
 }
 
 fn sample(part: &str, name: &str, core: usize, value: u64) -> Sample {
-    let kind = if GAUGES.contains(&name) { Kind::Gauge } else { Kind::Counter };
+    let kind = if GAUGES.contains(&name) || counters::GAUGES.contains(&name) { Kind::Gauge } else { Kind::Counter };
     Sample::new(format!("{part}_{name}"), kind, ("core", core), value)
 }

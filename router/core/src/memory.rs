@@ -26,11 +26,12 @@ struct Counted<V> {
 pub(crate) struct Table<K: Hash + Eq, V> {
     entries: LruCache<K, Counted<V>, FixedState>,
     bytes: usize,
+    evicted: u64,
 }
 
 impl<K: Hash + Eq + Copy, V: Resident> Table<K, V> {
     pub(crate) fn new(hash_seed: u64) -> Self {
-        Self { entries: LruCache::unbounded_with_hasher(FixedState::with_seed(hash_seed)), bytes: 0 }
+        Self { entries: LruCache::unbounded_with_hasher(FixedState::with_seed(hash_seed)), bytes: 0, evicted: 0 }
     }
 
     pub(crate) fn contains(&self, key: &K) -> bool {
@@ -78,11 +79,17 @@ impl<K: Hash + Eq + Copy, V: Resident> Table<K, V> {
         }
         let entry = self.entries.pop(&key).expect("it was just seen");
         self.bytes -= entry.bytes;
+        self.evicted += 1;
         Some((key, entry.value))
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many entries were taken out so far.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -62,6 +62,8 @@ pub struct ShardStats {
     pub parked: usize,
     /// Reads of the journal under way.
     pub reads: usize,
+    /// Users and conversations that left memory so far.
+    pub evicted: u64,
 }
 
 impl Shard {
@@ -113,6 +115,7 @@ impl Shard {
             unconfirmed: self.facts.open_count(),
             parked: self.parked.len(),
             reads: self.readings.len(),
+            evicted: self.users.evicted() + self.conversations.evicted(),
         }
     }
 

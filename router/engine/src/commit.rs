@@ -76,6 +76,11 @@ impl GroupCommit {
         self.queued_bytes < QUEUE_BYTES_MAX && self.queue.len() < QUEUE_RECORDS_MAX
     }
 
+    /// Records that wait for the next batches, and their bytes.
+    pub(crate) fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queued_bytes)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.failed || (self.queue.is_empty() && self.in_flight.is_none())
     }

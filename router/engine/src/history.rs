@@ -86,6 +86,16 @@ impl History {
         self.given_up = given_up;
     }
 
+    /// Bytes of recent reads that are kept.
+    pub(crate) const fn cached_bytes(&self) -> usize {
+        self.cached_bytes
+    }
+
+    /// Walks under way or in line.
+    pub(crate) fn walks(&self) -> usize {
+        self.walks.len() + self.line.len()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.walks.is_empty() && self.line.is_empty()
     }

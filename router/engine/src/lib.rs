@@ -17,8 +17,10 @@ pub mod outbox;
 pub mod recovery;
 mod refusal;
 pub mod snapshots;
+mod stats;
 
 pub use clock::SteadyClock;
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use outbox::{JournalRead, Outbox, StoreAsk, StoreFailed, StoreReply};
+pub use stats::EngineStats;

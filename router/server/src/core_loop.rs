@@ -20,7 +20,7 @@ use switchyard_schema::ids::{Millis, ShardId};
 use crate::counters::CoreCounters;
 use crate::journal_files::{BatchMemory, JournalFiles, Report};
 use crate::limits::{
-    FINAL_SNAPSHOTS_MS_MAX, IDLE_TICK_MS, MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
+    COUNT_MS, FINAL_SNAPSHOTS_MS_MAX, IDLE_TICK_MS, MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
 };
 use crate::links::CoreEnds;
 use crate::store::StorePort;
@@ -92,6 +92,8 @@ pub(crate) struct CoreLoop {
     phase: Phase,
     making_segment: bool,
     segment_retry_at: Millis,
+    /// When to count again what the core holds.
+    count_at: Millis,
 }
 
 impl CoreLoop {
@@ -103,9 +105,22 @@ impl CoreLoop {
         counters: Arc<CoreCounters>,
         stop: Arc<StopSignal>,
     ) -> Self {
-        let (phase, making_segment, segment_retry_at) = (Phase::Serving, false, Millis(0));
+        let (phase, making_segment, segment_retry_at, count_at) = (Phase::Serving, false, Millis(0), Millis(0));
         let (clock, started) = (SteadyClock::default(), Instant::now());
-        Self { engine, ends, store, files, counters, stop, clock, started, phase, making_segment, segment_retry_at }
+        Self {
+            engine,
+            ends,
+            store,
+            files,
+            counters,
+            stop,
+            clock,
+            started,
+            phase,
+            making_segment,
+            segment_retry_at,
+            count_at,
+        }
     }
 
     fn now(&mut self) -> Millis {
@@ -141,6 +156,10 @@ impl CoreLoop {
         }
         self.use_disk(now);
         self.send();
+        if now >= self.count_at {
+            self.count_at = Millis(now.0 + COUNT_MS);
+            self.counters.hold(&self.engine.stats());
+        }
         worked
     }
 

@@ -2,11 +2,31 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use switchyard_engine::EngineStats;
 use switchyard_router_core::effects::StorageState;
 
 /// Buckets of the commit histogram: bucket `i` counts commits below `COMMIT_BUCKET_US[i]`, the last one all others.
 pub const COMMIT_BUCKET_US: [u64; 15] =
     [64, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
+
+/// Those of [`CoreCounters::each`] that go down too.
+pub const GAUGES: &[&str] = &[
+    "ring_depth",
+    "users",
+    "conversations",
+    "state_bytes",
+    "tail_bytes",
+    "pending",
+    "unconfirmed_facts",
+    "parked_inputs",
+    "queued_records",
+    "queued_bytes",
+    "history_walks",
+    "history_cache_bytes",
+    "store_backlog",
+    "replayed_records",
+    "recovery_ms",
+];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -61,6 +81,32 @@ counters! {
     history_reads,
     /// Messages that waited in the rings from gateways when the newest turn began.
     ring_depth,
+    /// Users in memory, as of the last second.
+    users,
+    /// Conversations in memory.
+    conversations,
+    /// Estimated bytes of both, against the budget for state.
+    state_bytes,
+    /// Bytes of recent messages, against the budget for the memory tail.
+    tail_bytes,
+    /// Users and conversations that left memory.
+    evictions,
+    /// What waits for the journal to be told.
+    pending,
+    /// Facts that other shards have not confirmed.
+    unconfirmed_facts,
+    /// Inputs that wait for users and conversations to be loaded.
+    parked_inputs,
+    /// Records that wait for the next batches.
+    queued_records,
+    /// Bytes of them.
+    queued_bytes,
+    /// Walks through history under way or in line.
+    history_walks,
+    /// Bytes of recent reads of the journal.
+    history_cache_bytes,
+    /// Requests that wait for room at the state store.
+    store_backlog,
     /// Records replayed at start.
     replayed_records,
     /// Milliseconds that recovery took at start.
@@ -96,6 +142,23 @@ impl CoreCounters {
         self.batches.add(1);
         self.records.add(records);
         self.batch_bytes.add(bytes);
+    }
+
+    pub(crate) fn hold(&self, stats: &EngineStats) {
+        let EngineStats { shards, queued_records, queued_bytes, walks, history_cache_bytes, store_asks } = *stats;
+        self.users.set(shards.users as u64);
+        self.conversations.set(shards.conversations as u64);
+        self.state_bytes.set(shards.state_bytes as u64);
+        self.tail_bytes.set(shards.tail_bytes as u64);
+        self.evictions.set(shards.evicted);
+        self.pending.set(shards.pending as u64);
+        self.unconfirmed_facts.set(shards.unconfirmed as u64);
+        self.parked_inputs.set(shards.parked as u64);
+        self.queued_records.set(queued_records as u64);
+        self.queued_bytes.set(queued_bytes as u64);
+        self.history_walks.set(walks as u64);
+        self.history_cache_bytes.set(history_cache_bytes as u64);
+        self.store_backlog.set(store_asks as u64);
     }
 
     pub(crate) fn set_journal(&self, state: StorageState) {

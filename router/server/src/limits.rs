@@ -17,6 +17,8 @@ pub const MESSAGES_PER_RING_PER_TURN: usize = 256;
 /// Longest sleep of a core: bounds what a lost wake-up could cost, and is how often state is looked over.
 pub const IDLE_TICK_MS: u64 = 500;
 
+/// How often a core counts what it holds in memory, for the admin listener.
+pub const COUNT_MS: u64 = 1_000;
 /// Loads, commits and look-ups that one core may have at the store at once.
 pub const STORE_REQUESTS_PER_CORE: usize = 1024;
 /// Memory of the store's block cache.

@@ -33,5 +33,15 @@ fn given_memory_for_few_users_when_many_write_then_evicted_ones_are_loaded_again
         pair += 1;
         assert!(pair < 5_000, "nothing is evicted: {} loads", loads(&rig));
     }
+    let of = |name: &str| -> u64 {
+        let counters = rig.handle.counters().iter().flat_map(|counters| counters.each());
+        counters.filter(|(counter, _)| *counter == name).map(|(_, value)| value).sum()
+    };
+    // They are counted once a second.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while of("evictions") < 200 || of("state_bytes") == 0 || of("users") == 0 {
+        assert!(std::time::Instant::now() < deadline, "{} evictions, {} bytes", of("evictions"), of("state_bytes"));
+        std::thread::yield_now();
+    }
     rig.stop();
 }
