@@ -3,9 +3,10 @@
 mod common;
 
 use common::{Folder, NOW, message, shard_count, watermark};
-use switchyard_log::manifest::Manifest;
+use switchyard_log::manifest::{Manifest, VoidRegion};
 use switchyard_log::record::RecordView;
 use switchyard_log::recovery::{DamageKind, Mode, Recovered, RecoveryError, recover};
+use switchyard_log::segment::SegmentHeader;
 use switchyard_schema::ids::ShardCount;
 
 /// A run that was cut off: three batches in segment 1, listed as open, and the spare that waits as segment 2.
@@ -66,6 +67,34 @@ fn given_a_listed_segment_that_lost_its_header_and_its_batches_when_recovered_th
     assert_eq!(recovered.damages[0].kind, DamageKind::NothingLeft);
     assert_eq!((refusing(&recovered), seen.len()), (vec![0, 1, 2, 3], 0));
     assert!(!recovered.leftovers.contains(&1));
+}
+
+#[test]
+fn given_a_segment_whose_every_batch_was_given_up_when_restarted_then_the_next_segment_is_not_blamed_for_it() {
+    let mut folder = Folder::default();
+    let mut run = folder.start(1);
+    for round in 1..=3 {
+        run.write(0, &[message(round, &[1; 60_000])]); // one fills a segment
+    }
+    for maimed in [|file: &mut Vec<u8>| file.truncate(4097), |file: &mut Vec<u8>| file.fill(0)] {
+        let mut folder = folder.clone();
+        folder.manifest = Manifest::new(shard_count());
+        folder.manifest.begin_run();
+        for file in folder.files.0.values() {
+            folder.manifest.list(&SegmentHeader::decode(file).unwrap());
+        }
+        maimed(folder.files.0.get_mut(&1).unwrap());
+        let (recovered, _) = folder.recover();
+        for damage in &recovered.damages {
+            let (segment, from, to) = (damage.segment, damage.from, damage.to);
+            assert!(folder.manifest.accept_void(VoidRegion { segment, from, to }));
+        }
+        recovered.holes.iter().for_each(|hole| assert!(folder.manifest.accept_hole(*hole)));
+        for start in 1..=3 {
+            let (recovered, seen) = folder.restart();
+            assert_eq!((recovered.damages, seen), (vec![], folder.written[1..].to_vec()), "start {start}");
+        }
+    }
 }
 
 #[test]

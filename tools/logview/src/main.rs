@@ -5,6 +5,7 @@
 
 mod dump;
 mod folder;
+mod rebuild;
 mod repair;
 mod text;
 mod trace;
@@ -62,6 +63,9 @@ enum Command {
     Repair {
         /// The data folder
         dir: PathBuf,
+        /// Instead, set a damaged state store aside; the next start makes it again from the journal
+        #[arg(long)]
+        rebuild_state: bool,
     },
 }
 
@@ -116,7 +120,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Verdict, Failure> {
             dump::dump(&dir, segment, format, bodies, out)
         }
         Command::Trace { dir, message } => trace::trace(&dir, message, out),
-        Command::Repair { dir } => repair::repair(&dir, out),
+        Command::Repair { dir, rebuild_state: true } => rebuild::rebuild_state(&dir, out),
+        Command::Repair { dir, rebuild_state: false } => repair::repair(&dir, out),
     }
 }
 

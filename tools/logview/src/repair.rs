@@ -58,12 +58,15 @@ fn give_up(aside: &Aside, mut manifest: Manifest, found: &Recovered, out: &mut d
         || Failure::Refused("there is more damage than a manifest can list; restore the folder from a copy".into());
     for damage in &found.damages {
         let name = format!("{:010}-{}-{}.damaged", damage.segment, damage.from, damage.to);
+        if matches!(damage.kind, DamageKind::LsnMissing { .. }) {
+            continue; // the record there is whole; it only shows that others are missing
+        }
         if let Some(kept) = aside.copy(&name, damage.segment, damage.from, damage.to)? {
             writeln!(out, "set aside: {}", kept.display())?;
         }
-        let by_lsn = matches!(damage.kind, DamageKind::LsnMissing { .. } | DamageKind::LsnRepeated { .. });
+        let repeated = matches!(damage.kind, DamageKind::LsnRepeated { .. });
         let void = VoidRegion { segment: damage.segment, from: damage.from, to: damage.to };
-        if !by_lsn && !manifest.accept_void(void) {
+        if !repeated && !manifest.accept_void(void) {
             return Err(full());
         }
     }

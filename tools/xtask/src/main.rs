@@ -1,6 +1,7 @@
 //! The project's chores, one command each: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod fuzz;
 mod setup;
 mod steps;
 mod suite;
@@ -20,6 +21,8 @@ cargo xtask <command>
   autobahn  the Autobahn Testsuite's fuzzing client against /echo
   crash     kill -9 under load, short form
   sim       run seeds of the simulator: --seeds 1000, or --seed N to replay one and read its story
+  fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N)
+  sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
   bench     the benches, end to end included
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         "autobahn" => suite::autobahn(),
         "crash" => suite::crash(),
         "sim" => suite::sim(rest),
+        "fuzz" => fuzz::fuzz(rest),
+        "sweep" => fuzz::sweep(),
         "schema" => suite::schema(rest),
         "deny" => suite::deny(),
         "bench" => suite::bench(rest),

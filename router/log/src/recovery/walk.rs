@@ -6,7 +6,7 @@ use switchyard_schema::ids::{Millis, ShardCount, ShardId};
 
 use super::chain::{Chain, OpenTail};
 use super::report::{Damage, DamageKind, Note, Recovered, Statistics, TornTail};
-use super::scan::{Result, find_any, find_next, get, header_at, last_written};
+use super::scan::{Result, find_any, find_next, get, header_at, is_blank, last_written};
 use super::shards::{Shards, Verdict};
 use super::{Mode, RecoveryError, Visitor};
 use crate::Position;
@@ -295,7 +295,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             Ok(records) => records,
             Err(damage) => return Ok(Step::Bad { kind: DamageKind::Batch(damage), header: Some(header) }),
         };
-        if bytes.is_some_and(|bytes| bytes[header.length as usize..].iter().any(|byte| *byte != 0)) {
+        if bytes.is_some_and(|bytes| !is_blank(&bytes[header.length as usize..])) {
             self.note(Note::PaddingNotZero { segment: reading.entry.number, offset: at });
         }
         reading.batches += 1;
@@ -367,7 +367,8 @@ impl<'a, S: Storage> Walk<'a, S> {
         let number = entry.number;
         let torn = self.torn.iter().any(|torn| torn.segment == number);
         let torn = torn || self.chains.values().any(|chain| chain.torn_in(number));
-        if batches == 0 && !damaged && !torn && entry.end == 0 {
+        let given_up = self.manifest.voids().iter().any(|void| void.segment == number);
+        if batches == 0 && !damaged && !torn && !given_up && entry.end == 0 {
             self.leftovers.push(number);
             self.manifest.remove(number);
             self.manifest.reserve(number, entry.run);

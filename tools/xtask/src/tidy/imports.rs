@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (SWARM, &[SCHEMA, GATEWAY_CORE]),
     ("chat", &[SCHEMA, GATEWAY_CORE, CLIENT]),
     ("logview", &[SCHEMA, LOG]),
+    ("switchyard-fuzz", &[SCHEMA, GATEWAY_CORE, LOG]),
     ("switchyard-sim", &[SCHEMA, RING, GATEWAY_CORE, ROUTER_CORE, LOG, ENGINE, CLIENT_CORE]),
     ("switchyard-bench", &[SCHEMA, RING, GATEWAY_CORE, ROUTER_CORE, LOG, ENGINE, ROUTER_SERVER, SWARM]),
 ];
