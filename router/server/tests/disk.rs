@@ -127,6 +127,48 @@ fn given_a_disk_that_stays_full_when_stopped_then_the_snapshot_fits_and_the_next
     rig.stop();
 }
 
+/// The disk may be full for the state store alone, while the journal still has its segment.
+#[test]
+fn given_no_space_for_a_snapshot_when_there_is_again_then_the_store_takes_it_and_health_returns() {
+    let path = folder("disk-full-for-the-store");
+    let Some(disk) = SmallDisk::new(&path, 160) else { return skipped() };
+    let data = disk.mount.join("data");
+    let mut config = small(1);
+    config.reserve_bytes = 0;
+    config.snapshot_ms = 100;
+    let mut rig = Rig::start(&data, &config);
+    let mut alice = Client { origin: rig.attach(1, 1), accepted: 0 };
+    let ballast = disk.mount.join("ballast");
+    fill(&ballast);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut friend = 1_000;
+    while rig.handle.is_store_healthy() {
+        friend += 1;
+        let sender = rig.attach(friend, 1);
+        assert_eq!(rig.send(sender, 2, 1, b"something to store"), Sequence(1));
+        rig.detach(sender);
+        assert!(Instant::now() < deadline, "the store finds no end of space");
+    }
+    assert_eq!(rig.handle.counters()[0].journal(), StorageState::Ready);
+    assert!(!rig.handle.is_healthy());
+    assert_eq!(alice.send(&mut rig), None, "the journal goes on");
+
+    fs::remove_file(&ballast).expect("removed");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !rig.handle.is_healthy() {
+        alice.send(&mut rig);
+        assert!(Instant::now() < deadline, "there is space, yet no snapshot is taken");
+    }
+    rig.stop();
+    let mut rig = Rig::start(&data, &config);
+    assert_eq!(rig.handle.report().recovered.statistics.records, 0, "the store has everything");
+    alice.origin = rig.attach(1, 1);
+    alice.assert_kept(&mut rig);
+    let friend = rig.attach(1_001, 1);
+    assert_eq!(rig.fetch(friend, 2, 0, 1).messages.len(), 1);
+    rig.stop();
+}
+
 /// Takes all space there is, to the last block.
 fn fill(path: &Path) {
     use std::io::Write;
