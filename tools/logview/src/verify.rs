@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use switchyard_log::manifest::{Manifest, SegmentState};
 use switchyard_log::record::RecordView;
 use switchyard_log::recovery::Recovered;
 
@@ -25,17 +26,30 @@ pub(crate) fn verify(dir: &Path, out: &mut dyn Write) -> Result<Verdict, Failure
                 return Ok(Verdict::Damaged);
             }
         };
+        let covered = manifest.as_ref().map(covered).unwrap_or_default();
         let result = folder.read(manifest, None, &mut |_: &RecordView<'_>| {});
         let doubtful = result.as_ref().map_or(true, |found| !found.damages.is_empty());
         if live && doubtful && attempt < LIVE_ATTEMPTS {
             attempt += 1;
             continue;
         }
-        return report(&folder, &result?, live, out);
+        return report(&folder, &result?, &covered, live, out);
     }
 }
 
-fn report(folder: &Folder, found: &Recovered, live: bool, out: &mut dyn Write) -> Result<Verdict, Failure> {
+/// The segments whose records the state store has.
+fn covered(manifest: &Manifest) -> Vec<u32> {
+    let covered = manifest.segments().iter().filter(|entry| entry.state == SegmentState::Covered);
+    covered.map(|entry| entry.number).collect()
+}
+
+fn report(
+    folder: &Folder,
+    found: &Recovered,
+    covered: &[u32],
+    live: bool,
+    out: &mut dyn Write,
+) -> Result<Verdict, Failure> {
     if live {
         writeln!(out, "note: a server is using this folder; a batch that it is writing shows as a torn tail")?;
     }
@@ -55,7 +69,15 @@ fn report(folder: &Folder, found: &Recovered, live: bool, out: &mut dyn Write) -
         writeln!(out, "clean")?;
         return Ok(Verdict::Clean);
     }
-    let refusing = found.shards.iter().filter(|tail| tail.refuses.is_some()).count();
+    for number in covered.iter().filter(|number| found.damages.iter().any(|damage| damage.segment == **number)) {
+        writeln!(
+            out,
+            "note: the state store has what {} changed; as long as it does, only old messages there cannot be read",
+            switchyard_log::segment::file_name(*number)
+        )?;
+    }
+    let refusing = found.shards.iter().filter_map(|tail| Some(found.damages[tail.refuses?].segment));
+    let refusing = refusing.filter(|segment| !covered.contains(segment)).count();
     writeln!(
         out,
         "places damaged: {}; {refusing} of {} shards refuse to serve",

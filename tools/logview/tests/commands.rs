@@ -105,6 +105,20 @@ fn given_a_damaged_folder_when_verified_then_it_says_where_and_what_to_do() {
 }
 
 #[test]
+fn given_damage_that_the_state_store_covers_when_verified_then_it_says_that_shards_serve() {
+    let mut folder = conversation();
+    folder.manifest.cover(|_| u64::MAX);
+    folder.files.0.get_mut(&2).unwrap()[8192 + 70] ^= 1;
+    let dir = data(&folder);
+    let (code, out, _) = logview(&["verify"], dir.path());
+    assert_eq!(code, 1);
+    assert!(out.contains("note: the state store has what 0000000002.seg changed"), "{out}");
+    assert!(out.contains("places damaged: 1; 0 of 4 shards refuse to serve"), "{out}");
+    let (found, _) = recover_files(&folder.files, Some(folder.manifest.clone()), &|_| u64::MAX);
+    assert!(found.shards.iter().all(|tail| tail.refuses.is_none()), "which is what a start does");
+}
+
+#[test]
 fn given_a_torn_tail_when_verified_then_it_is_told_and_clean() {
     let mut folder = Folder::default();
     let mut run = folder.start(1);
