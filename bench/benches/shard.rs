@@ -82,6 +82,7 @@ impl World {
             origin: origin(1),
             conversation,
             client_message_id: ClientMessageId(name),
+            begin_in_ms: 0,
             draft,
         }));
     }

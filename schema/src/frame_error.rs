@@ -50,8 +50,25 @@ pub enum FrameError {
         regarding: Regarding,
     },
     /// An error frame of a newer server, whose code this client does not know.
-    #[error("the server refused with code {0}, which this client does not know")]
-    UnknownErrorCode(u16),
+    #[error("the server refused with code {}, which this client does not know", .0.code)]
+    UnknownErrorCode(Box<NewerError>),
+}
+
+/// An error frame whose code is newer than this client, which goes by what the frame says besides.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewerError {
+    /// The number that this client does not know.
+    pub code: u16,
+    /// What happened and what to do, for people.
+    pub reason: String,
+    /// Whether the server closes the session now.
+    pub fatal: bool,
+    /// Whether the same may succeed later.
+    pub retry: bool,
+    /// How long to wait at least, if known.
+    pub retry_after_ms: Option<u32>,
+    /// What was refused.
+    pub regarding: Regarding,
 }
 
 impl FrameError {
@@ -76,7 +93,7 @@ impl FrameError {
             | Self::InvalidField { regarding, .. }
             | Self::TooLarge { regarding, .. }
             | Self::BeforeHello { regarding } => *regarding,
-            Self::UnknownErrorCode(_) => Regarding::Session,
+            Self::UnknownErrorCode(error) => error.regarding,
         }
     }
 

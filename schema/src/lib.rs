@@ -17,4 +17,4 @@ pub mod link;
 pub mod record;
 pub mod wire;
 
-pub use frame_error::FrameError;
+pub use frame_error::{FrameError, NewerError};

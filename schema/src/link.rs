@@ -84,6 +84,8 @@ pub struct SendRequest {
     pub conversation: ConversationId,
     /// The name the device gave it.
     pub client_message_id: ClientMessageId,
+    /// When its user may begin another direct conversation, in milliseconds from now; 0: now.
+    pub begin_in_ms: u32,
     /// The frame that recipients will get, but for what the conversation's shard assigns: the one copy of the message
     /// out of the receive buffer.
     pub draft: DeliverDraft,

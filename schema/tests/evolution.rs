@@ -7,7 +7,7 @@ use common::{client_samples, conversation, device, id, me, message, user};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::*;
 use switchyard_schema::ids::Sequence;
-use switchyard_schema::{FrameError, body, encode, json, wire};
+use switchyard_schema::{FrameError, NewerError, body, encode, json, wire};
 
 #[test]
 fn given_an_older_client_that_stops_at_the_fields_it_knows_when_parsed_then_the_rest_is_absent() {
@@ -127,11 +127,31 @@ fn given_a_body_that_only_a_newer_client_understands_when_sent_then_it_is_taken_
 }
 
 #[test]
-fn given_an_error_code_of_a_newer_server_when_parsed_then_the_client_learns_its_number() {
-    let bytes = frame(ERROR, |builder| table(builder, |builder| builder.push_slot_always(slot(0), 1999u16)));
-    assert_eq!(wire::parse_server(&bytes), Err(FrameError::UnknownErrorCode(1999)));
-    let text = r#"{"type":"error","code":1999,"name":"new","reason":"","fatal":false,"retry":true}"#;
-    assert_eq!(json::parse_server(text, me()), Err(FrameError::UnknownErrorCode(1999)));
+fn given_an_error_code_of_a_newer_server_when_parsed_then_the_client_learns_everything_but_its_meaning() {
+    let newer = NewerError {
+        code: 1999,
+        reason: "later".to_owned(),
+        fatal: false,
+        retry: true,
+        retry_after_ms: Some(250),
+        regarding: Regarding::Request(7),
+    };
+    let bytes = frame(ERROR, |builder| {
+        let reason = builder.create_string("later");
+        table(builder, |builder| {
+            builder.push_slot_always(slot(0), 1999u16);
+            builder.push_slot_always(slot(1), reason);
+            builder.push_slot_always(slot(3), true);
+            builder.push_slot_always(slot(4), 250u32);
+            builder.push_slot_always(slot(6), 7u64);
+        })
+    });
+    assert_eq!(wire::parse_server(&bytes), Err(FrameError::UnknownErrorCode(Box::new(newer.clone()))));
+    let text = r#"{"type":"error","code":1999,"name":"new","reason":"later","fatal":false,"retry":true,
+        "retry_after_ms":250,"regarding":"7"}"#;
+    let parsed = json::parse_server(text, me());
+    assert_eq!(parsed, Err(FrameError::UnknownErrorCode(Box::new(newer))));
+    assert_eq!(parsed.unwrap_err().regarding(), Regarding::Request(7));
 }
 
 #[test]

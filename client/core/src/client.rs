@@ -2,6 +2,7 @@
 
 mod connection;
 mod incoming;
+mod refused;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use crate::backoff::{Backoff, Chance};
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::effect::{Effect, Restored, StoreOp};
-use crate::event::{ConnectionState, Event, FailedSend, Message};
+use crate::event::{ConnectionState, Event, FailedSend, Message, RefusalCode};
 use crate::fetches::{FetchRefused, Fetches};
 use crate::limits::{ACKS_PER_TURN_MAX, CONVERSATIONS_MAX, INBOX_MESSAGES_MAX, SEND_FRAME_OVERHEAD_BYTES};
 use crate::outbox::{Outbox, SendRefused};
@@ -230,7 +231,7 @@ impl Client {
         while let Some(row) = self.outbox.next_to_send(now, window) {
             if row.body.len() > body_bytes_max {
                 let id = row.client_message_id;
-                self.fail_send(id, ErrorCode::TooLarge, ErrorCode::TooLarge.reason().to_owned(), out);
+                self.fail_send(id, ErrorCode::TooLarge.into(), ErrorCode::TooLarge.reason(), out);
                 continue;
             }
             out.push(Effect::Transmit(ClientFrame::Send(Send {
@@ -241,11 +242,11 @@ impl Client {
         }
     }
 
-    fn fail_send(&mut self, id: ClientMessageId, code: ErrorCode, reason: String, out: &mut Vec<Effect>) {
+    fn fail_send(&mut self, id: ClientMessageId, code: RefusalCode, reason: &str, out: &mut Vec<Effect>) {
         if let Some(row) = self.outbox.remove(id) {
             let conversation = row.conversation;
             out.push(Effect::Store(StoreOp::DropOutbox(id)));
-            let failed = FailedSend { client_message_id: id, conversation, code, reason };
+            let failed = FailedSend { client_message_id: id, conversation, code, reason: reason.to_owned() };
             out.push(Effect::Event(Event::SendFailed(failed)));
         }
     }

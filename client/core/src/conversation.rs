@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchyard_schema::frame::{VoidRange, Watermark};
-use switchyard_schema::ids::{ConversationId, Sequence, UserId};
+use switchyard_schema::ids::{ConversationId, MessageId, Sequence, UserId};
 
 use crate::effect::ConversationRow;
 use crate::limits::{AHEAD_MAX, WATERMARKS_PER_CONVERSATION_MAX};
@@ -33,6 +33,9 @@ pub(crate) struct Conversation {
     /// The newest message that is known to exist.
     known_head: Sequence,
     watermarks: BTreeMap<UserId, Watermark>,
+    /// The message with the highest sequence number, and that number. Message ids grow with the sequence, so a higher id
+    /// at or below that number means that the server counts anew.
+    newest: Option<(Sequence, MessageId)>,
 }
 
 impl Conversation {
@@ -46,6 +49,7 @@ impl Conversation {
             implied: Sequence::ZERO,
             known_head: Sequence::ZERO,
             watermarks: BTreeMap::new(),
+            newest: None,
         }
     }
 
@@ -55,12 +59,14 @@ impl Conversation {
             read: row.read,
             own_head: row.own_head,
             known_head: row.delivered.unwrap_or_default(),
+            newest: row.newest,
             ..Self::new(row.conversation)
         }
     }
 
     pub(crate) const fn row(&self) -> ConversationRow {
-        ConversationRow { conversation: self.id, delivered: self.delivered, read: self.read, own_head: self.own_head }
+        let &Self { id: conversation, delivered, read, own_head, newest, .. } = self;
+        ConversationRow { conversation, delivered, read, own_head, newest }
     }
 
     pub(crate) fn delivered(&self) -> Sequence {
@@ -74,6 +80,29 @@ impl Conversation {
     /// Whether messages are known to exist that have not arrived.
     pub(crate) fn has_gap(&self) -> bool {
         self.delivered.is_some_and(|delivered| self.known_head > delivered)
+    }
+
+    /// A message has this place. When the server has given that place to another message before, the conversation begins
+    /// again there; answers with the watermarks to forget then, set to nothing.
+    pub(crate) fn on_placed(&mut self, sequence: Sequence, message: MessageId) -> Option<Vec<Watermark>> {
+        let counted_anew = self.newest.is_some_and(|(newest, id)| sequence <= newest && message > id);
+        if self.newest.is_none_or(|(newest, _)| sequence > newest) || counted_anew {
+            self.newest = Some((sequence, message));
+        }
+        if !counted_anew {
+            return None;
+        }
+        let before = Sequence(sequence.0.saturating_sub(1));
+        let start = |member: &UserId| Watermark { member: *member, delivered: Sequence::ZERO, read: Sequence::ZERO };
+        let forgotten = self.watermarks.keys().map(start).collect();
+        *self = Self {
+            delivered: Some(before),
+            read: self.read.min(before),
+            known_head: before,
+            newest: self.newest,
+            ..Self::new(self.id)
+        };
+        Some(forgotten)
     }
 
     /// Judges a message from the stream. The first one tells where this device starts.
@@ -284,6 +313,28 @@ mod tests {
         assert!(conversation.awaits_receipt(user(1)), "the own watermark is not the peer's");
         conversation.on_watermark(watermark(2, 1, 1));
         assert!(!conversation.awaits_receipt(user(1)));
+    }
+
+    #[test]
+    fn given_a_place_that_is_given_out_again_when_a_message_has_it_then_the_conversation_begins_again_there() {
+        let id = |number| MessageId::new(number).unwrap();
+        let mut conversation = conversation();
+        for number in 1..=9 {
+            assert_eq!(conversation.on_placed(Sequence(number), id(10 * number)), None);
+            conversation.judge(Sequence(number));
+            conversation.advance();
+        }
+        conversation.on_watermark(watermark(2, 9, 9));
+        conversation.on_read(Sequence(9));
+        for (number, message) in [(9, 90), (4, 40), (4, 89)] {
+            assert_eq!(conversation.on_placed(Sequence(number), id(message)), None, "a repeat");
+        }
+        assert_eq!(conversation.on_placed(Sequence(4), id(91)), Some(vec![watermark(2, 0, 0)]));
+        assert_eq!((conversation.delivered(), conversation.read()), (Sequence(3), Sequence(3)));
+        assert_eq!(conversation.judge(Sequence(4)), Arrival::Next);
+        conversation.advance();
+        assert_eq!(conversation.on_placed(Sequence(5), id(92)), None, "it is told once");
+        assert_eq!(conversation.on_watermark(watermark(2, 4, 1)), Some(watermark(2, 4, 1)));
     }
 
     #[test]

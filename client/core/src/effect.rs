@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use switchyard_schema::frame::{ClientFrame, Watermark};
-use switchyard_schema::ids::{ClientMessageId, ConversationId, Sequence, UserId};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId, Sequence, UserId};
 
 use crate::event::{Event, Message};
 
@@ -58,6 +58,8 @@ pub struct ConversationRow {
     pub read: Sequence,
     /// The newest message that this user sent from this device.
     pub own_head: Sequence,
+    /// The message with the highest place that this device knows of.
+    pub newest: Option<(Sequence, MessageId)>,
 }
 
 /// A message in the outbox.

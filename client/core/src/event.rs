@@ -1,6 +1,8 @@
 //! What the client tells its application.
 
 use bytes::Bytes;
+use std::fmt;
+
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{Deliver, VoidRange, Watermark};
 use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
@@ -30,6 +32,15 @@ pub enum Event {
         /// Which.
         range: VoidRange,
     },
+    /// The server gave out a sequence number of this conversation a second time: it has lost what it had (its data was
+    /// wiped, or an older copy of it was put back). The conversation begins again at this number; what came before it
+    /// is only on devices, and watermarks count anew.
+    HistoryLost {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The first number that was given out again, as far as this device knows.
+        sequence: Sequence,
+    },
     /// Answers a fetch of the application.
     Page(HistoryPage),
     /// A fetch of the application was refused.
@@ -37,7 +48,7 @@ pub enum Event {
         /// As returned by `fetch`.
         request: u64,
         /// Why.
-        code: ErrorCode,
+        code: RefusalCode,
         /// The server's words.
         reason: String,
     },
@@ -46,7 +57,7 @@ pub enum Event {
     /// The server refused something that is not a send or a fetch and went on.
     ServerError {
         /// Why.
-        code: ErrorCode,
+        code: RefusalCode,
         /// The server's words.
         reason: String,
     },
@@ -75,9 +86,40 @@ pub enum StopReason {
     /// No token that the server takes can be had.
     TokenRefused,
     /// The server refused the session for good.
-    Refused(ErrorCode),
+    Refused(RefusalCode),
     /// The token's user is not the one whose data the store holds.
     WrongUser,
+}
+
+/// Why the server refused something.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum RefusalCode {
+    /// A code of this protocol's table.
+    Known(ErrorCode),
+    /// A code of a newer server, whose number is all that is known; the server's words say more.
+    Newer(u16),
+}
+
+impl From<ErrorCode> for RefusalCode {
+    fn from(code: ErrorCode) -> Self {
+        Self::Known(code)
+    }
+}
+
+impl PartialEq<ErrorCode> for RefusalCode {
+    fn eq(&self, other: &ErrorCode) -> bool {
+        *self == Self::Known(*other)
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    /// The name of the table, or the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(code) => f.write_str(code.name()),
+            Self::Newer(number) => write!(f, "code {number}"),
+        }
+    }
 }
 
 /// A message of a conversation.
@@ -142,7 +184,7 @@ pub struct FailedSend {
     /// The conversation.
     pub conversation: ConversationId,
     /// Why.
-    pub code: ErrorCode,
+    pub code: RefusalCode,
     /// The server's words.
     pub reason: String,
 }

@@ -26,6 +26,6 @@ mod token;
 pub use client::Client;
 pub use config::Config;
 pub use effect::{ConversationRow, Effect, OutboxRow, Restored, StoreOp};
-pub use event::{AcceptedMessage, ConnectionState, Event, FailedSend, HistoryPage, Message, StopReason};
+pub use event::{AcceptedMessage, ConnectionState, Event, FailedSend, HistoryPage, Message, RefusalCode, StopReason};
 pub use fetches::FetchRefused;
 pub use outbox::SendRefused;

@@ -5,12 +5,15 @@ mod support;
 use bytes::Bytes;
 use support::{Bench, accepted, deliver, device, id, page, receipt, refusal, user, watermark, welcome, with};
 use switchyard_client_core::limits::{INBOX_MESSAGES_MAX, INBOX_OVERSHOOT_MAX};
-use switchyard_client_core::{ConversationRow, Effect, Event, FailedSend, OutboxRow, Restored, SendRefused, StoreOp};
+use switchyard_client_core::{
+    ConversationRow, Effect, Event, FailedSend, OutboxRow, RefusalCode, Restored, SendRefused, StoreOp,
+};
+use switchyard_schema::NewerError;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{
     Ack, ClientFrame, Deliver, FetchRange, Page, Regarding, ServerFrame, VoidRange, Welcome,
 };
-use switchyard_schema::ids::Sequence;
+use switchyard_schema::ids::{MessageId, Sequence};
 
 fn position(effects: &[Effect], wanted: impl Fn(&Effect) -> bool) -> usize {
     effects.iter().position(wanted).expect("it is there")
@@ -95,10 +98,52 @@ fn given_a_refusal_for_good_when_it_comes_then_the_application_knows_and_the_nex
     bench.frame(refusal(ErrorCode::NotAMember, Regarding::Send(id(1)), None));
     let seen = bench.seen();
     let code = ErrorCode::NotAMember;
-    let failed = FailedSend { client_message_id: id(1), conversation: with(2), code, reason: code.reason().to_owned() };
+    let reason = code.reason().to_owned();
+    let failed = FailedSend { client_message_id: id(1), conversation: with(2), code: code.into(), reason };
     assert_eq!(seen.events, [Event::SendFailed(failed)]);
     assert!(seen.stores.contains(&StoreOp::DropOutbox(id(1))));
     assert_eq!(seen.sends(), [id(2)]);
+}
+
+#[test]
+fn given_a_refusal_with_a_code_of_a_newer_server_when_it_comes_then_it_is_taken_for_what_it_says() {
+    let newer = |retry, regarding| NewerError {
+        code: 1999,
+        reason: "later".to_owned(),
+        fatal: false,
+        retry,
+        retry_after_ms: Some(5_000),
+        regarding,
+    };
+    let mut bench = Bench::connected();
+    bench.send(1, with(2));
+    bench.seen();
+    bench.newer_error(&newer(true, Regarding::Send(id(1))));
+    bench.pass(4_999);
+    assert!(bench.seen().sends().is_empty(), "it waits as long as it was told");
+    bench.pass(2_000);
+    assert_eq!(bench.seen().sends(), [id(1)]);
+    bench.newer_error(&newer(false, Regarding::Send(id(1))));
+    let failed = |event: &Event| matches!(event, Event::SendFailed(failed) if failed.code == RefusalCode::Newer(1999));
+    assert!(bench.seen().events.iter().any(failed));
+    bench.pass(100_000);
+    assert!(bench.seen().sends().is_empty(), "it is not sent again");
+}
+
+#[test]
+fn given_a_server_that_lost_its_data_when_a_number_comes_again_then_the_application_knows_and_gets_the_message() {
+    let mut bench = Bench::connected();
+    for number in 1..=3 {
+        bench.deliver(deliver(with(2), number, 2));
+    }
+    bench.seen();
+    bench.deliver(Deliver { message: MessageId::new(1_000_000).unwrap(), ..deliver(with(2), 2, 2) });
+    let events = bench.seen().events;
+    assert!(
+        matches!(&events[..], [Event::HistoryLost { sequence: Sequence(2), .. }, Event::MessageReceived(received)]
+            if received.sequence == Sequence(2)),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -245,6 +290,7 @@ fn given_own_messages_not_known_to_be_read_when_the_client_comes_back_then_it_as
         delivered: Some(Sequence(4)),
         read: Sequence::ZERO,
         own_head: Sequence(own_head),
+        newest: None,
     };
     let mut bench = Bench::restored(Restored {
         user: Some(user(1)),

@@ -247,7 +247,8 @@ impl Driver {
             transport.decode(|bytes| match parse_server(bytes) {
                 Ok(frame) => core.handle_frame(now, &frame, effects),
                 // A newer server's; what it means for us it does not say.
-                Err(FrameError::Unsupported { .. } | FrameError::UnknownErrorCode(_)) => {}
+                Err(FrameError::Unsupported { .. }) => {}
+                Err(FrameError::UnknownErrorCode(error)) => core.handle_newer_error(now, &error, effects),
                 Err(error) => {
                     tracing::warn!(%error, "the server sent a frame that cannot be read");
                     core.handle_protocol_error(now, effects);

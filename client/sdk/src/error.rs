@@ -1,7 +1,7 @@
 //! What can go wrong, in words for the person who must do something about it.
 
+use switchyard_client_core::RefusalCode;
 use switchyard_client_core::{FetchRefused, SendRefused, StopReason};
-use switchyard_schema::error::ErrorCode;
 
 /// Why the SDK did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub enum Error {
     #[error(transparent)]
     Fetch(#[from] FetchRefused),
     /// The server refused the fetch.
-    #[error("the server refused the fetch: {} ({reason})", code.name())]
+    #[error("the server refused the fetch: {} ({reason})", code)]
     FetchFailed {
         /// Why.
-        code: ErrorCode,
+        code: RefusalCode,
         /// The server's words.
         reason: String,
     },
@@ -51,7 +51,10 @@ fn explain(reason: StopReason) -> &'static str {
         StopReason::Closed => "it was closed",
         StopReason::Replaced => "the same device connected from somewhere else; use another device id there",
         StopReason::TokenRefused => "the server takes none of its tokens; get a valid one",
-        StopReason::Refused(code) => code.reason(),
+        StopReason::Refused(RefusalCode::Known(code)) => code.reason(),
+        StopReason::Refused(RefusalCode::Newer(_)) => {
+            "the server refused for a reason that this version does not know; use a newer one"
+        }
         StopReason::WrongUser => "the token is for another user than the store; use a store per user",
     }
 }
@@ -92,10 +95,10 @@ pub enum StoreError {
 #[non_exhaustive]
 pub enum SendFailure {
     /// The server refused it for good.
-    #[error("the server refused the message: {} ({reason})", code.name())]
+    #[error("the server refused the message: {} ({reason})", code)]
     Refused {
         /// Why.
-        code: ErrorCode,
+        code: RefusalCode,
         /// The server's words.
         reason: String,
     },

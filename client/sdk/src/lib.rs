@@ -48,7 +48,8 @@ mod transport;
 pub use client::{Builder, Client, Events, SendHandle};
 pub use error::{Error, SendFailure, StoreError};
 pub use switchyard_client_core::{
-    AcceptedMessage, ConnectionState, Event, FailedSend, FetchRefused, HistoryPage, Message, SendRefused, StopReason,
+    AcceptedMessage, ConnectionState, Event, FailedSend, FetchRefused, HistoryPage, Message, RefusalCode, SendRefused,
+    StopReason,
 };
 pub use switchyard_schema::error::ErrorCode;
 pub use switchyard_schema::frame::{FetchRange, VoidRange, Watermark};

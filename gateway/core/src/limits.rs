@@ -43,7 +43,7 @@ pub const WHEEL_TICK_MS: u64 = 256;
 pub const WHEEL_PLACES: usize = 512;
 
 /// How much of a rate may be used at once: ten seconds' worth lets a phone that comes back send what it gathered.
-pub const RATE_BURST_MS: u64 = 10_000;
+pub const RATE_BURST_MS: u32 = 10_000;
 /// Users, or addresses, whose rates a thread keeps: who used something up within the last [`RATE_BURST_MS`]. Ten megabytes.
 pub const RATED_KEYS_MAX: usize = 200_000;
 /// How long a connection that sends too many frames is not read. Longer than a tick of the timing wheel, so that a flood
@@ -57,6 +57,9 @@ pub const FETCHES_PER_SECOND: u32 = 20;
 pub const PINGS_PER_SECOND: u32 = 5;
 /// Frames of one connection and second: what a busy bot needs that acknowledges every message by itself.
 pub const FRAMES_PER_SECOND: u32 = 1_000;
+/// Direct conversations that a user may begin in an hour: more than a person has new acquaintances, fewer than somebody
+/// who writes to strangers would like.
+pub const NEW_CONVERSATIONS_PER_HOUR: u32 = 100;
 /// Connections of one address and second, at each gateway thread: an office behind one address reconnects at once.
 pub const HANDSHAKES_PER_SECOND: u32 = 200;
 /// How much more than one connection all connections of a user may ask for: two busy devices.

@@ -1,6 +1,6 @@
 //! Rate limits: how much a client may ask for, per connection and per user.
 //!
-//! A limit is a token bucket: so many per second, with [`RATE_BURST_MS`]' worth at once. It is kept as the time at which
+//! A limit is a token bucket: so many per second with [`RATE_BURST_MS`]' worth at once, or so many per hour. It is kept as the time at which
 //! the bucket is full again (the "virtual scheduling" form of the generic cell rate algorithm, ITU-T I.371), so a bucket
 //! is one number, needs no timer, and one that is full holds nothing worth keeping.
 
@@ -12,28 +12,39 @@ use switchyard_schema::ids::{Millis, UserId};
 
 use crate::limits::{RATE_BURST_MS, RATED_KEYS_MAX};
 
-/// So many per second.
+/// So many per second, or per hour.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rate {
     /// Microseconds that one of them uses up; 0 limits nothing.
     interval_us: u32,
+    /// How much may be used at once, in what it takes to come back.
+    burst_us: u32,
 }
 
 impl Rate {
     /// No limit.
-    pub const UNLIMITED: Self = Self { interval_us: 0 };
+    pub const UNLIMITED: Self = Self { interval_us: 0, burst_us: 0 };
+
+    /// `count` per hour, all at once if need be; 0 is no limit.
+    #[must_use]
+    pub const fn per_hour(count: u32) -> Self {
+        const HOUR_US: u32 = 3_600_000_000;
+        match HOUR_US.checked_div(count) {
+            Some(interval_us) => Self { interval_us, burst_us: HOUR_US },
+            None => Self::UNLIMITED,
+        }
+    }
 
     /// `count` per second; 0 is no limit. More than a million is taken for a million.
     #[must_use]
     pub const fn per_second(count: u32) -> Self {
         const SECOND_US: u32 = 1_000_000;
-        if count == 0 {
-            Self::UNLIMITED
-        } else if count > SECOND_US {
-            Self { interval_us: 1 }
-        } else {
-            Self { interval_us: SECOND_US / count }
-        }
+        let interval_us = match count {
+            0 => return Self::UNLIMITED,
+            1..SECOND_US => SECOND_US / count,
+            SECOND_US.. => 1,
+        };
+        Self { interval_us, burst_us: RATE_BURST_MS * 1_000 }
     }
 }
 
@@ -53,12 +64,18 @@ impl Bucket {
         let now_us = now.0.saturating_mul(1_000);
         let full_at_us = self.full_at_us.max(now_us) + u64::from(rate.interval_us);
         let ahead_us = full_at_us - now_us;
-        if ahead_us > RATE_BURST_MS * 1_000 {
-            let wait_ms = (ahead_us - RATE_BURST_MS * 1_000).div_ceil(1_000);
+        let burst_us = u64::from(rate.burst_us);
+        if rate != Rate::UNLIMITED && ahead_us > burst_us {
+            let wait_ms = (ahead_us - burst_us).div_ceil(1_000);
             return Err(u32::try_from(wait_ms).expect("it is never longer than an interval"));
         }
         self.full_at_us = full_at_us;
         Ok(())
+    }
+
+    /// Puts some back that were taken and not needed.
+    pub const fn put_back(&mut self, count: u16, rate: Rate) {
+        self.full_at_us = self.full_at_us.saturating_sub(count as u64 * rate.interval_us as u64);
     }
 
     /// Whether nothing of it is used up.
@@ -77,6 +94,8 @@ pub enum Kind {
     Fetch,
     /// A Ping.
     Ping,
+    /// A Send that begins a direct conversation.
+    Begin,
 }
 
 /// A rate for each [`Kind`].
@@ -88,6 +107,8 @@ pub struct Rates {
     pub fetches: Rate,
     /// Pings.
     pub pings: Rate,
+    /// Direct conversations that are begun.
+    pub begins: Rate,
 }
 
 impl Rates {
@@ -98,6 +119,7 @@ impl Rates {
             Kind::Send => self.sends,
             Kind::Fetch => self.fetches,
             Kind::Ping => self.pings,
+            Kind::Begin => self.begins,
         }
     }
 }
@@ -117,7 +139,7 @@ pub struct RateLimits {
 /// What is left of each limit of one connection.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Buckets {
-    by_kind: [Bucket; 3],
+    by_kind: [Bucket; 4],
 }
 
 impl Buckets {
@@ -170,6 +192,14 @@ impl<K: Hash + Eq> KeyedRates<K> {
         taken
     }
 
+    /// Puts some back that were taken for a key and not needed.
+    pub fn put_back(&mut self, key: &K, count: u16, rate: Rate) {
+        // Whoever is not kept has everything.
+        if let Some(bucket) = self.buckets.get_mut(key) {
+            bucket.put_back(count, rate);
+        }
+    }
+
     /// How many are kept.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -215,6 +245,16 @@ mod tests {
         assert_eq!(burst(&mut bucket, START.plus(1_020), rate), 50);
         assert!(!bucket.is_full(START.plus(11_019)) && bucket.is_full(START.plus(11_020)));
         assert_eq!(burst(&mut bucket, START.plus(1_000_000), rate), 500, "no more than that is saved up");
+    }
+
+    #[test]
+    fn given_a_rate_per_hour_when_some_is_put_back_then_it_can_be_taken_again() {
+        let (rate, mut bucket) = (Rate::per_hour(100), Bucket::default());
+        assert_eq!(burst(&mut bucket, START, rate), 100);
+        assert_eq!(bucket.take(START, rate), Err(36_000));
+        bucket.put_back(3, rate);
+        assert_eq!(burst(&mut bucket, START, rate), 3);
+        assert_eq!(burst(&mut bucket, START.plus(3_600_000), rate), 100);
     }
 
     #[test]

@@ -41,6 +41,24 @@ pub enum SpawnError {
     ThreadCount(usize),
 }
 
+/// Gateway threads ended before they were told to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0} gateway threads failed; the log says why")]
+pub struct ThreadsFailed(pub usize);
+
+/// Makes a small ring and lets it go: whether this host has io_uring at all. Whoever starts other users of io_uring before
+/// the gateway asks first, for some of them can only panic. A lack of memory is theirs to report.
+///
+/// # Errors
+/// [`SpawnError::IoUring`].
+pub fn check_io_uring() -> Result<(), SpawnError> {
+    const ENTRIES: u32 = 8;
+    match io_uring::IoUring::new(ENTRIES) {
+        Err(error) if error.kind() != io::ErrorKind::OutOfMemory => Err(SpawnError::IoUring(error)),
+        Err(_) | Ok(_) => Ok(()),
+    }
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
@@ -75,7 +93,8 @@ impl Gateway {
             let started = gateway.start(index, parts, config.clone(), keys.clone());
             if let Err(error) = started {
                 gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: std::time::Instant::now() });
-                gateway.join();
+                // Why it cannot start is the news; a thread that failed as well is in the log.
+                let _ = gateway.join();
                 return Err(error);
             }
         }
@@ -166,16 +185,20 @@ impl Gateway {
 
     /// Waits until every thread has ended, which takes a [`Gateway::drain`].
     ///
-    /// # Panics
-    /// When a thread panicked.
-    pub fn join(self) {
-        for thread in self.threads {
+    /// # Errors
+    /// [`ThreadsFailed`] when some ended otherwise; the log says why.
+    pub fn join(self) -> Result<(), ThreadsFailed> {
+        let mut failed = 0;
+        for (index, thread) in self.threads.into_iter().enumerate() {
             match thread.handle.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a gateway thread failed"),
-                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => tracing::error!(%error, index, "a gateway thread failed"),
+                // What it said is in the log already, with the place.
+                Err(_) => tracing::error!(index, "a gateway thread ended with a panic"),
             }
+            failed += 1;
         }
+        if failed == 0 { Ok(()) } else { Err(ThreadsFailed(failed)) }
     }
 
     fn order(&self, change: impl FnOnce(&mut crate::control::Orders)) {

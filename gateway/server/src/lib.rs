@@ -48,5 +48,5 @@ mod turn;
 pub use config::{GatewayConfig, ThreadParts};
 pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
-pub use gateway::{Gateway, SpawnError};
+pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};
 pub use links::{Doorbell, RouterEnd, doorbell};

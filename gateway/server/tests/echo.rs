@@ -200,7 +200,7 @@ fn given_a_drain_then_echoes_end_with_going_away_and_every_thread_ends() {
     drop(sockets);
     wait_for("the threads to end", || fixture.gateway.is_finished().then_some(()));
     assert!(std::net::TcpStream::connect(fixture.address()).is_err(), "nobody listens any more");
-    fixture.gateway.join();
+    fixture.gateway.join().unwrap();
 }
 
 /// A busy thread must still serve others and hear orders: foreign wakers would reach it only when it parks, and a task that
@@ -233,7 +233,7 @@ fn given_clients_that_never_pause_then_others_are_served_and_a_drain_is_heard() 
         deadline: std::time::Instant::now() + Duration::from_secs(1),
     });
     wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
-    fixture.gateway.join();
+    fixture.gateway.join().unwrap();
     // A peer that was not read has no room to hear a plain end in; it is reset.
     wait_for("the clients to notice", || flood.iter().flatten().all(JoinHandle::is_finished).then_some(()));
 }

@@ -85,11 +85,13 @@ fn rates(limits: &Limits) -> RateLimits {
             sends: Rate::per_second(limits.sends_per_second),
             fetches: Rate::per_second(limits.fetches_per_second),
             pings: Rate::per_second(limits.pings_per_second),
+            begins: Rate::UNLIMITED,
         },
         user: Rates {
             sends: Rate::per_second(limits.user_sends_per_second),
             fetches: Rate::per_second(limits.user_fetches_per_second),
             pings: Rate::per_second(limits.user_pings_per_second),
+            begins: Rate::per_hour(limits.new_conversations_per_hour),
         },
     }
 }

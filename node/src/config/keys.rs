@@ -44,6 +44,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits", "user_sends_per_second", "Sends of all connections of a user, at each gateway thread."),
     key("limits", "user_fetches_per_second", "Fetches of all connections of a user, at each gateway thread."),
     key("limits", "user_pings_per_second", "Ping frames of all connections of a user, at each gateway thread."),
+    key("limits", "new_conversations_per_hour", "Direct conversations that a user may begin, at each gateway thread."),
     key("limits", "handshakes_per_second", "New connections of one address, at each gateway thread; 0 behind a proxy."),
     key("router", "cores", "Router threads; 0 chooses by the host's cores."),
     key("router", "tail_bytes", "Memory for the newest messages of conversations, all shards together."),

@@ -65,6 +65,7 @@ section!(
         user_sends_per_second: u32 = limits::USER_RATE_FACTOR * limits::SENDS_PER_SECOND,
         user_fetches_per_second: u32 = limits::USER_RATE_FACTOR * limits::FETCHES_PER_SECOND,
         user_pings_per_second: u32 = limits::USER_RATE_FACTOR * limits::PINGS_PER_SECOND,
+        new_conversations_per_hour: u32 = limits::NEW_CONVERSATIONS_PER_HOUR,
         handshakes_per_second: u32 = limits::HANDSHAKES_PER_SECOND,
     }
 );

@@ -7,13 +7,22 @@ mod wiring;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use switchyard_router_server::{DataFolder, OpenError};
 
 use crate::admin::AdminListener;
 use crate::config::Config;
 use crate::keys;
 
 use observed::Server;
-use shutdown::Signals;
+use shutdown::{Leaving, Signals};
+
+/// How long a start waits for the lock of the data folder: longer than a killed process takes to be gone, shorter than
+/// anybody waits for an error.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often it tries meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// Runs the server until it is told to stop.
 ///
@@ -21,7 +30,8 @@ use shutdown::Signals;
 /// When it cannot start; the text says what to do.
 pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::install()?;
-    let folder = switchyard_router_server::DataFolder::open(&config.data_dir, config.shard_count)?;
+    switchyard_gateway_server::check_io_uring()?;
+    let folder = open_folder(config)?;
     if config.dev {
         keys::ensure_development_key(&config.keys_dir)?;
     }
@@ -37,24 +47,52 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let admin = match admin {
         Ok(admin) => admin,
         Err(error) => {
-            server.leave(0);
+            // Why it cannot start is the news; a thread that failed as well is in the log.
+            let _ = server.leave(0);
             return Err(error.into());
         }
     };
     banner::print(config, &server, admin.address());
-    signals.serve(|| match keys::load(&config.keys_dir, &config.audience) {
+    let reload = || match keys::load(&config.keys_dir, &config.audience) {
         Ok(keys) => {
             tracing::info!(kids = ?keys.kids().collect::<Vec<_>>(), "keys reloaded");
             server.reload_keys(Arc::new(keys));
         }
         Err(error) => tracing::error!(%error, "keys not reloaded; the previous ones stay in force"),
-    });
+    };
+    let leaving = signals.serve(reload, || server.lost_thread());
+    if let Leaving::Lost(what) = leaving {
+        tracing::error!(what, "a part of the server is gone; the rest leaves in order, to be started again");
+    }
     tracing::info!(
         drain_ms = config.drain_ms,
         "leaving: clients are told when to reconnect; a second signal stops at once"
     );
-    server.leave(config.drain_ms);
+    let left = server.leave(config.drain_ms);
     drop(admin);
     tracing::info!("everything is flushed");
-    Ok(())
+    match leaving {
+        Leaving::Lost(what) => {
+            Err(format!("{what}; the log says why, and a restart recovers everything accepted").into())
+        }
+        Leaving::Told => Ok(left?),
+    }
+}
+
+/// Opens the data folder. A predecessor that was just killed may hold its lock for a moment longer: until its last
+/// writes have ended.
+fn open_folder(config: &Config) -> Result<DataFolder, OpenError> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    let mut told = false;
+    loop {
+        match DataFolder::open(&config.data_dir, config.shard_count) {
+            Err(OpenError::Locked { path }) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(folder = %path.display(), "the data folder is locked; waiting for it a moment");
+                }
+                std::thread::sleep(LOCK_RETRY);
+            }
+            opened => return opened,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use switchyard_gateway_core::auth::KeySet;
-use switchyard_gateway_server::{DrainPlan, Gateway};
+use switchyard_gateway_server::{DrainPlan, Gateway, ThreadsFailed};
 use switchyard_router_server::StorageState;
 use switchyard_router_server::counters;
 use switchyard_router_server::router::{RouterHandle, StartReport};
@@ -42,13 +42,33 @@ impl Server {
     }
 
     /// Tells clients to leave, waits for them at most `drain_ms`, then flushes the router.
-    pub(super) fn leave(&self, drain_ms: u64) {
+    ///
+    /// # Errors
+    /// When gateway threads had failed.
+    pub(super) fn leave(&self, drain_ms: u64) -> Result<(), ThreadsFailed> {
         self.leaving.store(true, Ordering::Relaxed);
-        let Some((gateway, router)) = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((gateway, router)) = parts else { return Ok(()) };
         let deadline = Instant::now() + Duration::from_millis(drain_ms);
         gateway.drain(DrainPlan { reconnect_spread_ms: RECONNECT_SPREAD_MS, deadline });
-        gateway.join();
+        let joined = gateway.join();
         router.stop();
+        joined
+    }
+
+    /// What makes going on pointless: a thread has ended, and only a restart brings its connections or shards back. A
+    /// journal that refuses records is no such thing; its core serves reads.
+    pub(super) fn lost_thread(&self) -> Option<&'static str> {
+        self.with(|gateway, router| {
+            if !gateway.is_whole() {
+                Some("a gateway thread has ended")
+            } else if !router.is_whole() {
+                Some("a router core has ended")
+            } else {
+                None
+            }
+        })
+        .flatten()
     }
 
     fn with<T>(&self, read: impl FnOnce(&Gateway, &RouterHandle) -> T) -> Option<T> {
@@ -68,7 +88,9 @@ impl Observed for Server {
                 }
             }
             if !router.is_store_healthy() {
-                faults.push("the state store takes no snapshots; look at the log and at the free space of the disk".to_owned());
+                faults.push(
+                    "the state store takes no snapshots; look at the log and at the free space of the disk".to_owned(),
+                );
             } else if faults.is_empty() && !router.is_healthy() {
                 faults.push("a router core has ended; restart and see the log for why".to_owned());
             }

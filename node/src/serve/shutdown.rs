@@ -1,10 +1,14 @@
 //! Signals: SIGHUP reloads keys, SIGTERM or SIGINT leaves in order, a second one stops at once.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as Iterator;
+
+/// How often the main thread looks whether all others are there.
+const LOOK_MS: u64 = 250;
 
 /// What the main thread waits for.
 #[derive(Debug)]
@@ -41,13 +45,55 @@ impl Signals {
         Ok(Self { received })
     }
 
-    /// Serves signals until one says to leave.
-    pub(super) fn serve(self, mut reload: impl FnMut()) {
-        while let Ok(order) = self.received.recv() {
-            match order {
-                Order::Reload => reload(),
-                Order::Leave => return,
+    /// Serves signals until one says to leave, or until `lost` names something that only a restart brings back.
+    pub(super) fn serve(self, mut reload: impl FnMut(), mut lost: impl FnMut() -> Option<&'static str>) -> Leaving {
+        loop {
+            match self.received.recv_timeout(Duration::from_millis(LOOK_MS)) {
+                Ok(Order::Reload) => reload(),
+                Ok(Order::Leave) | Err(RecvTimeoutError::Disconnected) => return Leaving::Told,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(what) = lost() {
+                return Leaving::Lost(what);
             }
         }
+    }
+}
+
+/// Why the server leaves.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Leaving {
+    /// A signal said so.
+    Told,
+    /// A part of it is gone.
+    Lost(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_thread_that_is_gone_when_nobody_says_to_leave_then_the_server_leaves_and_says_why() {
+        let (send, received) = mpsc::channel();
+        let signals = Signals { received };
+        let mut looks = 0;
+        let lost = || {
+            looks += 1;
+            (looks == 3).then_some("a gateway thread has ended")
+        };
+        assert_eq!(signals.serve(|| {}, lost), Leaving::Lost("a gateway thread has ended"));
+        drop(send);
+    }
+
+    #[test]
+    fn given_signals_when_they_come_then_keys_are_reloaded_and_the_last_one_ends_it() {
+        let (send, received) = mpsc::channel();
+        for order in [Order::Reload, Order::Reload, Order::Leave] {
+            send.send(order).expect("it is heard");
+        }
+        let mut reloads = 0;
+        assert_eq!(Signals { received }.serve(|| reloads += 1, || None), Leaving::Told);
+        assert_eq!(reloads, 2);
     }
 }

@@ -164,14 +164,16 @@ fn step(
         for index in session.scan..u32::try_from(until).expect("an inbox is far below 4 G conversations") {
             let inbox = &mut inbox[index as usize];
             let missed = inbox.peer_moved >= session.missed_since && inbox.peer != Mark::default();
+            let missed_own = inbox.missed_own(place, session.missed_since);
             let head = inbox.head;
             let marks = inbox.cursor(place).of_attachment(attachment);
             if head > marks.sent && !marks.behind && !marks.reading {
                 marks.behind = true;
                 session.behind.push_back(index);
             }
-            if missed && !marks.receipt_queued {
-                marks.peer_receipt = true;
+            marks.peer_receipt |= missed;
+            marks.own_receipt |= missed_own;
+            if (missed || missed_own) && !marks.receipt_queued {
                 marks.receipt_queued = true;
                 session.receipts.push_back(index);
             }

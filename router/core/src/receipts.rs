@@ -106,6 +106,7 @@ impl Shard {
         let moved_on = cursor.mark != cursor.recorded;
         let rose = inbox.watermark.raise(mark);
         if rose && explicit {
+            inbox.own_moved = self.now;
             let due = self.now.plus(RETELL_AFTER_MS);
             let opened = self.facts.raise(&mut inbox.fact, FactKey::Cursor(user_id, id), lsn, due);
             user.held += u32::from(opened);

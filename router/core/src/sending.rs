@@ -53,7 +53,7 @@ impl Shard {
     }
 
     pub(crate) fn on_send(&mut self, request: SendRequest, fx: &mut Effects) {
-        let SendRequest { origin, conversation: id, client_message_id, draft } = request;
+        let SendRequest { origin, conversation: id, client_message_id, begin_in_ms, draft } = request;
         let conversation = self.conversations.touch(&id).expect("a send is taken when its conversation is in memory");
         let Origin { user, device, session } = origin;
         if let Some(first) = conversation.dedupe.find(self.now, user, device, client_message_id) {
@@ -65,6 +65,12 @@ impl Shard {
                 self.log.wait(Release::Repeat(answer));
             }
             return;
+        }
+        if begin_in_ms > 0 && !conversation.exists() {
+            let regarding = Regarding::Send(client_message_id);
+            let (code, retry_after_ms) = (ErrorCode::RateLimited, Some(begin_in_ms));
+            let refused = Peer::Refused(SendRefused { session, code, retry_after_ms, regarding });
+            return post::reserved(&self.config, self.config.shard_count.of_user(user), refused, fx);
         }
 
         let message = self.ids.next(self.now);

@@ -59,6 +59,8 @@ pub(crate) struct Inbox {
     pub(crate) dirty: bool,
     /// The user's own watermark, as far as it is durable.
     pub(crate) watermark: Mark,
+    /// When it last moved; zero when that was before the user was loaded.
+    pub(crate) own_moved: Millis,
     /// The watermark, as a fact for the conversation.
     pub(crate) fact: FactSlot,
     /// A device without one is at the beginning.
@@ -192,6 +194,14 @@ impl Inbox {
             peer_read: self.peer.read,
             peer_moved: self.peer_moved,
         }
+    }
+
+    /// Whether another device moved the user's watermark beyond this device's cursor while it was away.
+    pub(crate) fn missed_own(&mut self, device: usize, missed_since: Millis) -> bool {
+        let Mark { delivered, read } = self.watermark;
+        let moved_lately = self.own_moved == Millis(0) || self.own_moved >= missed_since;
+        let own = self.cursor(device).mark;
+        moved_lately && (delivered > own.delivered || read > own.read)
     }
 
     /// A device's cursor, made at the beginning when it has none.

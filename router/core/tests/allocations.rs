@@ -87,7 +87,7 @@ fn given_a_running_chat_when_a_message_is_routed_then_memory_is_asked_for_a_few_
         let mut client_message_id = ClientMessageId([0; 16]);
         client_message_id.0[8..].copy_from_slice(&number.to_be_bytes());
         let draft = deliver_draft(conversation, origins[0].user, &body);
-        let send = SendRequest { origin: origins[0], conversation, client_message_id, draft };
+        let send = SendRequest { origin: origins[0], conversation, client_message_id, begin_in_ms: 0, draft };
         let ack = Ack { conversation, delivered: Some(Sequence(number)), read: None };
         let before = core.answers;
         let ((), count) = allocations(|| {

@@ -278,7 +278,13 @@ impl RouterHandle {
     pub fn is_healthy(&self) -> bool {
         self.store.is_healthy()
             && self.counters.iter().all(|counters| counters.journal() == StorageState::Ready)
-            && self.threads.iter().all(|thread| !thread.is_finished())
+            && self.is_whole()
+    }
+
+    /// Whether every core's thread runs.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
     }
 
     /// Whether the state store works.

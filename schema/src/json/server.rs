@@ -10,7 +10,7 @@ use crate::error::ErrorCode;
 use crate::frame::{
     Accepted, Deliver, ErrorFrame, Page, Receipt, Regarding, ServerFrame, VoidRange, Watermark, Welcome,
 };
-use crate::frame_error::FrameError;
+use crate::frame_error::{FrameError, NewerError};
 use crate::ids::{ClientMessageId, DeviceId, UserId};
 use crate::limits;
 
@@ -139,6 +139,10 @@ struct RawServer<'a> {
     #[serde(borrow, default)]
     reason: Scalar<'a>,
     #[serde(borrow, default)]
+    fatal: Scalar<'a>,
+    #[serde(borrow, default)]
+    retry: Scalar<'a>,
+    #[serde(borrow, default)]
     retry_after_ms: Scalar<'a>,
     #[serde(borrow, default)]
     regarding: Scalar<'a>,
@@ -209,8 +213,8 @@ struct RawPage<'a> {
 /// Parses a server's frame, as a client of the user `me` does.
 ///
 /// # Errors
-/// [`FrameError`]; [`FrameError::Unsupported`] and [`FrameError::UnknownErrorCode`] come from a newer server and are to
-/// be passed over.
+/// [`FrameError`]; [`FrameError::Unsupported`] comes from a newer server and is to be passed over;
+/// [`FrameError::UnknownErrorCode`] as well, and is to be taken for what it says of itself.
 pub fn parse_server(text: &str, me: UserId) -> Result<ServerFrame<'_>, FrameError> {
     if text.len() > limits::SERVER_JSON_BYTES_MAX {
         return Err(FrameError::too_large("frame", limits::SERVER_JSON_BYTES_MAX, "bytes"));
@@ -269,12 +273,19 @@ impl<'a> RawServer<'a> {
             None => Regarding::Session,
             Some(text) => regarding(&text)?,
         };
-        Ok(ErrorFrame {
-            code: ErrorCode::from_number(number).ok_or(FrameError::UnknownErrorCode(number))?,
-            reason: self.reason.text("reason")?.unwrap_or_default(),
-            retry_after_ms: self.retry_after_ms.small("retry_after_ms")?,
-            regarding,
-        })
+        let reason = self.reason.text("reason")?.unwrap_or_default();
+        let retry_after_ms = self.retry_after_ms.small("retry_after_ms")?;
+        let Some(code) = ErrorCode::from_number(number) else {
+            return Err(FrameError::UnknownErrorCode(Box::new(NewerError {
+                code: number,
+                reason: reason.into_owned(),
+                fatal: self.fatal.flag("fatal")?,
+                retry: self.retry.flag("retry")?,
+                retry_after_ms,
+                regarding,
+            })));
+        };
+        Ok(ErrorFrame { code, reason, retry_after_ms, regarding })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::frame::{
     Accepted, Ack, ClientFrame, Deliver, ErrorFrame, Fetch, FetchRange, Hello, Page, Receipt, Regarding, Send,
     ServerFrame, VoidRange, Watermark, Welcome,
 };
-use crate::frame_error::FrameError;
+use crate::frame_error::{FrameError, NewerError};
 use crate::generated as fb;
 use crate::generated::FrameBody;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
@@ -40,8 +40,8 @@ pub fn parse_client(bytes: &[u8]) -> Result<ClientFrame<'_>, FrameError> {
 /// Parses a server's frame, as a client does.
 ///
 /// # Errors
-/// [`FrameError`]; [`FrameError::Unsupported`] and [`FrameError::UnknownErrorCode`] come from a newer server and are to
-/// be passed over.
+/// [`FrameError`]; [`FrameError::Unsupported`] comes from a newer server and is to be passed over;
+/// [`FrameError::UnknownErrorCode`] as well, and is to be taken for what it says of itself.
 pub fn parse_server(bytes: &[u8]) -> Result<ServerFrame<'_>, FrameError> {
     let frame = root(bytes, limits::SERVER_FRAME_BYTES_MAX, limits::SERVER_FRAME_TABLES_MAX)?;
     match frame.body_type() {
@@ -179,12 +179,18 @@ fn error(error: fb::Error<'_>) -> Result<ErrorFrame<'_>, FrameError> {
         (None, Some(request)) => Regarding::Request(request),
         (None, None) => Regarding::Session,
     };
-    Ok(ErrorFrame {
-        code: ErrorCode::from_number(error.code()).ok_or(FrameError::UnknownErrorCode(error.code()))?,
-        reason: Cow::Borrowed(error.reason().unwrap_or_default()),
-        retry_after_ms: error.retry_after_ms(),
-        regarding,
-    })
+    let (reason, retry_after_ms) = (error.reason().unwrap_or_default(), error.retry_after_ms());
+    let Some(code) = ErrorCode::from_number(error.code()) else {
+        return Err(FrameError::UnknownErrorCode(Box::new(NewerError {
+            code: error.code(),
+            reason: reason.to_owned(),
+            fatal: error.fatal(),
+            retry: error.retry(),
+            retry_after_ms,
+            regarding,
+        })));
+    };
+    Ok(ErrorFrame { code, reason: Cow::Borrowed(reason), retry_after_ms, regarding })
 }
 
 /// Which part of a history a Fetch names; exactly one of the two.

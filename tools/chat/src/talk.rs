@@ -196,7 +196,7 @@ impl Talk {
             }
             Event::SendFailed(failed) if self.unaccepted.remove(&failed.client_message_id) => {
                 self.failed += 1;
-                eprintln!("not sent: {} ({})", failed.code.name(), failed.reason);
+                eprintln!("not sent: {} ({})", failed.code, failed.reason);
             }
             Event::ReceiptChanged { conversation, watermark }
                 if conversation == self.conversation() && watermark.member == self.options.to =>

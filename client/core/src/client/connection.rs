@@ -4,9 +4,10 @@ use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{ClientFrame, Hello, Welcome};
 use switchyard_schema::ids::Millis;
 
+use super::refused::Refused;
 use super::{Client, ack_of};
 use crate::effect::{Effect, StoreOp};
-use crate::event::{ConnectionState, Event, StopReason};
+use crate::event::{ConnectionState, Event, RefusalCode, StopReason};
 use crate::limits::{CONNECT_TIMEOUT_MS, STABLE_AFTER_MS};
 use crate::token::Fresh;
 
@@ -57,6 +58,10 @@ impl Link {
 
     pub(super) const fn is_connected(&self) -> bool {
         matches!(self, Self::Connected(_))
+    }
+
+    pub(super) const fn is_greeting(&self) -> bool {
+        matches!(self, Self::Greeting { .. })
     }
 
     /// Whether the driver has a connection, or is opening one.
@@ -197,31 +202,31 @@ impl Client {
         }
     }
 
-    /// An Error that is about the session.
-    pub(super) fn on_session_error(
-        &mut self,
-        now: Millis,
-        code: ErrorCode,
-        reason: &str,
-        retry_after_ms: Option<u32>,
-        out: &mut Vec<Effect>,
-    ) {
-        let wait_ms = u64::from(retry_after_ms.unwrap_or(0));
-        match code {
-            ErrorCode::InvalidToken | ErrorCode::TokenExpired => {
+    /// A refusal that is about the session.
+    pub(super) fn on_session_refused(&mut self, now: Millis, refused: &Refused<'_>, out: &mut Vec<Effect>) {
+        let wait_ms = refused.wait_ms();
+        let known = if let RefusalCode::Known(code) = refused.code { Some(code) } else { None };
+        let ends = refused.fatal || !self.link.is_connected();
+        match known {
+            Some(ErrorCode::InvalidToken | ErrorCode::TokenExpired) => {
                 self.tokens.on_refused();
                 self.disconnect(now, out);
                 self.open(now, out);
             }
-            ErrorCode::SessionReplaced => self.stop(StopReason::Replaced, out),
-            ErrorCode::Draining if self.link.is_connected() => self.on_drain(now, retry_after_ms.unwrap_or(0)),
-            ErrorCode::DeliveryStalled => {
+            Some(ErrorCode::SessionReplaced) => self.stop(StopReason::Replaced, out),
+            Some(ErrorCode::Draining) if self.link.is_connected() => {
+                self.on_drain(now, refused.retry_after_ms.unwrap_or(0));
+            }
+            Some(ErrorCode::DeliveryStalled) => {
                 self.acknowledge_unconfirmed(now);
                 self.tell_stalled(out);
             }
-            _ if code.retry() && (code.fatal() || !self.link.is_connected()) => self.drop_connection(now, wait_ms, out),
-            _ if code.fatal() || !self.link.is_connected() => self.stop(StopReason::Refused(code), out),
-            _ => out.push(Effect::Event(Event::ServerError { code, reason: reason.to_owned() })),
+            _ if ends && refused.retry => self.drop_connection(now, wait_ms, out),
+            _ if ends => self.stop(StopReason::Refused(refused.code), out),
+            _ => {
+                let (code, reason) = (refused.code, refused.reason.to_owned());
+                out.push(Effect::Event(Event::ServerError { code, reason }));
+            }
         }
     }
 

@@ -1,12 +1,11 @@
 //! What the server says, once connected.
 
-use switchyard_schema::error::ErrorCode;
-use switchyard_schema::frame::{Accepted, Deliver, ErrorFrame, Page, Regarding, ServerFrame, Watermark};
-use switchyard_schema::ids::{ClientMessageId, ConversationId, Millis, Sequence};
+use switchyard_schema::frame::{Accepted, Deliver, Page, ServerFrame, Watermark};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId, Millis, Sequence};
 
 use super::Client;
 use super::connection::Link;
-use crate::conversation::Arrival;
+use crate::conversation::{Arrival, Conversation};
 use crate::effect::{Effect, StoreOp};
 use crate::event::{AcceptedMessage, Event, HistoryPage, Message};
 use crate::fetches::Purpose;
@@ -27,7 +26,7 @@ impl Client {
         self.handle_received(now);
         match (&self.link, frame) {
             (Link::Greeting { .. }, ServerFrame::Welcome(welcome)) => self.on_welcome(now, *welcome, out),
-            (Link::Greeting { .. }, ServerFrame::Error(error)) => self.on_error(now, error, out),
+            (Link::Greeting { .. }, ServerFrame::Error(error)) => self.on_refused(now, &error.into(), out),
             (Link::Greeting { .. }, ServerFrame::Drain { reconnect_after_ms }) => {
                 self.drop_connection(now, u64::from(*reconnect_after_ms), out);
             }
@@ -52,7 +51,7 @@ impl Client {
             }
             ServerFrame::Receipt(receipt) => self.on_watermark(receipt.conversation, receipt.watermark, out),
             ServerFrame::Page(page) => self.on_page(now, page, out),
-            ServerFrame::Error(error) => self.on_error(now, error, out),
+            ServerFrame::Error(error) => self.on_refused(now, &error.into(), out),
             ServerFrame::Drain { reconnect_after_ms } => self.on_drain(now, *reconnect_after_ms),
             ServerFrame::Welcome(_) | ServerFrame::Pong { .. } => {}
         }
@@ -69,7 +68,7 @@ impl Client {
             },
             out,
         );
-        self.on_own_message(now, accepted.conversation, accepted.sequence, out);
+        self.on_own_message(now, accepted.conversation, (accepted.sequence, accepted.message), out);
     }
 
     /// The first news that a message of the outbox is durable ends its way; any later one is known.
@@ -81,10 +80,17 @@ impl Client {
     }
 
     /// A message of this device has its place: the stream need not bring it.
-    fn on_own_message(&mut self, now: Millis, id: ConversationId, sequence: Sequence, out: &mut Vec<Effect>) {
+    fn on_own_message(
+        &mut self,
+        now: Millis,
+        id: ConversationId,
+        (sequence, message): (Sequence, MessageId),
+        out: &mut Vec<Effect>,
+    ) {
         let user = self.user;
         let Some(conversation) = self.conversation(id) else { return };
         let before = conversation.row();
+        tell_lost(conversation, (sequence, message), out);
         conversation.on_accepted(sequence, user);
         let (row, gap) = (conversation.row(), conversation.has_gap());
         if row != before {
@@ -106,11 +112,12 @@ impl Client {
             self.tell_stalled(out);
             return Fate::Arrived;
         };
+        tell_lost(conversation, (deliver.sequence, deliver.message), out);
         let arrival = conversation.judge(deliver.sequence);
         if let Some(client_message_id) = own {
             let Deliver { message, sequence, time, .. } = *deliver;
             self.tell_accepted(AcceptedMessage { client_message_id, conversation: id, message, sequence, time }, out);
-            self.on_own_message(now, id, sequence, out);
+            self.on_own_message(now, id, (sequence, message), out);
             self.acks.on_message(now, id);
             return if arrival == Arrival::Early { Fate::Dropped } else { Fate::Arrived };
         }
@@ -214,54 +221,18 @@ impl Client {
         }
     }
 
-    fn retry_repair(&mut self, now: Millis, id: ConversationId, wait_ms: u64) {
+    pub(super) fn retry_repair(&mut self, now: Millis, id: ConversationId, wait_ms: u64) {
         let refusals = self.fetches.repair_refusals(id);
         let delay_ms = self.backoff().delay_ms(refusals, &mut self.chance).max(self.config.backoff_base_ms);
         self.fetches.postpone_repair(id, now.plus(wait_ms).plus(delay_ms));
     }
+}
 
-    pub(super) fn on_error(&mut self, now: Millis, error: &ErrorFrame<'_>, out: &mut Vec<Effect>) {
-        let wait_ms = u64::from(error.retry_after_ms.unwrap_or(0));
-        let about_token = matches!(error.code, ErrorCode::InvalidToken | ErrorCode::TokenExpired);
-        match error.regarding {
-            Regarding::Send(id) if !about_token && error.code.retry() => {
-                if let Some(refusals) = self.outbox.refusals(id) {
-                    let delay_ms = self.backoff().delay_ms(refusals, &mut self.chance);
-                    self.outbox.postpone(id, now.plus(wait_ms).plus(delay_ms));
-                }
-            }
-            Regarding::Send(id) if !about_token => {
-                self.fail_send(id, error.code, error.reason.clone().into_owned(), out);
-                if error.code.fatal() {
-                    self.drop_connection(now, wait_ms, out);
-                }
-            }
-            Regarding::Request(request) if !error.code.fatal() => self.on_fetch_refused(now, request, error, out),
-            _ => self.on_session_error(now, error.code, &error.reason, error.retry_after_ms, out),
-        }
-    }
-
-    fn on_fetch_refused(&mut self, now: Millis, request: u64, error: &ErrorFrame<'_>, out: &mut Vec<Effect>) {
-        let wait_ms = u64::from(error.retry_after_ms.unwrap_or(0));
-        match (self.fetches.on_answered(request), error.code.retry()) {
-            (None | Some(Purpose::Watermarks(_)), _) => {}
-            (Some(Purpose::Repair(id)), true) => self.retry_repair(now, id, wait_ms),
-            (Some(Purpose::Repair(id)), false) => {
-                self.fetches.on_repaired(id);
-                if let Some(conversation) = self.conversations.get_mut(&id) {
-                    conversation.give_up_gap();
-                }
-            }
-            (Some(Purpose::App), true) => {
-                let refusals = self.fetches.app_refusals(request);
-                let delay_ms = self.backoff().delay_ms(refusals, &mut self.chance);
-                self.fetches.postpone_app(request, now.plus(wait_ms).plus(delay_ms));
-            }
-            (Some(Purpose::App), false) => {
-                self.fetches.finish_app(request);
-                let reason = error.reason.clone().into_owned();
-                out.push(Effect::Event(Event::FetchFailed { request, code: error.code, reason }));
-            }
-        }
-    }
+/// Looks whether the server gave a sequence number out twice, and says so.
+fn tell_lost(conversation: &mut Conversation, placed: (Sequence, MessageId), out: &mut Vec<Effect>) {
+    let Some(forgotten) = conversation.on_placed(placed.0, placed.1) else { return };
+    let id = conversation.row().conversation;
+    out.push(Effect::Store(StoreOp::PutConversation(conversation.row())));
+    out.extend(forgotten.into_iter().map(|watermark| Effect::Store(StoreOp::PutWatermark(id, watermark))));
+    out.push(Effect::Event(Event::HistoryLost { conversation: id, sequence: placed.0 }));
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use switchyard_client_core::{Client, Config, Effect, Event, Restored, StoreOp};
+use switchyard_schema::NewerError;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{
     Accepted, Ack, ClientFrame, Deliver, ErrorFrame, Fetch, Page, Receipt, Regarding, ServerFrame, Watermark, Welcome,
@@ -194,6 +195,10 @@ impl Bench {
 
     pub(crate) fn frame(&mut self, frame: ServerFrame<'_>) {
         self.client.handle_frame(self.now, &frame, &mut self.effects);
+    }
+
+    pub(crate) fn newer_error(&mut self, error: &NewerError) {
+        self.client.handle_newer_error(self.now, error, &mut self.effects);
     }
 
     pub(crate) fn deliver(&mut self, deliver: Deliver<'_>) {

@@ -10,11 +10,12 @@ use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageI
 
 use crate::error::StoreError;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE identity (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE conversation (
         high INTEGER NOT NULL, low INTEGER NOT NULL, delivered INTEGER, read INTEGER NOT NULL, own_head INTEGER NOT NULL,
+        newest INTEGER, newest_message INTEGER,
         PRIMARY KEY (high, low)) WITHOUT ROWID;
     CREATE TABLE watermark (
         high INTEGER NOT NULL, low INTEGER NOT NULL, member INTEGER NOT NULL,
@@ -28,7 +29,13 @@ const SCHEMA: &str = "
         message INTEGER NOT NULL, sender INTEGER NOT NULL, time_ms INTEGER NOT NULL,
         origin_device INTEGER, origin_id BLOB, body BLOB NOT NULL,
         PRIMARY KEY (high, low, sequence)) WITHOUT ROWID;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
+";
+/// What makes version 2 of a store of version 1.
+const FROM_1: &str = "
+    ALTER TABLE conversation ADD COLUMN newest INTEGER;
+    ALTER TABLE conversation ADD COLUMN newest_message INTEGER;
+    PRAGMA user_version = 2;
 ";
 
 #[derive(Debug)]
@@ -58,8 +65,10 @@ impl Sqlite {
         if found > VERSION {
             return Err(StoreError::NewerVersion { found, known: VERSION });
         }
-        if found == 0 {
-            connection.execute_batch(SCHEMA)?;
+        match found {
+            0 => connection.execute_batch(SCHEMA)?,
+            1 => connection.execute_batch(FROM_1)?,
+            _ => {}
         }
         connection.execute_batch("COMMIT")?;
         Ok(())
@@ -82,7 +91,10 @@ impl Sqlite {
     pub(crate) fn load(&self) -> Result<Restored, StoreError> {
         Ok(Restored {
             user: self.identity("user")?.and_then(UserId::new),
-            conversations: self.rows("SELECT high, low, delivered, read, own_head FROM conversation", conversation)?,
+            conversations: self.rows(
+                "SELECT high, low, delivered, read, own_head, newest, newest_message FROM conversation",
+                conversation,
+            )?,
             watermarks: self.rows("SELECT high, low, member, delivered, read FROM watermark", watermark)?,
             outbox: self.rows("SELECT high, low, place, client_message_id, body FROM outbox", outbox)?,
             inbox: self.rows(
@@ -119,9 +131,12 @@ fn perform(transaction: &Transaction<'_>, operation: &StoreOp) -> Result<(), rus
         StoreOp::PutConversation(row) => {
             let (high, low) = signed_words(row.conversation);
             let delivered = row.delivered.map(|sequence| signed(sequence.0));
+            let newest = row.newest.map(|(sequence, _)| signed(sequence.0));
+            let newest_message = row.newest.map(|(_, message)| signed(message.get()));
             run(
-                "INSERT OR REPLACE INTO conversation (high, low, delivered, read, own_head) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![high, low, delivered, signed(row.read.0), signed(row.own_head.0)],
+                "INSERT OR REPLACE INTO conversation (high, low, delivered, read, own_head, newest, newest_message) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![high, low, delivered, signed(row.read.0), signed(row.own_head.0), newest, newest_message],
             )
         }
         StoreOp::PutWatermark(conversation, watermark) => {
@@ -177,11 +192,14 @@ fn put_identity(connection: &Connection, name: &str, value: u64) -> Result<(), r
 }
 
 fn conversation(row: &Row<'_>) -> Result<ConversationRow, StoreError> {
+    let number = |index| Ok::<_, StoreError>(row.get::<_, Option<i64>>(index)?.map(unsigned));
+    let newest = number(5)?.map(Sequence).zip(number(6)?.and_then(MessageId::new));
     Ok(ConversationRow {
         conversation: conversation_id(row)?,
-        delivered: row.get::<_, Option<i64>>(2)?.map(|value| Sequence(unsigned(value))),
+        delivered: number(2)?.map(Sequence),
         read: Sequence(word(row, 3)?),
         own_head: Sequence(word(row, 4)?),
+        newest,
     })
 }
 
@@ -269,6 +287,7 @@ mod tests {
                 delivered: Some(Sequence(u64::MAX)),
                 read: Sequence(3),
                 own_head: Sequence(2),
+                newest: Some((Sequence(u64::MAX), MessageId::new(u64::MAX).unwrap())),
             }],
             watermarks: vec![(
                 conversation,
@@ -322,11 +341,28 @@ mod tests {
     }
 
     #[test]
+    fn given_a_store_of_the_first_version_when_opened_then_everything_in_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let first = SCHEMA.replace("newest INTEGER, newest_message INTEGER,", "").replace("= 2", "= 1");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch(&first).unwrap();
+        connection.execute_batch("INSERT INTO conversation VALUES (1, 2, 7, 3, 2)").unwrap();
+        drop(connection);
+        let mut store = Sqlite::open(&path).unwrap();
+        let old = store.load().unwrap().conversations[0];
+        assert_eq!((old.delivered, old.newest), (Some(Sequence(7)), None));
+        let newest = Some((Sequence(8), MessageId::new(9).unwrap()));
+        store.commit(&[StoreOp::PutConversation(ConversationRow { newest, ..old })]).unwrap();
+        assert_eq!(store.load().unwrap().conversations[0].newest, newest);
+    }
+
+    #[test]
     fn given_a_file_that_cannot_be_used_when_opened_then_the_error_says_why() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("newer.db");
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 9).unwrap();
-        assert!(matches!(Sqlite::open(&path), Err(StoreError::NewerVersion { found: 9, known: 1 })));
+        assert!(matches!(Sqlite::open(&path), Err(StoreError::NewerVersion { found: 9, known: VERSION })));
         let path = folder.path().join("text.db");
         std::fs::write(&path, "this is a text and no database, however one looks at it ".repeat(40)).unwrap();
         assert!(matches!(Sqlite::open(&path), Err(StoreError::Sqlite(_))));

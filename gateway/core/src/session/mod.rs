@@ -25,7 +25,7 @@ mod refusal;
 
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::{ClientFrame, Regarding, Send, ServerFrame};
-use switchyard_schema::ids::{Millis, UserId};
+use switchyard_schema::ids::{Millis, Sequence, UserId};
 use switchyard_schema::link::{Origin, SendRequest, SessionRef, ToRouter};
 use switchyard_schema::{FrameError, encode, json, wire};
 
@@ -223,7 +223,7 @@ impl Session {
             State::Open(member) => match message {
                 FromRouter::Attached => {}
                 FromRouter::Accepted(accepted) => {
-                    member.pending_sends = member.pending_sends.saturating_sub(1);
+                    member.on_send_answered(accepted.sequence == Sequence(1));
                     out.frame(form, member.user, &ServerFrame::Accepted(accepted));
                 }
                 FromRouter::Page(reply) => {
@@ -232,7 +232,7 @@ impl Session {
                 }
                 FromRouter::Refused { code, retry_after_ms, regarding } => {
                     match regarding {
-                        Regarding::Send(_) => member.pending_sends = member.pending_sends.saturating_sub(1),
+                        Regarding::Send(_) => member.on_send_answered(false),
                         Regarding::Request(_) => member.pending_fetches = member.pending_fetches.saturating_sub(1),
                         Regarding::Session => {}
                     }
@@ -303,9 +303,10 @@ impl Session {
             ClientFrame::Hello(_) => self.fail(context, &ErrorCode::UnexpectedFrame.into(), out),
             ClientFrame::Renew { token } => self.on_renew(context, &token, out),
             ClientFrame::Send(Send { conversation, client_message_id, body }) => {
-                member.pending_sends += 1;
+                let begin_in_ms = member.on_send(context, users);
                 let draft = encode::deliver_draft(conversation, member.user, &body);
-                out.messages.push(ToRouter::Send(SendRequest { origin, conversation, client_message_id, draft }));
+                let request = SendRequest { origin, conversation, client_message_id, begin_in_ms, draft };
+                out.messages.push(ToRouter::Send(request));
             }
             ClientFrame::Ack(ack) => out.messages.push(ToRouter::Ack { origin, ack }),
             ClientFrame::Fetch(fetch) => {

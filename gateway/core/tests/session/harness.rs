@@ -257,12 +257,17 @@ impl World {
 
     /// The router says that a Send is durable.
     pub(crate) fn accept(&mut self, number: u8) -> Vec<Seen> {
+        self.accept_at(number, 9)
+    }
+
+    /// The router says that a Send is durable, and where.
+    pub(crate) fn accept_at(&mut self, number: u8, sequence: u64) -> Vec<Seen> {
         self.router(ToGateway::Accepted {
             session: SESSION,
             client_message_id: client_message(number),
             conversation: conversation(),
             message: message(9),
-            sequence: Sequence(9),
+            sequence: Sequence(sequence),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::harness::{HEARTBEAT_MS, START, Seen, World, ack, client_message, clos
 /// One per second of each kind, ten at once.
 fn one_per_second() -> Rates {
     let rate = Rate::per_second(1);
-    Rates { sends: rate, fetches: rate, pings: rate }
+    Rates { sends: rate, fetches: rate, pings: rate, begins: Rate::UNLIMITED }
 }
 
 fn open(rates: RateLimits) -> World {
@@ -52,6 +52,42 @@ fn given_too_many_of_a_kind_when_they_come_then_the_rest_is_refused_with_a_time_
         assert_eq!(world.client(&send(10)), []);
         assert!(matches!(world.take_for_router()[..], [ToRouter::Send(_)]), "after the time it was told it is taken");
     }
+}
+
+/// What the router is told about beginning a conversation with the next Send.
+fn begin_in_ms(world: &mut World, number: u8) -> u32 {
+    assert_eq!(world.client(&send(number)), []);
+    let [ToRouter::Send(request)] = &world.take_for_router()[..] else { panic!("one send goes on") };
+    request.begin_in_ms
+}
+
+#[test]
+fn given_sends_that_begin_nothing_when_they_are_answered_then_they_use_nothing_up() {
+    let user = Rates { begins: Rate::per_hour(2), ..Rates::default() };
+    let mut world = open(RateLimits { user, ..RateLimits::default() });
+    for number in 0..50 {
+        assert_eq!(begin_in_ms(&mut world, number), 0);
+        world.accept(number); // as number nine of its conversation
+        assert_eq!(begin_in_ms(&mut world, number), 0);
+        world.refuse(ErrorCode::NotAMember, Regarding::Send(client_message(number)));
+    }
+}
+
+#[test]
+fn given_conversations_that_were_begun_when_there_are_too_many_then_the_router_is_told_when_another_may_be() {
+    let user = Rates { begins: Rate::per_hour(2), ..Rates::default() };
+    let mut world = open(RateLimits { user, ..RateLimits::default() });
+    for number in 0..2 {
+        assert_eq!(begin_in_ms(&mut world, number), 0);
+        world.accept_at(number, 1);
+    }
+    assert_eq!(begin_in_ms(&mut world, 2), 1_800_000);
+    world.refuse(ErrorCode::RateLimited, Regarding::Send(client_message(2)));
+    assert_eq!(begin_in_ms(&mut world, 3), 1_800_000);
+    world.accept(3);
+    world.now.monotonic = world.now.monotonic.plus(1_800_000);
+    assert_eq!(begin_in_ms(&mut world, 4), 0);
+    assert_eq!(begin_in_ms(&mut world, 5), 1_800_000, "what is set aside cannot be used twice");
 }
 
 #[test]

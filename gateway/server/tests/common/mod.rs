@@ -101,7 +101,7 @@ impl Fixture {
     pub(crate) fn stop(self) {
         self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
         wait_for("the gateway's end", || self.gateway.is_finished().then_some(()));
-        self.gateway.join();
+        self.gateway.join().unwrap();
     }
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn send_frame(number: u64, to: u64, body: &str) -> Value {
 pub(crate) fn accept(request: SendRequest, sequence: u64) -> (ToGateway, DeliverFrame) {
     let mut ids = Snowflake::new(ShardId(0));
     let message = (0..sequence).map(|_| ids.next(Millis(1_800_000_000_000))).last().expect("sequences start at 1");
-    let SendRequest { origin, conversation, client_message_id, draft } = request;
+    let SendRequest { origin, conversation, client_message_id, draft, .. } = request;
     let sequence = Sequence(sequence);
     let (frame, _) = draft.stamp(message, sequence);
     let session = origin.session;

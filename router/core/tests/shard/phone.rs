@@ -12,6 +12,8 @@ use crate::world::{Seen, World};
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Phone {
     pub(crate) origin: Origin,
+    /// When its user may begin another conversation.
+    pub(crate) begin_in_ms: u32,
 }
 
 pub(crate) fn user(id: u64) -> UserId {
@@ -33,7 +35,8 @@ impl Phone {
     pub(crate) fn new(id: u64, device: u64, epoch: u32) -> Self {
         let slot = u32::try_from(id * 100 + device).unwrap();
         let session = SessionRef { gateway: u16::try_from(id % 2).unwrap(), slot, epoch };
-        Self { origin: Origin { session, user: user(id), device: DeviceId::new(device).unwrap() } }
+        let origin = Origin { session, user: user(id), device: DeviceId::new(device).unwrap() };
+        Self { origin, begin_in_ms: 0 }
     }
 
     /// A device whose session is attached and has caught up with nothing yet.
@@ -80,6 +83,7 @@ impl Phone {
             origin: self.origin,
             conversation,
             client_message_id: name(number),
+            begin_in_ms: self.begin_in_ms,
             draft: deliver_draft(conversation, self.origin.user, &body),
         };
         world.at_conversation(conversation, ToRouter::Send(request));

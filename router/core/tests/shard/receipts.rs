@@ -107,6 +107,41 @@ fn given_receipts_missed_while_away_when_attaching_then_they_come() {
 }
 
 #[test]
+fn given_a_watermark_that_another_device_moved_while_this_one_was_away_when_attaching_then_it_comes() {
+    for crash in [false, true] {
+        let mut world = World::new(Setup::default());
+        let (_, phone) = chat(&mut world, 3);
+        let tablet = Phone::attached(&mut world, 2, 2);
+        for device in [&phone, &tablet] {
+            device.ack(&mut world, 1, 3, 0);
+        }
+        world.settle();
+        tablet.detach(&mut world);
+        world.pass(10 * 60 * 1000);
+        phone.ack(&mut world, 1, 3, 2);
+        world.settle();
+        tablet.seen(&mut world);
+        if crash {
+            world.crash();
+        }
+        let tablet = tablet.again();
+        tablet.attach(&mut world);
+        world.settle();
+        let seen = tablet.seen(&mut world);
+        assert!(seen.contains(&receipt(direct(1, 2), 2, 3, 2)), "{seen:?}");
+
+        tablet.ack(&mut world, 1, 3, 2);
+        world.pass(10 * 60 * 1000);
+        tablet.detach(&mut world);
+        tablet.seen(&mut world);
+        let tablet = tablet.again();
+        tablet.attach(&mut world);
+        world.settle();
+        assert_eq!(tablet.seen(&mut world), [Seen::Attached], "known before the last session ended");
+    }
+}
+
+#[test]
 fn given_no_room_for_a_receipt_then_it_comes_when_there_is() {
     let mut world = World::new(Setup::default());
     let (anna, ben) = chat(&mut world, 3);

@@ -56,6 +56,28 @@ fn given_a_stranger_when_sending_then_not_a_member() {
 }
 
 #[test]
+fn given_a_user_who_may_begin_nothing_now_when_sending_then_only_conversations_that_exist_take_it() {
+    let mut world = World::new(Setup::default());
+    let mut anna = Phone::attached(&mut world, 1, 1);
+    anna.send(&mut world, 2, 10);
+    world.settle();
+    anna.seen(&mut world);
+    anna.begin_in_ms = 36_000;
+    anna.send(&mut world, 2, 11);
+    anna.send(&mut world, 3, 12);
+    anna.send(&mut world, 1, 13);
+    world.settle();
+    let seen = anna.seen(&mut world);
+    assert_eq!(accepted_sequences(&seen), [2]);
+    assert!(seen.contains(&refused_send(ErrorCode::RateLimited, 12)));
+    assert!(seen.contains(&refused_send(ErrorCode::RateLimited, 13)), "a chat with oneself is one, too");
+    anna.begin_in_ms = 0;
+    anna.send(&mut world, 3, 12);
+    world.settle();
+    assert_eq!(accepted_sequences(&anna.seen(&mut world)), [1], "nothing of the refused one was kept");
+}
+
+#[test]
 fn given_a_durable_send_when_repeated_then_the_first_result_at_once() {
     let mut world = World::new(Setup::default());
     let (anna, ben) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));

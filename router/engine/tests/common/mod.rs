@@ -51,6 +51,7 @@ pub(crate) fn send(from: u64, to: u64, name: u128, body: &[u8]) -> ToRouter {
         origin: origin(from),
         conversation: ConversationId::direct(user(from), user(to)),
         client_message_id: ClientMessageId(name.to_be_bytes()),
+        begin_in_ms: 0,
         draft: DeliverDraft::new(bytes, 0, 0, 24..end),
     })
 }

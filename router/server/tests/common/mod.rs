@@ -160,6 +160,7 @@ impl Rig {
             origin,
             conversation,
             client_message_id: ClientMessageId(name.to_be_bytes()),
+            begin_in_ms: 0,
             draft: DeliverDraft::new(bytes, 0, 0, 24..end),
         };
         self.push(shards().of_conversation(conversation), ToRouter::Send(request));
@@ -209,12 +210,12 @@ impl Rig {
         }
     }
 
-    /// Waits for anything new.
     /// What came and was not expected, each in a few words.
     fn seen(&self) -> Vec<String> {
         self.inbox.iter().map(|message| format!("{message:?}").chars().take(100).collect()).collect()
     }
 
+    /// Waits for anything new.
     pub(crate) fn wait(&mut self, what: &str, deadline: Instant) {
         loop {
             let before = self.inbox.len();
