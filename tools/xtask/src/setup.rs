@@ -1,11 +1,12 @@
-//! Installs what the tests need besides Rust: Debian packages and a Python environment of the project's own.
+//! Installs what the tests need besides Rust: Debian packages, and environments of the project's own for Python and Node.
 
 use std::path::Path;
 
 use crate::steps::{Outcome, available, root, run, target};
 
 /// Debian packages, each with a program that shows whether it is there.
-const DEBIAN: &[(&str, &str)] = &[("cmake", "cmake"), ("redis-server", "redis-server")];
+const DEBIAN: &[(&str, &str)] =
+    &[("cmake", "cmake"), ("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
 
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
@@ -18,6 +19,7 @@ pub(crate) fn install() -> Outcome {
         // A debug build checks as well and installs in a third of the time.
         run("cargo", &["install", "--locked", "--debug", "cargo-deny"])?;
     }
+    node_modules()?;
     python_environment().map(drop)
 }
 
@@ -43,6 +45,25 @@ pub(crate) fn python_environment() -> Result<String, String> {
     run(&text(&python), &["-m", "pip", "install", "--quiet", "--requirement", &text(&requirements)])?;
     std::fs::write(&marker, wanted).map_err(|error| format!("{} cannot be written: {error}", marker.display()))?;
     Ok(text(&python))
+}
+
+/// The folder of the JavaScript client's modules, made on first use from `tests/foreign/node/package-lock.json`.
+pub(crate) fn node_modules() -> Result<String, String> {
+    let (source, folder) = (root().join("tests/foreign/node"), target().join("node"));
+    let marker = folder.join("installed.json");
+    let failed = |path: &Path, error: std::io::Error| format!("{} cannot be used: {error}", path.display());
+    let lock = source.join("package-lock.json");
+    let wanted = std::fs::read_to_string(&lock).map_err(|error| failed(&lock, error))?;
+    if !std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&folder, error))?;
+        for name in ["package.json", "package-lock.json"] {
+            std::fs::copy(source.join(name), folder.join(name)).map_err(|error| failed(&folder, error))?;
+        }
+        run("npm", &["ci", "--no-audit", "--no-fund", "--prefix", &text(&folder)])?;
+        std::fs::write(&marker, wanted).map_err(|error| failed(&marker, error))?;
+    }
+    let modules = folder.join("node_modules");
+    Ok(text(&if modules.is_absolute() { modules } else { root().join(modules) }))
 }
 
 fn text(path: &Path) -> String {

@@ -73,14 +73,14 @@ pub(crate) fn deny() -> Outcome {
     run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
 
-/// The Python clients against the real binary.
+/// Clients in Python and JavaScript against the real binary.
 pub(crate) fn foreign(arguments: &[String]) -> Outcome {
     build_binaries()?;
-    let python = setup::python_environment()?;
+    let (python, modules) = (setup::python_environment()?, setup::node_modules()?);
     let binary = binary("switchyard");
     let mut line = vec!["-m", "pytest", "tests/foreign", "-q"];
     line.extend(arguments.iter().map(String::as_str));
-    run_with(&python, &line, &[("SWITCHYARD_BIN", &binary)])
+    run_with(&python, &line, &[("SWITCHYARD_BIN", &binary), ("SWITCHYARD_NODE_MODULES", &modules)])
 }
 
 /// The Autobahn Testsuite against `/echo` of the real binary.
