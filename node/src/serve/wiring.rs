@@ -42,7 +42,7 @@ pub(super) fn start(
             open_between_cores: OPEN_SLOTS_BETWEEN_CORES,
         },
         &gateway_wakers,
-    );
+    )?;
 
     let router_config = RouterConfig {
         cpus: (0..cores).map(|core| processors.of_router(core)).collect(),

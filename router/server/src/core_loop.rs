@@ -1,8 +1,9 @@
 //! The loop of a router core: rings in, engine, journal, rings out.
 //!
 //! A turn takes a bounded number of messages from every ring, lets the engine work, starts what it wants of the disk,
-//! and notifies every thread that it pushed to, once. After it the executor gets the thread: to submit and reap IO
-//! when there is more to do, to sleep when there is not.
+//! and notifies every thread that it pushed to, once. After it the batch is submitted, and when nothing waits the thread
+//! sleeps in its commit ring until the batch is durable or somebody rings. Only while glommio has something to do (a
+//! read of history, another segment) the executor gets the thread instead.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,14 +14,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::timer::Timer;
 use switchyard_engine::{Engine, SteadyClock, StoreAsk, StoreReply};
+use switchyard_log::batch::SealedBatch;
 use switchyard_log::planner::SegmentTail;
 use switchyard_router_core::effects::StorageState;
 use switchyard_schema::ids::{Millis, ShardId};
 
+use crate::commit_ring::{BatchMemory, CommitRing, Committed};
 use crate::counters::CoreCounters;
-use crate::journal_files::{BatchMemory, JournalFiles, Report};
+use crate::journal_files::{JournalFiles, Report};
 use crate::limits::{
-    COUNT_MS, FINAL_SNAPSHOTS_MS_MAX, IDLE_TICK_MS, MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
+    COMMIT_LOOK, COUNT_MS, EXECUTOR_LOOK, EXECUTOR_ROUND, FINAL_SNAPSHOTS_MS_MAX, IDLE_TICK_MS,
+    MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
 };
 use crate::links::CoreEnds;
 use crate::store::StorePort;
@@ -85,11 +89,16 @@ pub(crate) struct CoreLoop {
     pub(crate) ends: CoreEnds,
     pub(crate) store: StorePort,
     pub(crate) files: JournalFiles,
+    pub(crate) commits: CommitRing,
     pub(crate) counters: Arc<CoreCounters>,
     pub(crate) stop: Arc<StopSignal>,
     clock: SteadyClock,
     started: Instant,
     phase: Phase,
+    executor_had_a_round: Instant,
+    /// Which threads this turn pushed to; kept for its memory.
+    touched_gateways: Vec<bool>,
+    touched_cores: Vec<bool>,
     making_segment: bool,
     segment_retry_at: Millis,
     /// When to count again what the core holds.
@@ -102,24 +111,28 @@ impl CoreLoop {
         ends: CoreEnds,
         store: StorePort,
         files: JournalFiles,
+        commits: CommitRing,
         counters: Arc<CoreCounters>,
         stop: Arc<StopSignal>,
     ) -> Self {
-        let (phase, making_segment, segment_retry_at, count_at) = (Phase::Serving, false, Millis(0), Millis(0));
-        let (clock, started) = (SteadyClock::default(), Instant::now());
+        let (touched_gateways, touched_cores) = (vec![false; ends.gateways.len()], vec![false; ends.cores.len()]);
         Self {
             engine,
             ends,
             store,
             files,
+            commits,
             counters,
             stop,
-            clock,
-            started,
-            phase,
-            making_segment,
-            segment_retry_at,
-            count_at,
+            clock: SteadyClock::default(),
+            started: Instant::now(),
+            phase: Phase::Serving,
+            executor_had_a_round: Instant::now(),
+            touched_gateways,
+            touched_cores,
+            making_segment: false,
+            segment_retry_at: Millis(0),
+            count_at: Millis(0),
         }
     }
 
@@ -131,16 +144,16 @@ impl CoreLoop {
     pub(crate) async fn run(mut self) -> CoreEnd {
         while self.phase != Phase::Closed {
             let now = self.now();
-            let worked = self.turn(now);
+            self.turn(now);
             self.advance(now);
-            self.rest(worked).await;
+            self.rest().await;
         }
         let covered = self.engine.covered().collect();
         let clean = self.engine.storage() != StorageState::Failed;
         CoreEnd { clean, tails: self.engine.finish(), covered }
     }
 
-    fn turn(&mut self, now: Millis) -> bool {
+    fn turn(&mut self, now: Millis) {
         self.counters.turns.add(1);
         for (index, end) in self.ends.gateways.iter().enumerate() {
             self.engine.set_gateway_room(index, end.answers.room());
@@ -148,9 +161,12 @@ impl CoreLoop {
         for (index, end) in self.ends.cores.iter().enumerate() {
             self.engine.set_core_room(index, end.as_ref().map_or(0, |end| end.outgoing.room()));
         }
-        let mut worked = self.take_reports(now);
-        worked |= self.take_replies(now);
-        worked |= self.take_messages(now);
+        if let Some(committed) = self.commits.poll() {
+            self.on_committed(now, committed);
+        }
+        self.take_reports(now);
+        self.take_replies(now);
+        self.take_messages(now);
         if self.engine.deadline().is_some_and(|deadline| deadline <= now) {
             self.engine.handle_tick(now);
         }
@@ -160,23 +176,26 @@ impl CoreLoop {
             self.count_at = Millis(now.0 + COUNT_MS);
             self.counters.hold(&self.engine.stats());
         }
-        worked
     }
 
-    fn take_reports(&mut self, now: Millis) -> bool {
-        let mut worked = false;
+    fn on_committed(&mut self, now: Millis, Committed { result, took, records, bytes }: Committed) {
+        match result {
+            Ok(()) => {
+                let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.counters.committed(us, u64::from(records), u64::from(bytes));
+                self.engine.handle_written(now);
+            }
+            Err(error) => {
+                tracing::error!(%error, core = self.core(), "a batch could not be made durable; this core takes no more");
+                self.engine.handle_write_failed(now);
+            }
+        }
+        self.counters.set_journal(self.engine.storage());
+    }
+
+    fn take_reports(&mut self, now: Millis) {
         while let Some(report) = self.files.report() {
-            worked = true;
             match report {
-                Report::Written { result: Ok(()), took, records, bytes } => {
-                    let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                    self.counters.committed(us, u64::from(records), u64::from(bytes));
-                    self.engine.handle_written(now);
-                }
-                Report::Written { result: Err(error), .. } => {
-                    tracing::error!(%error, core = self.core(), "a batch could not be made durable; this core takes no more");
-                    self.engine.handle_write_failed(now);
-                }
                 Report::Read { read, bytes } => {
                     if let Err(error) = &bytes {
                         tracing::warn!(%error, segment = read.range.segment, "a segment could not be read");
@@ -191,7 +210,6 @@ impl CoreLoop {
             }
             self.counters.set_journal(self.engine.storage());
         }
-        worked
     }
 
     fn on_segment(&mut self, now: Millis, made: std::io::Result<switchyard_log::segment::SegmentHeader>) {
@@ -215,21 +233,17 @@ impl CoreLoop {
         }
     }
 
-    fn take_replies(&mut self, now: Millis) -> bool {
-        let mut worked = false;
+    fn take_replies(&mut self, now: Millis) {
         while let Some(reply) = self.store.reply() {
-            worked = true;
             let stored = matches!(reply, StoreReply::Committed { result: Ok(()), .. });
             self.engine.handle_store(now, reply);
             if stored {
                 self.files.begin_cover(self.engine.covered().collect());
             }
         }
-        worked
     }
 
-    fn take_messages(&mut self, now: Millis) -> bool {
-        let mut worked = false;
+    fn take_messages(&mut self, now: Millis) {
         for end in self.ends.cores.iter().flatten() {
             let (found, mut popped) = (end.incoming.len(), 0);
             while popped < MESSAGES_PER_RING_PER_TURN {
@@ -238,7 +252,6 @@ impl CoreLoop {
                 self.counters.peer_messages.add(1);
                 self.engine.handle_peer(now, envelope);
             }
-            worked |= popped > 0;
             if end.incoming.has_made_room(found, popped) {
                 end.waker.notify();
             }
@@ -252,19 +265,17 @@ impl CoreLoop {
                 self.counters.gateway_messages.add(1);
                 self.engine.handle_gateway(now, shard, message);
             }
-            worked |= popped > 0;
             if end.requests.has_made_room(found, popped) {
                 end.waker.notify();
             }
         }
-        worked
     }
 
     fn use_disk(&mut self, now: Millis) {
         // Without a segment the records wait; making one is under way, or waits for space.
         if let Ok(Some(mut batch)) = self.engine.poll_batch(now, BatchMemory::new) {
             let rolled = batch.rolled.take();
-            self.files.begin_write(batch);
+            self.begin_write(batch);
             if let Some(tail) = rolled {
                 self.files.begin_seal(tail, now);
             }
@@ -280,10 +291,13 @@ impl CoreLoop {
         }
     }
 
+    fn begin_write(&mut self, batch: SealedBatch<BatchMemory>) {
+        let file = self.files.segment(batch.position.segment);
+        self.commits.begin(file, batch);
+    }
+
     fn send(&mut self) {
         let outbox = self.engine.outbox();
-        let mut touched_gateways = vec![false; self.ends.gateways.len()];
-        let mut touched_cores = vec![false; self.ends.cores.len()];
         for (gateway, message) in outbox.to_gateways.drain(..) {
             let index = usize::from(gateway);
             let end = &self.ends.gateways[index];
@@ -292,7 +306,7 @@ impl CoreLoop {
             } else {
                 end.answers.try_push(message).expect("the engine was told the room of every link");
             }
-            touched_gateways[index] = true;
+            self.touched_gateways[index] = true;
             self.counters.to_gateways.add(1);
         }
         for (core, envelope) in outbox.to_cores.drain(..) {
@@ -303,7 +317,7 @@ impl CoreLoop {
             } else {
                 end.outgoing.try_push(envelope).expect("the engine was told the room of every link");
             }
-            touched_cores[index] = true;
+            self.touched_cores[index] = true;
             self.counters.to_cores.add(1);
         }
         let asked = outbox.store.len().min(self.store.room());
@@ -318,11 +332,17 @@ impl CoreLoop {
         if asked > 0 {
             self.store.notify();
         }
-        for (end, _) in self.ends.gateways.iter().zip(&touched_gateways).filter(|(_, touched)| **touched) {
-            end.waker.notify();
+        for (end, touched) in self.ends.gateways.iter().zip(&mut self.touched_gateways) {
+            if std::mem::take(touched) {
+                end.waker.notify();
+            }
         }
-        for (end, _) in self.ends.cores.iter().flatten().zip(&touched_cores).filter(|(_, touched)| **touched) {
-            end.waker.notify();
+        for (end, touched) in self.ends.cores.iter().zip(&mut self.touched_cores) {
+            if std::mem::take(touched)
+                && let Some(end) = end
+            {
+                end.waker.notify();
+            }
         }
     }
 
@@ -346,13 +366,13 @@ impl CoreLoop {
             Phase::Storing { until } if self.engine.has_final_snapshots() || now >= until => {
                 self.phase = match self.engine.stop_mark(BatchMemory::new) {
                     Some(mark) => {
-                        self.files.begin_write(mark);
+                        self.begin_write(mark);
                         Phase::Closing
                     }
                     None => Phase::Closing,
                 };
             }
-            Phase::Closing if self.files.is_idle() => self.phase = Phase::Closed,
+            Phase::Closing if self.files.is_idle() && !self.commits.is_writing() => self.phase = Phase::Closed,
             _ => {}
         }
     }
@@ -361,22 +381,48 @@ impl CoreLoop {
         self.engine.config().core
     }
 
-    /// Gives the thread to the executor: for one look at the disk after work, else until something happens.
-    async fn rest(&mut self, worked: bool) {
+    /// Lets the disk work, and when nothing waits sleeps until something does.
+    async fn rest(&mut self) {
         if self.phase == Phase::Closed {
             return;
         }
-        let mut pause = Duration::ZERO;
-        if !worked {
-            self.ends.bell.parker.prepare_park();
-            if self.ends.all_empty() && self.store.is_empty() && !self.files.has_report() {
-                pause = self.pause();
-            }
-        }
+        let executor_is_due = self.files.has_tasks() || self.executor_had_a_round.elapsed() >= EXECUTOR_LOOK;
+        self.ends.bell.rung.set_sleeps_in_ring(!executor_is_due);
+        self.ends.bell.parker.prepare_park();
+        let takes_requests = self.engine.wants_requests();
+        let nothing_waits = self.ends.cores_are_empty()
+            && !(takes_requests && self.ends.has_requests())
+            && self.store.is_empty()
+            && !self.files.has_report()
+            && !self.commits.has_committed();
+        let pause = if nothing_waits { self.pause() } else { Duration::ZERO };
         if !pause.is_zero() {
             self.counters.sleeps.add(1);
         }
-        let mut timer = pin!(Timer::new(pause));
+        let entered = if executor_is_due || pause.is_zero() { self.commits.submit() } else { self.commits.wait(pause) };
+        if let Err(error) = entered {
+            tracing::error!(%error, core = self.core(), "io_uring takes no batch; this core takes no more");
+            let now = self.now();
+            self.engine.handle_write_failed(now);
+        }
+        if executor_is_due {
+            self.give_executor_a_round(pause).await;
+        }
+        self.ends.bell.parker.awake();
+    }
+
+    /// Hands the thread to the executor until its tasks have something to report, the bell rings, or it is time to look at
+    /// the batch in flight.
+    async fn give_executor_a_round(&mut self, pause: Duration) {
+        let at_most = if !self.files.has_tasks() {
+            EXECUTOR_ROUND
+        } else if self.commits.is_writing() {
+            COMMIT_LOOK
+        } else {
+            Duration::MAX
+        };
+        // A timer that is due at once would not end the executor's round, and without that no IO is looked at.
+        let mut timer = pin!(Timer::new(pause.min(at_most).max(EXECUTOR_ROUND)));
         let rung = &self.ends.bell.rung;
         poll_fn(|context| {
             if rung.heard(context.waker()) {
@@ -385,7 +431,7 @@ impl CoreLoop {
             timer.as_mut().poll(context).map(|_| ())
         })
         .await;
-        self.ends.bell.parker.awake();
+        self.executor_had_a_round = Instant::now();
     }
 
     fn pause(&mut self) -> Duration {

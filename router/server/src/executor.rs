@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use glommio::io::DmaFile;
@@ -19,15 +19,12 @@ use glommio::timer::Timer;
 use glommio::{GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares};
 
 use crate::limits::{IO_MEMORY_BYTES, LATENCY_MS, MEMLOCK_BYTES_MIN, RING_DEPTH, STARTING_LOOK_MS};
-use crate::links::Rung;
 
 /// How a core's thread runs.
 #[derive(Clone, Debug)]
 pub struct ExecutorConfig {
     /// The CPU to pin the thread to; `None` lets it float.
     pub cpu: Option<usize>,
-    /// How long to look for work before sleeping: burns a CPU for latency. Zero: never.
-    pub spin: Duration,
 }
 
 /// Why an executor cannot be made, and what to do.
@@ -72,14 +69,11 @@ pub fn make(config: &ExecutorConfig) -> Result<LocalExecutor, ExecutorError> {
         return Err(ExecutorError::Memlock { limit });
     }
     let placement = config.cpu.map_or(Placement::Unbound, Placement::Fixed);
-    let mut builder = LocalExecutorBuilder::new(placement)
+    let builder = LocalExecutorBuilder::new(placement)
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .preempt_timer(Duration::from_millis(LATENCY_MS))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
-    if !config.spin.is_zero() {
-        builder = builder.spin_before_park(config.spin);
-    }
     builder.make().map_err(|error| explain(error, config.cpu))
 }
 
@@ -90,7 +84,7 @@ pub fn run<T: 'static>(executor: &LocalExecutor, future: impl Future<Output = T>
         let queue = glommio::executor().create_task_queue(Shares::Static(1000), latency, "router");
         let task = glommio::spawn_local_into(future, queue).expect("the queue was just made");
         // The executor then always has a timer: it never sleeps for good on a wake-up that went missing.
-        watched(&Rung::default(), task).await
+        watched(|_| false, task).await
     })
 }
 
@@ -109,15 +103,15 @@ pub async fn settle_polling(non_empty: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `future`, looking at it when the bell rings and every [`STARTING_LOOK_MS`], whatever wakes it: before the loop has its own timer nothing
-/// else would end a sleep that a lost wake-up made too long.
-pub(crate) async fn watched<T>(rung: &Rung, future: impl Future<Output = T>) -> T {
+/// Runs `future`, looking at it when `heard` says so and every [`STARTING_LOOK_MS`], whatever wakes it: nothing else would
+/// end a sleep that a lost wake-up made too long.
+pub(crate) async fn watched<T>(heard: impl Fn(&Waker) -> bool, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
         let mut timer = pin!(Timer::new(Duration::from_millis(STARTING_LOOK_MS)));
         let looked = poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if rung.heard(context.waker()) => Poll::Ready(None),
+            Poll::Pending if heard(context.waker()) => Poll::Ready(None),
             Poll::Pending => timer.as_mut().poll(context).map(|_| None),
         });
         if let Some(value) = looked.await {

@@ -1,16 +1,15 @@
-//! A core's journal on DMA files: writes, reads and new segments, each a task of its own that reports to the loop.
+//! A core's journal on DMA files: reads and new segments, each a task of its own that reports to the loop. Batches are
+//! written by the core's own ring ([`crate::commit_ring`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use glommio::io::{DmaFile, OpenOptions};
 use switchyard_engine::JournalRead;
-use switchyard_log::batch::SealedBatch;
 use switchyard_log::planner::SegmentTail;
 use switchyard_log::segment::{SegmentHeader, ShardSet};
 use switchyard_schema::ids::{Millis, ShardId};
@@ -21,33 +20,9 @@ use crate::journal_folder::JournalFolder;
 use crate::limits::OPEN_SEGMENTS_PER_CORE;
 use crate::links::Rung;
 
-/// Memory that a batch is built in and written from.
-#[derive(Debug)]
-pub(crate) struct BatchMemory(DmaBuffer);
-
-impl BatchMemory {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(glommio::allocate_dma_buffer(bytes))
-    }
-}
-
-impl AsRef<[u8]> for BatchMemory {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl AsMut<[u8]> for BatchMemory {
-    fn as_mut(&mut self) -> &mut [u8] {
-        self.0.as_bytes_mut()
-    }
-}
-
 /// What a task has to report.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The batch in flight is durable, or the journal has failed.
-    Written { result: io::Result<()>, took: Duration, records: u32, bytes: u32 },
     /// A read of history.
     Read { read: JournalRead, bytes: io::Result<Bytes> },
     /// Another segment, open for writing.
@@ -102,9 +77,14 @@ impl JournalFiles {
         !self.inner.reports.borrow().is_empty()
     }
 
+    /// Whether tasks are under way: the executor must get the thread for them to go on.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.inner.under_way.get() > 0
+    }
+
     /// Whether no task is under way and every report was taken. The loop does not end before.
     pub(crate) fn is_idle(&self) -> bool {
-        self.inner.under_way.get() == 0 && !self.has_report()
+        !self.has_tasks() && !self.has_report()
     }
 
     /// Makes another segment and opens it.
@@ -126,16 +106,12 @@ impl JournalFiles {
         self.spawn(async move { Report::Segment(files.make_segment(now).await) });
     }
 
-    /// Begins to write and sync a batch.
-    pub(crate) fn begin_write(&self, batch: SealedBatch<BatchMemory>) {
-        let writing = self.inner.writing.borrow();
-        let file = writing.get(&batch.position.segment).expect("the engine knows only segments that are open").clone();
-        let SealedBatch { buffer, bytes, position, header, .. } = batch;
-        self.spawn(async move {
-            let begun = Instant::now();
-            let result = write_and_sync(&file, buffer, bytes, position.offset).await;
-            Report::Written { result, took: begun.elapsed(), records: header.record_count, bytes }
-        });
+    /// A segment that this core writes.
+    ///
+    /// # Panics
+    /// When it was not made here, or is sealed.
+    pub(crate) fn segment(&self, number: u32) -> Rc<DmaFile> {
+        self.inner.writing.borrow().get(&number).expect("the engine knows only segments that are open").clone()
     }
 
     /// A segment is left behind: lists it as sealed, closes it.
@@ -197,15 +173,4 @@ impl JournalFiles {
         })
         .detach();
     }
-}
-
-/// A short write is a failure: half a batch is on disk, and nobody may write there again.
-async fn write_and_sync(file: &DmaFile, memory: BatchMemory, bytes: u32, offset: u32) -> io::Result<()> {
-    let BatchMemory(mut buffer) = memory;
-    buffer.trim_to_size(bytes as usize);
-    let written = file.write_at(buffer, u64::from(offset)).await.map_err(io_error)?;
-    if written != bytes as usize {
-        return Err(io::Error::new(io::ErrorKind::WriteZero, format!("{written} of {bytes} bytes were written")));
-    }
-    file.fdatasync().await.map_err(io_error)
 }

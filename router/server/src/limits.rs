@@ -1,5 +1,7 @@
 //! Every bound of the router's drivers, with its reason.
 
+use std::time::Duration;
+
 /// Memory that each router core registers with its io_uring. It counts against `RLIMIT_MEMLOCK`, which is 8 MiB on most
 /// systems, once per core and ring; batches beyond it come from the allocator.
 pub const IO_MEMORY_BYTES: usize = 1024 * 1024;
@@ -53,3 +55,15 @@ pub const OPEN_SLOTS_BETWEEN_CORES: usize = 8_192;
 pub const STARTING_LOOK_MS: u64 = 50;
 /// How long a core may take to come up: a disk that needs longer for one segment is stuck.
 pub const STARTING_MS_MAX: u64 = 60_000;
+
+/// Entries of a core's commit ring: a write and a read of the bell.
+pub const COMMIT_RING_ENTRIES: u32 = 4;
+
+/// How often a core looks at the batch in flight while the executor has the thread: a fraction of what a sync takes.
+pub const COMMIT_LOOK: Duration = Duration::from_micros(50);
+
+/// How often the executor gets a round although nothing is known that it should do: files are closed in it.
+pub const EXECUTOR_LOOK: Duration = Duration::from_millis(500);
+
+/// The shortest sleep that ends a round of the executor.
+pub const EXECUTOR_ROUND: Duration = Duration::from_micros(1);

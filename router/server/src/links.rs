@@ -6,11 +6,12 @@
 //! | router core → gateway | the gateway's credits of that core | deliveries, receipts |
 //! | router core → router core | the credits that all gateways have of the receiving core, the sender's reads, and replies to the receiver's reads | facts |
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::task::AtomicWaker;
-use switchyard_ring::{Consumer, Parker, Producer, Waker, link, wake};
+use switchyard_ring::{Consumer, EventFd, Parker, Producer, Waker, link, wake};
 use switchyard_router_core::effects::Envelope;
 use switchyard_router_core::limits::READ_CREDITS;
 use switchyard_schema::ids::ShardId;
@@ -84,18 +85,40 @@ pub(crate) struct Bell {
     pub(crate) rung: Arc<Rung>,
 }
 
-/// Whether the bell rang, and who listens.
-#[derive(Debug, Default)]
+/// Whether the bell rang, and how the core that listens is woken.
+#[derive(Debug)]
 pub(crate) struct Rung {
     rang: AtomicBool,
+    /// The core sleeps, or is about to, in its own ring and not in its executor.
+    sleeps_in_ring: AtomicBool,
+    event: EventFd,
     listener: AtomicWaker,
 }
 
 impl Rung {
+    fn new() -> io::Result<Self> {
+        let (rang, sleeps_in_ring) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { rang, sleeps_in_ring, event: EventFd::new()?, listener: AtomicWaker::new() })
+    }
+
     /// Wakes the core's loop, from any thread.
     pub(crate) fn ring(&self) {
         self.rang.store(true, Ordering::Release);
-        self.listener.wake();
+        if self.sleeps_in_ring.load(Ordering::Acquire) {
+            self.event.signal();
+        } else {
+            self.listener.wake();
+        }
+    }
+
+    /// Where the core sleeps next. To be said before anybody may ring: before `Parker::prepare_park`.
+    pub(crate) fn set_sleeps_in_ring(&self, in_ring: bool) {
+        self.sleeps_in_ring.store(in_ring, Ordering::Release);
+    }
+
+    /// What is signalled when the core sleeps in its own ring.
+    pub(crate) fn event(&self) -> EventFd {
+        self.event.clone()
     }
 
     /// Whether the bell rang since the last call. The task of `waker` is woken when it rings from now on.
@@ -108,12 +131,16 @@ impl Rung {
 impl Links {
     /// Makes the links of all threads. `gateway_wakers` wake the gateway threads, in order.
     ///
+    /// To be made before any thread has a descriptor table of its own.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    ///
     /// # Panics
     /// When there is not one waker for each gateway thread.
-    #[must_use]
-    pub fn new(config: &LinkConfig, gateway_wakers: &[Waker]) -> Self {
+    pub fn new(config: &LinkConfig, gateway_wakers: &[Waker]) -> io::Result<Self> {
         assert_eq!(config.gateways, gateway_wakers.len(), "each gateway thread has a waker");
-        let mut cores: Vec<CoreEnds> = (0..config.cores).map(|_| CoreEnds::new()).collect();
+        let mut cores = (0..config.cores).map(|_| CoreEnds::new()).collect::<io::Result<Vec<_>>>()?;
         let mut gateways = Vec::with_capacity(config.gateways);
         for gateway_waker in gateway_wakers {
             let mut ends = Vec::with_capacity(config.cores);
@@ -126,7 +153,7 @@ impl Links {
             gateways.push(ends);
         }
         join_cores(config, &mut cores);
-        Self { gateways, cores }
+        Ok(Self { gateways, cores })
     }
 }
 
@@ -153,16 +180,25 @@ fn join_cores(config: &LinkConfig, cores: &mut [CoreEnds]) {
 }
 
 impl CoreEnds {
-    fn new() -> Self {
-        let rung = Arc::<Rung>::default();
+    fn new() -> io::Result<Self> {
+        let rung = Arc::new(Rung::new()?);
         let ringer = rung.clone();
         let (parker, waker) = wake::pair(move || ringer.ring());
-        Self { bell: Bell { parker, rung }, waker, gateways: Vec::new(), cores: Vec::new() }
+        Ok(Self { bell: Bell { parker, rung }, waker, gateways: Vec::new(), cores: Vec::new() })
     }
 
     /// Whether no message waits for this core.
     pub(crate) fn all_empty(&self) -> bool {
-        self.gateways.iter().all(|end| end.requests.is_empty())
-            && self.cores.iter().flatten().all(|end| end.incoming.is_empty())
+        self.cores_are_empty() && !self.has_requests()
+    }
+
+    /// Whether no message of another core waits.
+    pub(crate) fn cores_are_empty(&self) -> bool {
+        self.cores.iter().flatten().all(|end| end.incoming.is_empty())
+    }
+
+    /// Whether a gateway's message waits.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.gateways.iter().any(|end| !end.requests.is_empty())
     }
 }

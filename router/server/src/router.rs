@@ -19,6 +19,7 @@ use switchyard_ring::Waker;
 use switchyard_router_core::effects::StorageState;
 use switchyard_schema::ids::{Millis, ShardId};
 
+use crate::commit_ring::CommitRing;
 use crate::core_loop::{CoreEnd, CoreLoop, StopSignal, clock};
 use crate::counters::CoreCounters;
 use crate::executor::{self, ExecutorConfig, ExecutorError};
@@ -37,8 +38,6 @@ pub struct RouterConfig {
     pub cpus: Vec<Option<usize>>,
     /// Gateway threads.
     pub gateways: u16,
-    /// How long a core looks for work before it sleeps.
-    pub spin: Duration,
     /// Bytes of a journal segment.
     pub segment_bytes: u32,
     /// Bytes set aside on the disk for the time when it is full: one snapshot and the store's own work.
@@ -60,7 +59,6 @@ impl RouterConfig {
         Self {
             cpus: vec![None; cores],
             gateways,
-            spin: Duration::ZERO,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             reserve_bytes: RESERVE_BYTES_DEFAULT,
             tail_bytes: 64 * 1024 * 1024,
@@ -198,7 +196,7 @@ impl Router {
                 journal: handle.journal.clone(),
                 counters: handle.counters[core].clone(),
                 signal: handle.signal.clone(),
-                executor: ExecutorConfig { cpu: config.cpus[core], spin: config.spin },
+                executor: ExecutorConfig { cpu: config.cpus[core] },
             };
             let (started, starting) = mpsc::channel();
             let thread = thread::Builder::new().name(format!("router-{core}")).spawn(move || parts.serve(&started));
@@ -395,21 +393,26 @@ impl CoreParts {
     async fn run(mut self, started: mpsc::Sender<Result<(), StartError>>) -> CoreEnd {
         let config = *self.engine.config();
         let shards = ShardSet::of(config.shards().collect::<Vec<ShardId>>());
-        let files = JournalFiles::new(config.core, shards, self.journal, self.ends.bell.rung.clone());
+        let rung = self.ends.bell.rung.clone();
+        let files = JournalFiles::new(config.core, shards, self.journal, rung.clone());
         let first = async {
             executor::settle_polling(&self.probe).await?;
-            files.make_segment(clock()).await
+            let segment = files.make_segment(clock()).await?;
+            Ok((segment, CommitRing::new(rung.event())?))
         };
-        match executor::watched(&self.ends.bell.rung, first).await {
-            Ok(segment) => self.engine.handle_segment(clock(), segment),
+        let commits = match executor::watched(|waker| rung.heard(waker), first).await {
+            Ok((segment, commits)) => {
+                self.engine.handle_segment(clock(), segment);
+                commits
+            }
             Err(source) => {
                 self.signal.settled[usize::from(config.core)].store(true, Ordering::Release);
                 let _ = started.send(Err(StartError::Io { action: "make a journal segment", source }));
                 return CoreEnd::default();
             }
-        }
+        };
         self.counters.segments.add(1);
         let _ = started.send(Ok(()));
-        CoreLoop::new(self.engine, self.ends, self.port, files, self.counters, self.signal).run().await
+        CoreLoop::new(self.engine, self.ends, self.port, files, commits, self.counters, self.signal).run().await
     }
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs::{self, File};
-use std::time::Duration;
 
 use common::{Rig, folder, small};
 use glommio::io::{DmaFile, OpenOptions};
@@ -11,7 +10,7 @@ use switchyard_router_server::executor::{ExecutorConfig, make, run, settle_polli
 use switchyard_router_server::{DataFolder, StartError};
 use switchyard_schema::ids::ShardCount;
 
-const FLOATING: ExecutorConfig = ExecutorConfig { cpu: None, spin: Duration::ZERO };
+const FLOATING: ExecutorConfig = ExecutorConfig { cpu: None };
 
 /// glommio decides from the first file that it opens on a device whether the device polls. A data folder's probe file
 /// has a block to read, so the answer is right even when an empty file is opened right after, and reads work.

@@ -76,7 +76,7 @@ impl Rig {
             open_to_gateway: 4096,
             open_between_cores: 4096,
         };
-        let mut links = Links::new(&links, &[waker]);
+        let mut links = Links::new(&links, &[waker]).expect("descriptors");
         let handle = Router::recover_and_spawn(config, folder, links.cores)?;
         Ok(Self { handle, ends: links.gateways.remove(0), parker, inbox: VecDeque::new(), next_slot: 0 })
     }
