@@ -36,6 +36,10 @@ pub const OUTBOUND_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// deliveries inside the window, can still be added.
 pub const OUTBOUND_CONGESTED_BYTES: usize = 256 * 1024;
 
+/// How long a receipt may wait for company: far below what a person sees, and longer than a busy conversation's next frame
+/// takes. It then costs no write of its own.
+pub const LINGER_MS: u64 = 10;
+
 /// One tick of the timing wheel: the coarsest that is still exact enough for a timeout of seconds.
 pub const WHEEL_TICK_MS: u64 = 256;
 /// Places of the timing wheel, a power of two: 131 s at the tick above, more than twice the heartbeat, so that few

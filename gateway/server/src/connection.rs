@@ -26,6 +26,8 @@ pub(crate) struct Connection {
     pub(crate) reader: Option<Waker>,
     /// Whether it stands in the list of connections to flush.
     pub(crate) dirty: bool,
+    /// Whether it stands in the list of connections with something that may linger.
+    pub(crate) lingers: bool,
     /// Whether the socket took no more and a task waits until it does.
     pub(crate) blocked: bool,
     /// Whether it is counted as an open session.

@@ -1,8 +1,12 @@
 //! Writing what waits: one call per connection and turn, as far as the socket takes it.
+//!
+//! What nobody waits for lingers: it is written with the next thing that somebody does wait for, or when its time is up.
 
 use std::io;
+use std::time::Duration;
 
 use monoio::net::TcpStream;
+use switchyard_gateway_core::limits::LINGER_MS;
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::wheel::Slot;
 
@@ -24,6 +28,39 @@ enum Written {
 }
 
 impl State {
+    /// Something waits on a connection that may wait a little longer for company.
+    pub(crate) fn let_linger(&mut self, slot: Slot) {
+        let until = self.now.monotonic.plus(LINGER_MS);
+        let connection = self.connection(slot);
+        if !connection.dirty && !connection.lingers {
+            connection.lingers = true;
+            self.lingering.push_back((until, slot));
+        }
+    }
+
+    /// Marks the connections on which something has lingered for long enough.
+    pub(crate) fn end_lingering(&mut self) {
+        while let Some(&(until, slot)) = self.lingering.front() {
+            if until > self.now.monotonic {
+                return;
+            }
+            self.lingering.pop_front();
+            let Some(connection) = self.table.get_mut(slot) else { continue };
+            connection.lingers = false;
+            if !connection.outbound.is_empty() {
+                self.mark_dirty(slot);
+            }
+        }
+    }
+
+    /// How long a task must sleep before the next turn is due because of what lingers; `None` when nothing does or one
+    /// sleeps already.
+    pub(crate) fn linger_sleep(&mut self) -> Option<Duration> {
+        let &(until, _) = self.lingering.front()?;
+        let starts = !std::mem::replace(&mut self.linger_timer, true);
+        starts.then(|| Duration::from_millis(until.0.saturating_sub(self.now.monotonic.0)))
+    }
+
     /// Writes what waits on every connection in the list. `true` when some have more than a turn allows.
     pub(crate) fn flush(&mut self) -> bool {
         let mut dirty = std::mem::take(&mut self.dirty);

@@ -134,7 +134,11 @@ impl State {
                 open.session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }
-            self.mark_dirty(slot);
+            if self.effects.may_linger && !overflowed {
+                self.let_linger(slot);
+            } else {
+                self.mark_dirty(slot);
+            }
         }
         self.push_messages(slot);
         if let Some(at) = self.effects.timer {

@@ -16,6 +16,7 @@ use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
 use switchyard_gateway_core::session::{Context as SessionContext, Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
+use switchyard_schema::ids::Millis;
 
 use crate::address::AddressBlock;
 use crate::clock::Clock;
@@ -45,6 +46,10 @@ pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     /// Connections with something to write.
     pub(crate) dirty: Vec<Slot>,
+    /// Connections with something to write that may linger, and when it must be written.
+    pub(crate) lingering: VecDeque<(Millis, Slot)>,
+    /// A task sleeps until the first of them is due.
+    pub(crate) linger_timer: bool,
     /// Connections whose socket took no more, for which a task must wait.
     pub(crate) blocked: Vec<(Slot, u32, Rc<TcpStream>)>,
     /// Connections that are not read because too many bytes are held.
@@ -131,6 +136,8 @@ impl State {
             drain: None,
             counters,
             dirty: Vec::new(),
+            lingering: VecDeque::new(),
+            linger_timer: false,
             blocked: Vec::new(),
             starved: VecDeque::new(),
             held_bytes: 0,
@@ -162,6 +169,7 @@ impl State {
             held: None,
             reader: None,
             dirty: false,
+            lingers: false,
             blocked: false,
             is_counted: false,
             starved: false,

@@ -104,6 +104,9 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
         for slot in thread.state.borrow_mut().take_blocked() {
             monoio::spawn(wait_until_writable(thread.clone(), slot.0, slot.1, slot.2));
         }
+        if let Some(pause) = thread.state.borrow_mut().linger_sleep() {
+            monoio::spawn(end_lingering(thread.clone(), pause));
+        }
         thread.turn.wanted.set(false);
         if accepts && thread.is_leaving() {
             sys::end_listener(&listener);
@@ -154,6 +157,13 @@ async fn wait_until_writable(thread: Rc<Thread>, slot: Slot, epoch: u32, stream:
     let _ = stream.writable(false).await;
     drop(stream);
     thread.state.borrow_mut().on_writable(slot, epoch);
+    thread.turn.request();
+}
+
+/// Asks for a turn when something has lingered for long enough.
+async fn end_lingering(thread: Rc<Thread>, pause: Duration) {
+    monoio::time::sleep(pause).await;
+    thread.state.borrow_mut().linger_timer = false;
     thread.turn.request();
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use switchyard_schema::error::{CloseCode, ErrorCode};
-use switchyard_schema::frame::ServerFrame;
+use switchyard_schema::frame::{Receipt, ServerFrame};
 use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
 use switchyard_schema::{json, wire};
@@ -15,6 +15,9 @@ use crate::ws::{Opcode, encode};
 pub struct SessionEffects {
     /// Frames to write, whole and in order, WebSocket headers included.
     pub frames: Vec<Bytes>,
+    /// The frames are a receipt, for which nobody waits: they may be held back until something else is written to the
+    /// connection, for as long as [`crate::limits::LINGER_MS`].
+    pub may_linger: bool,
     /// Messages for the router, in order. What does not fit its link waits, and the connection is not read until it does.
     pub messages: Vec<ToRouter>,
     /// When to call `on_timer`, instead of what was asked for before (monotonic).
@@ -43,6 +46,7 @@ impl SessionEffects {
     /// Forgets what was asked for and keeps the buffers.
     pub fn clear(&mut self) {
         self.frames.clear();
+        self.may_linger = false;
         self.messages.clear();
         self.timer = None;
         self.finish = false;
@@ -63,6 +67,12 @@ impl SessionEffects {
                 encode::frame(Opcode::Text, text)
             }
         });
+    }
+
+    /// Encodes a Receipt, which may linger when it is alone.
+    pub(super) fn receipt(&mut self, form: Form, me: UserId, receipt: &Receipt) {
+        self.may_linger = self.frames.is_empty();
+        self.frame(form, me, &ServerFrame::Receipt(*receipt));
     }
 
     /// Adds a Deliver: as it is for a binary session, translated for a JSON session.

@@ -240,7 +240,7 @@ impl Session {
                     self.refuse(context, &refusal, out);
                 }
                 FromRouter::Deliver(frame) => out.deliver(form, member.user, frame),
-                FromRouter::Receipt(receipt) => out.frame(form, member.user, &ServerFrame::Receipt(*receipt)),
+                FromRouter::Receipt(receipt) => out.receipt(form, member.user, receipt),
                 FromRouter::Replaced => self.fail(context, &ErrorCode::SessionReplaced.into(), out),
                 FromRouter::Stalled => self.refuse(context, &ErrorCode::DeliveryStalled.into(), out),
             },
