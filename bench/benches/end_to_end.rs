@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use switchyard_bench::redis::{self, RedisLoad, RedisOptions, RedisServer};
 use switchyard_bench::table::{self, Measured, Row};
-use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::tokens::Signer;
 
@@ -82,7 +82,7 @@ fn run_ours(scenario: &Scenario, server: &Server, signer: &Signer, measured: Dur
     let options = ChatOptions {
         address: server.websocket,
         pairs: scenario.pairs,
-        pace: Pace::Depth(scenario.depth),
+        pace: Pace::Depth { depth: scenario.depth, until: Until::Accepted },
         length: Length::Time { warm_up: WARM_UP, measured },
         text_bytes: TEXT_BYTES,
         recipients_online: scenario.online,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use switchyard_swarm::SwarmError;
-use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::crash::{self, CrashOptions};
 use switchyard_swarm::idle::{self, IdleOptions};
 use switchyard_swarm::tokens::Signer;
@@ -52,6 +52,9 @@ struct ChatArguments {
     /// Messages under way per pair.
     #[arg(long, default_value_t = 1, conflicts_with = "rate")]
     depth: u32,
+    /// What ends a message's way and lets the next be sent.
+    #[arg(long, value_enum, default_value_t = Until::Accepted, conflicts_with = "rate")]
+    until: Until,
     /// Messages a second by all pairs together, instead of --depth.
     #[arg(long)]
     rate: Option<f64>,
@@ -154,7 +157,7 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
     let options = ChatOptions {
         address: address(&arguments.url)?,
         pairs: arguments.pairs,
-        pace: arguments.rate.map_or(Pace::Depth(arguments.depth), Pace::PerSecond),
+        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,
         text_bytes: arguments.bytes,
         recipients_online: matches!(arguments.recipients, Recipients::Online),

@@ -24,10 +24,24 @@ use work::ChatWork;
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Pace {
     /// Every pair has this many messages under way.
-    Depth(u32),
+    Depth {
+        /// How many.
+        depth: u32,
+        /// What ends one and lets the next be sent.
+        until: Until,
+    },
     /// So many messages a second by all pairs together, whatever comes back; latencies count from the time a message
     /// was due, so that a slow server cannot hide (coordinated omission).
     PerSecond(f64),
+}
+
+/// What lets a sender send its next message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Until {
+    /// Its Accepted: the send is answered, as a device's window of unanswered sends counts it.
+    Accepted,
+    /// The Receipt of a recipient who is connected: the whole way, one message after the other.
+    Receipt,
 }
 
 /// When a run ends.

@@ -52,6 +52,11 @@ impl Pair {
         if self.online { self.accepted.min(self.receipted).min(self.delivered) } else { self.accepted }
     }
 
+    /// Messages that were sent and not accepted.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.sent - self.accepted
+    }
+
     /// Messages under way.
     pub(super) fn pending(&self) -> u64 {
         self.sent - self.routed()

@@ -118,7 +118,7 @@ impl ChatReport {
         let messages = total.messages.max(1) as f64;
         let per_message = |cpu: Duration| cpu.as_secs_f64() * 1e6 / messages;
         let (depth, rate) = match options.pace {
-            Pace::Depth(depth) => (Some(depth), None),
+            Pace::Depth { depth, .. } => (Some(depth), None),
             Pace::PerSecond(rate) => (None, Some(rate)),
         };
         Self {

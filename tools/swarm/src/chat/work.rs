@@ -12,7 +12,7 @@ use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::pair::{Pair, Recorder, put_number};
 use super::report::ThreadReport;
-use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN};
+use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
 use crate::process;
@@ -210,7 +210,7 @@ impl ChatWork {
 
     /// Sends what a pair may send now.
     fn fill(&mut self, sockets: &mut Sockets, pair: usize, now: Instant) {
-        let Pace::Depth(depth) = self.options.pace else { return };
+        let Pace::Depth { depth, until } = self.options.pace else { return };
         if !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
             return;
         }
@@ -218,7 +218,11 @@ impl ChatWork {
             Length::Messages(count) => count,
             Length::Time { .. } => u64::MAX,
         };
-        while self.pairs[pair].pending() < u64::from(depth) && self.pairs[pair].sent < count_max {
+        let under_way = |pair: &Pair| match until {
+            Until::Accepted => pair.unanswered(),
+            Until::Receipt => pair.pending(),
+        };
+        while under_way(&self.pairs[pair]) < u64::from(depth) && self.pairs[pair].sent < count_max {
             self.send(sockets, pair, now);
         }
     }
@@ -371,7 +375,7 @@ impl Work for ChatWork {
             Phase::Measuring { until: None } if self.report.faults.any() => Turn::Stop,
             Phase::WarmUp { until } | Phase::Measuring { until: Some(until) } => match self.options.pace {
                 Pace::PerSecond(_) => Turn::By(until.min(self.next_due)),
-                Pace::Depth(_) => Turn::By(until),
+                Pace::Depth { .. } => Turn::By(until),
             },
             _ => Turn::By(now + Duration::from_millis(100)),
         }
