@@ -15,7 +15,7 @@ use switchyard_log::segment::{SegmentHeader, ShardSet};
 use switchyard_schema::ids::{Millis, ShardId};
 
 use crate::blocking::blocking;
-use crate::executor::{io_error, watched};
+use crate::executor::io_error;
 use crate::journal_folder::JournalFolder;
 use crate::limits::OPEN_SEGMENTS_PER_CORE;
 use crate::links::Rung;
@@ -92,8 +92,7 @@ impl JournalFiles {
         let Inner { core, shards, folder, .. } = &*self.inner;
         let (core, shards, maker) = (*core, shards.clone(), folder.clone());
         let make = move || maker.make_segment(core, &shards, now);
-        // Looked at now and then: an executor that is busy all the time hears nothing from other threads.
-        let header = watched(&Rung::default(), blocking(make)).await?;
+        let header = blocking(make).await?;
         let path = folder.segment_path(header.number);
         let file = OpenOptions::new().write(true).dma_open(&path).await.map_err(io_error)?;
         self.inner.writing.borrow_mut().insert(header.number, Rc::new(file));
