@@ -17,7 +17,12 @@ pub enum Event {
     /// The person behind a phone does something.
     Person(usize),
     /// A phone gets the token it asked for.
-    Token(usize),
+    Token {
+        /// The phone.
+        phone: usize,
+        /// Which start of its application asked.
+        start: u64,
+    },
     /// A connection is open, or was refused.
     Opened(usize),
     /// What flies first in one direction of a connection arrives.

@@ -101,7 +101,7 @@ impl World {
         match event {
             Event::Phone(phone) => phones[phone].on_time(shared, network),
             Event::Person(phone) => phones[phone].on_person(shared, network),
-            Event::Token(phone) => phones[phone].on_token(shared, network, &self.key),
+            Event::Token { phone, start } => phones[phone].on_token(shared, network, &self.key, start),
             Event::Opened(id) => self.on_opened(shared, id),
             Event::Arrived { connection, up } => self.on_arrived(shared, connection, up),
             Event::Gateway { life, index } if alive(life) => {

@@ -212,8 +212,22 @@ impl Disk {
         self.files.sync(segment);
         self.land(*header);
         for record in batch::check(header, bytes).expect("a batch of ours is sound").flatten() {
-            if let Payload::Cursor(cursor) = record.payload {
-                shared.truth.on_cursor(&cursor);
+            let (shard, lsn) = (record.shard.0, record.lsn);
+            let at_us = shared.agenda.now_us();
+            match record.payload {
+                Payload::Message(message) => {
+                    let (id, sequence) = (message.conversation, message.sequence.0);
+                    shared.story.tell(at_us, format_args!("durable: {shard}/{lsn} {id} {sequence}"));
+                }
+                Payload::Cursor(cursor) => {
+                    shared.truth.on_cursor(&cursor);
+                    shared.story.tell(at_us, format_args!("durable: {shard}/{lsn} {cursor:?}"));
+                }
+                Payload::Watermark(record) => {
+                    shared.story.tell(at_us, format_args!("durable: {shard}/{lsn} {record:?}"));
+                }
+                Payload::Device(record) => shared.story.tell(at_us, format_args!("durable: {shard}/{lsn} {record:?}")),
+                Payload::Inbox(record) => shared.story.tell(at_us, format_args!("durable: {shard}/{lsn} {record:?}")),
             }
         }
         Ok(())

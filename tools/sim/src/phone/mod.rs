@@ -48,6 +48,7 @@ pub(crate) struct Phone {
     random: Random,
     sends_left: u64,
     sends: u64,
+    starts: u64,
     /// Switched off until then.
     pub(crate) off_until_us: u64,
     pub(crate) not_reading_until_us: u64,
@@ -76,6 +77,7 @@ impl Phone {
             turn: Turn::default(),
             sends_left: shared.plan.sends_per_device,
             sends: 0,
+            starts: 0,
             random,
             off_until_us: 0,
             not_reading_until_us: 0,
@@ -95,6 +97,7 @@ impl Phone {
         self.given.clear();
         self.witness.on_start();
         self.auditing = None;
+        self.starts += 1;
         self.client = Client::new(config(shared, self.device), self.random.word(), self.flash.restore());
         let now = self.now(shared);
         self.client.start(now, &mut self.effects);
@@ -139,10 +142,14 @@ impl Phone {
     }
 
     /// The token it asked for is there.
-    pub(crate) fn on_token(&mut self, shared: &mut Shared, network: &mut Network, key: &SigningKey) {
+    pub(crate) fn on_token(&mut self, shared: &mut Shared, network: &mut Network, key: &SigningKey, start: u64) {
+        if start != self.starts {
+            return;
+        }
         let life_ms = shared.plan.token_ms;
         let expires = shared.agenda.wall().plus(life_ms);
         let token = key.sign(AUDIENCE_DEFAULT, &Claims { user: self.user, device: Some(self.device), expires });
+        tell!(shared, "{} gets a token until {}", self.name, expires.0 / 1000);
         let now = self.now(shared);
         self.client.handle_token(now, token, Some(life_ms), &mut self.effects);
         self.perform(shared, network);
@@ -332,7 +339,7 @@ impl Phone {
                 Effect::Disconnect => self.hang_up(shared, network),
                 Effect::RequestToken => {
                     let us = shared.plan.network.draw(&mut self.random) * 2;
-                    shared.agenda.after(us, Event::Token(self.index));
+                    shared.agenda.after(us, Event::Token { phone: self.index, start: self.starts });
                 }
                 Effect::Event(told) => self.on_told(shared, told),
             }
@@ -384,6 +391,9 @@ impl Phone {
                         self.audit.pop_front();
                     }
                 }
+            }
+            Told::HistoryLost { conversation, sequence } => {
+                truth.fail(format!("{}: {conversation} {} names two messages", self.name, sequence.0));
             }
             Told::FetchFailed { code, .. } => truth.fail(format!("{}: a fetch failed for good: {code:?}", self.name)),
             Told::StateChanged(_) | Told::ReceiptChanged { .. } | Told::DeliveryStalled | Told::ServerError { .. } => {}
