@@ -1,6 +1,7 @@
 """What was accepted is there after any kind of restart, with any number of cores."""
 
 import signal
+import threading
 import uuid
 
 import pytest
@@ -77,6 +78,33 @@ def test_sigterm_drains(own_server, connect):
     assert {frame["message"] for frame in accepted} <= history, "whatever was accepted is there"
 
 
+def test_sigterm_does_not_wait_for_clients_that_wait_for_nothing(own_server, connect):
+    own_server.environment |= {"SWITCHYARD_SHUTDOWN__DRAIN_MS": "3600000", "SWITCHYARD_SHUTDOWN__ANSWERS_MS": "3600000"}
+    server = own_server.start()
+    clients = [connect(server, user) for user in range(1, 6)]
+    clients[0].say(2, "answered")
+    server.signal(signal.SIGTERM)
+    for client in clients:
+        client.expect("drain")
+        assert client.expect_close()[0] == 1001
+    assert server.wait() == 0, server.log_text()
+
+
+def test_a_start_waits_a_moment_for_the_lock_of_a_predecessor(own_server, connect):
+    own_server.start()
+    second = Server(own_server.data)
+    starting = threading.Thread(target=second.start)
+    starting.start()
+    try:
+        while "locked" not in second.log_text():
+            assert starting.is_alive(), second.log_text()
+        own_server.kill()
+        starting.join()
+        assert connect(second, 1).say(2, "hi")["sequence"] == "1"
+    finally:
+        second.kill()
+
+
 def test_a_second_sigterm_stops_at_once(own_server, connect):
     server = own_server.start()
     silent = Client(open_socket(server), 1, 1)  # never says hello and never closes
@@ -92,6 +120,18 @@ def test_the_data_folder_is_locked(own_server):
     with pytest.raises(Exception) as failed:
         second.start()
     assert "lock" in str(failed.value).lower()
+
+
+def test_a_full_server_is_healthy_but_not_ready(own_server, connect):
+    own_server.environment["SWITCHYARD_GATEWAY__MAX_CONNECTIONS"] = "2"
+    own_server.arguments = ["--gateway-cores", "1"]
+    server = own_server.start()
+    clients = [connect(server, user) for user in (1, 2)]
+    status, why = server.admin("/readyz")
+    assert (status, server.admin("/healthz")[0]) == (503, 200) and "gateway.max_connections" in why
+    clients[0].close()
+    while server.admin("/readyz")[0] != 200:
+        assert server.process.poll() is None
 
 
 def test_health_pages(own_server, connect):

@@ -64,6 +64,7 @@ pub fn check_io_uring() -> Result<(), SpawnError> {
 pub struct Gateway {
     local_address: SocketAddr,
     control: Arc<Control>,
+    connections_per_thread_max: u32,
     threads: Vec<Running>,
 }
 
@@ -86,7 +87,8 @@ impl Gateway {
         let listen = config.listen;
         sys::probe(listen).map_err(|source| SpawnError::Listen { address: listen, source })?;
         let control = Arc::new(Control::new(keys.clone()));
-        let mut gateway = Self { local_address: listen, control, threads: Vec::new() };
+        let connections_per_thread_max = config.connections_per_thread_max;
+        let mut gateway = Self { local_address: listen, control, connections_per_thread_max, threads: Vec::new() };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
             // The first thread finds the port when none was named.
@@ -175,6 +177,12 @@ impl Gateway {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.threads.iter().all(|thread| !thread.handle.is_finished())
+    }
+
+    /// Whether every thread holds as many connections as it may.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.counters().all(|counters| counters.open.get() >= u64::from(self.connections_per_thread_max))
     }
 
     /// Whether every thread has ended.

@@ -111,7 +111,12 @@ impl Observed for Server {
     }
 
     fn reasons_not_ready(&self) -> Vec<String> {
-        if self.leaving.load(Ordering::Relaxed) { vec!["the server is leaving".to_owned()] } else { Vec::new() }
+        if self.leaving.load(Ordering::Relaxed) {
+            return vec!["the server is leaving".to_owned()];
+        }
+        let is_full = self.with(|gateway, _| gateway.is_full()).unwrap_or_default();
+        let full = "every connection is taken; raise gateway.max_connections, or send clients elsewhere";
+        is_full.then(|| full.to_owned()).into_iter().collect()
     }
 
     fn samples(&self) -> Vec<Sample> {
