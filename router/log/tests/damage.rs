@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Folder, NOW, message, shard_count, watermark};
+use common::{Files, Folder, NOW, message, shard_count, watermark};
 use switchyard_log::manifest::{Manifest, VoidRegion};
 use switchyard_log::record::RecordView;
 use switchyard_log::recovery::{DamageKind, Mode, Recovered, RecoveryError, recover};
@@ -76,14 +76,19 @@ fn given_a_segment_whose_every_batch_was_given_up_when_restarted_then_the_next_s
     for round in 1..=3 {
         run.write(0, &[message(round, &[1; 60_000])]); // one fills a segment
     }
-    for maimed in [|file: &mut Vec<u8>| file.truncate(4097), |file: &mut Vec<u8>| file.fill(0)] {
+    let maims: [fn(&mut Files); 3] = [
+        |files| files.0.get_mut(&1).unwrap().truncate(4097),
+        |files| files.0.get_mut(&1).unwrap().fill(0),
+        |files| drop(files.0.remove(&1)),
+    ];
+    for maim in maims {
         let mut folder = folder.clone();
         folder.manifest = Manifest::new(shard_count());
         folder.manifest.begin_run();
         for file in folder.files.0.values() {
             folder.manifest.list(&SegmentHeader::decode(file).unwrap());
         }
-        maimed(folder.files.0.get_mut(&1).unwrap());
+        maim(&mut folder.files);
         let (recovered, _) = folder.recover();
         for damage in &recovered.damages {
             let (segment, from, to) = (damage.segment, damage.from, damage.to);

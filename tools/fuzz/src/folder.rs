@@ -1,7 +1,7 @@
 //! Journals in memory, written once by the real planner and batch builder, for the fuzzers to damage.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use switchyard_log::Position;
@@ -23,9 +23,9 @@ pub(crate) const SHARDS: u16 = 4;
 /// When everything here happens.
 pub(crate) const NOW: Millis = Millis(1_800_000_000_000);
 
-/// The segments' files.
+/// The segments' files; those that are not damaged are shared by all runs of a target.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files(pub(crate) BTreeMap<u32, Vec<u8>>);
+pub(crate) struct Files(pub(crate) BTreeMap<u32, Arc<Vec<u8>>>);
 
 /// A read outside a file: recovery asks only for what is there.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ impl Storage for Files {
     type Error = Outside;
 
     fn segments(&self) -> Result<Vec<SegmentFile>, Outside> {
-        let file = |(number, bytes): (&u32, &Vec<u8>)| {
+        let file = |(number, bytes): (&u32, &Arc<Vec<u8>>)| {
             let bytes = u32::try_from(bytes.len()).map_err(|_| Outside)?;
             Ok(SegmentFile { number: *number, bytes })
         };
@@ -161,7 +161,7 @@ impl Journal {
         let header = self.manifest.allocate(core, &shards, bytes, salt, NOW).expect("few segments");
         let mut file = vec![0; bytes as usize];
         file[..BLOCK_BYTES as usize].copy_from_slice(header.encode().as_slice());
-        self.files.0.insert(header.number, file);
+        self.files.0.insert(header.number, Arc::new(file));
         self.manifest.list(&header);
         header
     }
@@ -200,7 +200,7 @@ impl Journal {
     }
 
     fn put(&mut self, sealed: &SealedBatch<Vec<u8>>) {
-        let file = self.files.0.get_mut(&sealed.position.segment).expect("planned in a segment");
+        let file = Arc::make_mut(self.files.0.get_mut(&sealed.position.segment).expect("planned in a segment"));
         let from = sealed.position.offset as usize;
         file[from..from + sealed.bytes().len()].copy_from_slice(sealed.bytes());
         if let Some(tail) = &sealed.rolled {

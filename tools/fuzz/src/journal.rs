@@ -1,5 +1,7 @@
 //! Recovery of a damaged journal: it serves what was written and nothing else, and what it leaves out it names.
 
+use std::sync::Arc;
+
 use switchyard_log::Position;
 use switchyard_log::limits::BLOCK_BYTES;
 use switchyard_log::manifest::{Manifest, SegmentState};
@@ -34,7 +36,13 @@ pub(crate) fn run(data: &[u8]) {
         damage(&mut files, &mut source);
     }
     if mended {
-        files.0.values_mut().for_each(|bytes| mend_segment(bytes));
+        for (number, bytes) in &mut files.0 {
+            // The others are as they were written.
+            if journal.files.0.get(number).is_none_or(|written| !Arc::ptr_eq(written, bytes)) {
+                let bytes: &mut Vec<u8> = Arc::make_mut(bytes);
+                mend_segment(bytes);
+            }
+        }
         manifest = manifest.map(|manifest| reread(&manifest));
     }
     let covered = u64::from(choice >> 5) * 3;
@@ -47,7 +55,7 @@ fn stranger(choice: u8, bytes: &[u8]) {
     if choice & 4 != 0 {
         mend_segment(&mut bytes);
     }
-    let files = Files([(u32::from(choice >> 4) + 1, bytes)].into());
+    let files = Files([(u32::from(choice >> 4) + 1, Arc::new(bytes))].into());
     let manifest = (choice & 8 != 0).then(|| young().manifest.clone());
     for mode in [Mode::Verify, Mode::Recover(&|_| 0)] {
         if let Ok((found, seen)) = recovered(&files, manifest.clone(), &mode) {
@@ -69,7 +77,7 @@ fn damage(files: &mut Files, source: &mut Source<'_>) {
     let from_start = usize::from(source.byte()) + usize::from(source.below(16)) * 256;
     let value = source.byte();
     let lent = files.0[&other].get(block..block + BLOCK).map(<[u8]>::to_vec);
-    let file = files.0.get_mut(&number).expect("listed");
+    let file = Arc::make_mut(files.0.get_mut(&number).expect("listed"));
     let blocks = file.len() / BLOCK;
     let at = if blocks == 0 { 0 } else { block % (blocks * BLOCK) + from_start };
     match kind {
@@ -86,7 +94,7 @@ fn damage(files: &mut Files, source: &mut Source<'_>) {
         7 if value < 32 => drop(files.0.remove(&number)),
         7 => {
             let copy = file.clone();
-            files.0.insert(other, copy);
+            files.0.insert(other, Arc::new(copy));
         }
         _ => {}
     }

@@ -21,12 +21,12 @@ use crate::source::Source;
 const SESSION: SessionRef = SessionRef { gateway: 1, slot: 2, epoch: 3 };
 const START: Now = Now { monotonic: Millis(50_000), unix: Millis(1_800_000_000_000) };
 /// Limits low enough to be met.
-const RATES: Rates = Rates { sends: Rate::per_second(20), fetches: Rate::per_second(5), pings: Rate::per_second(2) };
-const SETTINGS: Settings = Settings {
-    heartbeat_ms: 30_000,
-    drain_grace_ms: 5_000,
-    rates: RateLimits { frames: Rate::per_second(50), connection: RATES, user: RATES },
-};
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let sends = Rate::per_second(20);
+    let rates = Rates { sends, fetches: Rate::per_second(5), pings: Rate::per_second(2), ..Rates::default() };
+    let rates = RateLimits { frames: Rate::per_second(50), connection: rates, user: rates };
+    Settings { heartbeat_ms: 30_000, drain_grace_ms: 5_000, rates }
+});
 const ME: UserId = UserId::new(42).expect("not zero");
 const PEER: UserId = UserId::new(43).expect("not zero");
 const DEVICE: DeviceId = DeviceId::new(1).expect("not zero");

@@ -140,7 +140,10 @@ impl<'a, S: Storage> Walk<'a, S> {
             let state = if entry.state == SegmentState::Covered { entry.state } else { SegmentState::Damaged };
             self.manifest.put(SegmentEntry { state, ..entry });
         } else {
-            self.manifest.remove(number);
+            // It stays on the list: the batches after it must not be expected to follow those before it.
+            let sealed = if entry.sealed == Millis(0) { self.now } else { entry.sealed };
+            let (state, ranges) = (SegmentState::Sealed, ShardRanges::default());
+            self.manifest.put(SegmentEntry { state, sealed, ranges, ..entry });
         }
     }
 
