@@ -27,6 +27,10 @@ pub const STORE_REQUESTS_PER_CORE: usize = 1024;
 pub const STORE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Memory of the store's write buffer.
 pub const STORE_WRITE_BUFFER_BYTES: u64 = 16 * 1024 * 1024;
+/// How long the state store's own journal gets before it begins another one, rounded up to whole fillings.
+pub const STORE_JOURNAL_BYTES: u64 = 64 * FILL_BYTES as u64;
+/// Bytes of rows in that journal that a stop leaves to the next start to read: far less than a tenth of a second.
+pub const STORE_RENEW_BYTES: u64 = 2 * 1024 * 1024;
 /// How long a stop waits for the store to write its memory to a table, which the next start is spared.
 pub const STORE_FLUSH_MS_MAX: u64 = 5_000;
 /// Pause before the store is opened and written again after the disk was full; it doubles with every attempt.

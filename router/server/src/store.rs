@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use switchyard_engine::recovery::StateRows;
 use switchyard_router_core::effects::Row;
 
 use crate::guarded::guarded;
-use crate::limits::{STORE_CACHE_BYTES, STORE_WRITE_BUFFER_BYTES};
+use crate::limits::{FILL_BYTES, STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_RENEW_BYTES, STORE_WRITE_BUFFER_BYTES};
 use crate::reserve::{free_bytes, is_full};
 pub use crate::store_thread::{StorePort, StoreThread};
 
@@ -24,6 +25,8 @@ pub struct Store {
     folder: PathBuf,
     database: Database,
     rows: Keyspace,
+    /// Bytes of rows written since it was opened.
+    written_bytes: AtomicU64,
 }
 
 /// Why the state store failed, and what to do.
@@ -65,7 +68,7 @@ impl Store {
         guarded("open its files", || {
             let database = Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open()?;
             let rows = database.keyspace("rows", options)?;
-            Ok(Self { folder: folder.to_path_buf(), database, rows })
+            Ok(Self { folder: folder.to_path_buf(), database, rows, written_bytes: AtomicU64::new(0) })
         })
     }
 
@@ -95,6 +98,8 @@ impl Store {
     /// # Errors
     /// What the store says.
     pub fn write(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let bytes: usize = rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, Vec::len)).sum();
+        self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut batch = self.database.batch();
         for row in rows {
             match &row.value {
@@ -105,15 +110,46 @@ impl Store {
         batch.commit().map_err(StoreError::while_trying_to("write rows"))
     }
 
-    /// Writes what is in memory to a table, so that the next start need not. It is durable already: a failure, or a disk
+    /// Writes what is in memory to tables and begins the store's own journal anew, so that the next start need not read
+    /// it: that takes a second for every few hundred thousand rows. Everything is durable already: a failure, or a disk
     /// that takes longer than `patience`, costs only time.
-    pub fn flush(&self, patience: Duration) {
-        let until = Instant::now() + patience;
-        if self.rows.rotate_memtable().is_ok_and(|rotated| rotated) {
-            while self.rows.sealed_memtable_count() > 0 && Instant::now() < until {
-                thread::sleep(FLUSH_LOOK);
-            }
+    ///
+    /// The store begins another journal only when it flushes and this one is longer than 64 MB, so it is made that long
+    /// (`docs/adr/0009-the-stores-journal-is-renewed-at-a-stop.md`).
+    pub fn settle(&self, patience: Duration) {
+        if self.written_bytes.load(Ordering::Relaxed) < STORE_RENEW_BYTES || self.is_short_of(4 * STORE_JOURNAL_BYTES) {
+            return;
         }
+        if let Err(error) = self.renew_journal(Instant::now() + patience) {
+            tracing::warn!(%error, "the state store could not be put in order; the next start takes longer");
+        }
+    }
+
+    fn renew_journal(&self, until: Instant) -> fjall::Result<()> {
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(4 * STORE_JOURNAL_BYTES);
+        let filler = self.database.keyspace("filler", options)?;
+        // Bytes that nothing makes shorter.
+        let mut word = 0x9e37_79b9_7f4a_7c15_u64;
+        let chunk: Vec<u8> = std::iter::repeat_with(|| {
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            word.to_le_bytes()
+        })
+        .take(FILL_BYTES / 8)
+        .flatten()
+        .collect();
+        for number in 0..STORE_JOURNAL_BYTES / FILL_BYTES as u64 {
+            filler.insert(number.to_be_bytes(), &chunk[..])?;
+        }
+        for keyspace in [&self.rows, &filler] {
+            keyspace.rotate_memtable()?;
+        }
+        let is_flushing = || self.rows.sealed_memtable_count() + filler.sealed_memtable_count() > 0;
+        while is_flushing() && Instant::now() < until {
+            thread::sleep(FLUSH_LOOK);
+        }
+        self.database.delete_keyspace(filler)
     }
 
     /// Makes durable what was written.
@@ -132,5 +168,42 @@ impl StateRows for Store {
         let row =
             |(key, value): (fjall::UserKey, fjall::UserValue)| Row { key: key.to_vec(), value: Some(value.to_vec()) };
         guarded("read rows", || self.rows.prefix(prefix).map(|guard| guard.into_inner().map(row)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn journals(folder: &Path) -> BTreeSet<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "jnl")).collect()
+    }
+
+    #[test]
+    fn given_a_store_that_settled_when_opened_again_then_its_rows_are_there_and_its_journal_is_another() {
+        let folder = crate::testing::folder("store-settle");
+        let row = |number: u32| Row { key: number.to_be_bytes().to_vec(), value: Some(vec![7; 1024]) };
+        let store = Store::open(&folder).expect("new");
+        let rows: Vec<Row> = (0..4096).map(row).collect();
+        store.write(&rows[..10]).expect("written");
+        let before = journals(&folder);
+        store.settle(Duration::from_secs(30));
+        assert_eq!(journals(&folder), before, "a few rows are not worth it");
+        store.write(&rows).expect("written");
+        store.sync().expect("synced");
+        store.settle(Duration::from_secs(30));
+        drop(store);
+        assert!(journals(&folder).is_disjoint(&before), "the journal with the rows is gone");
+
+        let store = Store::open(&folder).expect("there");
+        assert_eq!(store.scan(&[]).expect("rows"), rows);
+        store.write(&[row(5000)]).expect("it takes more");
+        store.sync().expect("synced");
+        drop(store);
+        let store = Store::open(&folder).expect("there");
+        assert_eq!(store.get(&5000_u32.to_be_bytes()).expect("read"), row(5000).value);
     }
 }

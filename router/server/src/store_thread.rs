@@ -186,7 +186,7 @@ impl Serving {
             }
             if stop.load(Ordering::Acquire) {
                 if let (State::Working, Some(store)) = (self.state, &self.store) {
-                    store.flush(Duration::from_millis(STORE_FLUSH_MS_MAX));
+                    store.settle(Duration::from_millis(STORE_FLUSH_MS_MAX));
                 }
                 return;
             }
