@@ -2,10 +2,11 @@
 //!
 //! It shares its machine with the server it loads, so it must be cheap: one thread drives all its sockets with one
 //! epoll ([`event_loop`]), frames are encoded into the socket's own buffer, and a socket is written once per turn.
-//! What it drives with that: [`chat`] (pairs of users, with every message checked), [`idle`] (many connections that say
+//! What it drives with that: [`chat`] (pairs of users, with every message checked), [`abuse`] (what they notice of others' floods), [`idle`] (many connections that say
 //! nothing) and [`crash`] (kill -9 in the middle, judged by what the clients saw).
 #![forbid(unsafe_code)]
 
+pub mod abuse;
 pub mod chat;
 pub mod crash;
 pub mod event_loop;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use switchyard_swarm::SwarmError;
+use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::crash::{self, CrashOptions};
 use switchyard_swarm::idle::{self, IdleOptions};
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Pairs of users that talk; checks loss, order and duplicates. Exit code 1 when anything went wrong.
     Chat(ChatArguments),
+    /// What pairs that talk notice while others abuse the server. Exit code 1 when they met more than delay.
+    Abuse(AbuseArguments),
     /// Many authenticated connections that say nothing; what one costs the server in memory.
     Idle(IdleArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
@@ -91,6 +94,31 @@ enum Recipients {
 }
 
 #[derive(Args)]
+struct AbuseArguments {
+    /// Where the server listens: HOST:PORT. It must have rate limits: a configuration file that names them, with --dev.
+    #[arg(long)]
+    url: String,
+    /// The server's data folder, whose development key signs the tokens.
+    #[arg(long)]
+    data: PathBuf,
+    /// The server's process id.
+    #[arg(long)]
+    server_pid: u32,
+    /// The kinds of abuse, one after the other; all of them when none is named.
+    #[arg(long, value_enum)]
+    kind: Vec<Kind>,
+    /// Pairs of well-behaved users.
+    #[arg(long, default_value_t = 32)]
+    pairs: u32,
+    /// Messages a second of all pairs together.
+    #[arg(long, default_value_t = 400.0)]
+    rate: f64,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 5.0)]
+    duration: f64,
+}
+
+#[derive(Args)]
 struct IdleArguments {
     /// Where the server listens: HOST:PORT.
     #[arg(long)]
@@ -134,6 +162,7 @@ struct CrashArguments {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Chat(arguments) => run_chat(&arguments),
+        Command::Abuse(arguments) => run_abuse(arguments),
         Command::Idle(arguments) => run_idle(&arguments),
         Command::Crash(arguments) => run_crash(arguments),
     };
@@ -168,6 +197,17 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
     let report = chat::run(&options, &Signer::of_data(&arguments.data)?)?;
     print(&report);
     Ok(!report.faults.any())
+}
+
+fn run_abuse(arguments: AbuseArguments) -> Result<bool, SwarmError> {
+    let AbuseArguments { url, data, server_pid, kind, pairs, rate, duration } = arguments;
+    let kinds = if kind.is_empty() { Kind::ALL.to_vec() } else { kind };
+    let measured = Duration::from_secs_f64(duration);
+    let options = AbuseOptions { address: address(&url)?, server_pid, kinds, pairs, rate, measured };
+    let report = abuse::run(&options, &Signer::of_data(&data)?)?;
+    eprintln!("{}", report.table());
+    print(&report);
+    Ok(!report.any_faults())
 }
 
 fn run_idle(arguments: &IdleArguments) -> Result<bool, SwarmError> {

@@ -1,0 +1,125 @@
+//! Connections of abusers: plain sockets from many addresses, written to as far as they take it.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
+use switchyard_schema::ids::{DeviceId, UserId};
+use switchyard_schema::wire::Encoder;
+
+use crate::SwarmError;
+use crate::session::{Incoming, Session};
+use crate::tokens::Signer;
+
+/// Addresses that the abuse comes from.
+const ADDRESSES: u64 = 100;
+/// How long a session may take to open.
+const OPEN_MAX: Duration = Duration::from_secs(20);
+
+/// A connection from one of many addresses.
+pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, SwarmError> {
+    let host = u8::try_from(1 + number % ADDRESSES).expect("there are few addresses");
+    let opened = || -> io::Result<TcpStream> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::from(([127, 0, 1, host], 0)))?;
+        connect_socket(&socket, &server)?;
+        Ok(socket.into())
+    };
+    opened().map_err(SwarmError::io(format!("connecting to {server} from 127.0.1.{host}")))
+}
+
+/// A session that has begun to open.
+pub(super) struct Opening {
+    stream: TcpStream,
+    session: Session,
+}
+
+/// Connects and asks for the upgrade.
+pub(super) fn begin(server: SocketAddr, number: u64, user: u64, signer: &Signer) -> Result<Opening, SwarmError> {
+    let user = UserId::new(user).expect("users of a run are far from 0");
+    let device = DeviceId::new(1).expect("one is not 0");
+    let mut session = Session::new(user, device, signer.token(user), number + 1);
+    let mut stream = connect(server, number)?;
+    let failed = || SwarmError::io("asking for an upgrade");
+    stream.set_read_timeout(Some(OPEN_MAX)).map_err(failed())?;
+    let mut request = Vec::new();
+    session.start(&mut request);
+    stream.write_all(&request).map_err(failed())?;
+    Ok(Opening { stream, session })
+}
+
+impl Opening {
+    /// Says Hello and waits for the first frame.
+    ///
+    /// # Errors
+    /// When the server closes instead.
+    pub(super) fn finish(mut self) -> Result<TcpStream, SwarmError> {
+        let (mut encoder, mut buffer) = (Encoder::default(), [0; 4096]);
+        loop {
+            let bytes = self.stream.read(&mut buffer).map_err(SwarmError::io("opening a session"))?;
+            if bytes == 0 {
+                return Err(SwarmError::Server("a session was refused".to_owned()));
+            }
+            let (mut input, mut out) = (&mut buffer[..bytes], Vec::new());
+            while !input.is_empty() {
+                let decoded = self.session.decode(input, &mut encoder, &mut out).map_err(SwarmError::Server)?;
+                let consumed = decoded.consumed;
+                match decoded.incoming {
+                    Some(Incoming::Frame(_)) => return Ok(self.stream),
+                    Some(Incoming::Close { code }) => {
+                        return Err(SwarmError::Server(format!("a session was closed with {code:?}")));
+                    }
+                    None if consumed == 0 => break,
+                    None => {}
+                }
+                input = &mut std::mem::take(&mut input)[consumed..];
+            }
+            self.stream.write_all(&out).map_err(SwarmError::io("saying hello"))?;
+        }
+    }
+}
+
+/// An open session's socket.
+pub(super) fn open(server: SocketAddr, number: u64, user: u64, signer: &Signer) -> Result<TcpStream, SwarmError> {
+    begin(server, number, user, signer)?.finish()
+}
+
+/// A socket that is written to without waiting.
+pub(super) struct Flood {
+    stream: TcpStream,
+    sent_bytes: u64,
+}
+
+impl Flood {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Should it fail, the flood waits for the server instead of the other way round.
+        let _ = stream.set_nonblocking(true);
+        Self { stream, sent_bytes: 0 }
+    }
+
+    /// Bytes that were written.
+    pub(super) const fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Writes the frames, and goes on in the middle of one where the socket took no more. `None` when the server has
+    /// closed.
+    pub(super) fn pour(&mut self, frames: &[u8]) -> Option<u64> {
+        let begin = usize::try_from(self.sent_bytes).unwrap_or_default() % frames.len();
+        match self.stream.write(&frames[begin..]) {
+            Ok(bytes) => {
+                self.sent_bytes += bytes as u64;
+                Some(bytes as u64)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    /// Reads what is there and drops it.
+    pub(super) fn read_all(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        while matches!(self.stream.read(&mut buffer), Ok(bytes) if bytes > 0) {}
+    }
+}
