@@ -3,6 +3,7 @@
 //! While the server runs one side thread serves it ([`StoreThread`]), and each router core has a [`StorePort`].
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -65,10 +66,15 @@ impl Store {
     /// What the store says.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_WRITE_BUFFER_BYTES);
-        guarded("open its files", || {
-            let database = Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open()?;
-            let rows = database.keyspace("rows", options)?;
-            Ok(Self { folder: folder.to_path_buf(), database, rows, written_bytes: AtomicU64::new(0) })
+        let open = || Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open();
+        // Never dropped when what follows fails: after a panic in there, dropping it panics again and ends the process.
+        let database = ManuallyDrop::new(guarded("open its files", open)?);
+        let rows = guarded("open its files", || database.keyspace("rows", options))?;
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            database: ManuallyDrop::into_inner(database),
+            rows,
+            written_bytes: AtomicU64::new(0),
         })
     }
 

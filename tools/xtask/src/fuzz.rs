@@ -46,7 +46,7 @@ fn one(name: &str, found: &str, seconds: &str, sanitizer: &str) -> Outcome {
     if std::path::Path::new(committed.as_ref()).is_dir() {
         line.push(&committed);
     }
-    line.extend(["--", &seconds, &longest, "-timeout=20", "-print_final_stats=1"]);
+    line.extend(["--", &seconds, &longest, "-timeout=120", "-print_final_stats=1"]);
     run_with("cargo", &line, &[("CARGO_TARGET_DIR", &folder.to_string_lossy())])
 }
 
