@@ -45,6 +45,7 @@ pub struct Truth {
     /// The highest watermark that anybody was told of each member.
     told: BTreeMap<(UserId, ConversationId), Watermark>,
     told_before_rest: BTreeMap<(UserId, ConversationId), Watermark>,
+    taken_back: BTreeMap<(UserId, ConversationId), Watermark>,
     /// Cursors that are in the journal.
     cursors: BTreeMap<(UserId, DeviceId), BTreeMap<ConversationId, Sequence>>,
     /// The devices that ever asked for a session.
@@ -156,14 +157,24 @@ impl Truth {
     /// Everything has come to rest: what was told by now is never taken back.
     pub(crate) fn on_rest(&mut self) {
         self.told_before_rest = self.told.clone();
+        self.taken_back.clear();
     }
 
-    /// A page that was asked for after that says how far a member is.
+    /// A page that was asked for after that says how far a member is. After a crash a conversation may have to be told
+    /// again, which takes its time through a small ring; but in the end it knows.
     pub(crate) fn on_page_at_rest(&mut self, conversation: ConversationId, told: Watermark) {
-        let Some(highest) = self.told_before_rest.get(&(told.member, conversation)).copied() else { return };
+        let key = (told.member, conversation);
+        let Some(highest) = self.told_before_rest.get(&key).copied() else { return };
         if told.delivered < highest.delivered || told.read < highest.read {
-            self.fail(format!("{conversation}: the watermark {highest:?} was told, and now it is {told:?}"));
+            self.taken_back.insert(key, told);
         }
+    }
+
+    /// A watermark that was told and that the conversation does not know, as the last pages have it.
+    pub(crate) fn taken_back(&self) -> Option<String> {
+        let ((member, conversation), told) = self.taken_back.first_key_value()?;
+        let highest = self.told_before_rest[&(*member, *conversation)];
+        Some(format!("{conversation}: the watermark {highest:?} was told, and now it is {told:?}"))
     }
 
     /// A cursor is durable.

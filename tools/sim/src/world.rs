@@ -263,15 +263,20 @@ impl World {
         let left = self
             .unfinished(shared)
             .or_else(|| self.server.as_ref().map_or(Some("no server".to_owned()), Server::leaks));
-        if left.is_none() && !self.auditing {
+        let late = shared.agenda.now_us() > self.calm_since_us + CALM_MS_MAX * 1000;
+        let audited = self.auditing && self.phones.iter().all(Phone::has_audited);
+        let left = left.or_else(|| if audited { shared.truth.taken_back() } else { None });
+        if !late
+            && self.phones.iter().all(Phone::is_quiet)
+            && (!self.auditing && left.is_none() || audited && left.is_some())
+        {
             self.auditing = true;
             shared.truth.on_rest();
             self.begin_audit(shared);
             return;
         }
-        let late = shared.agenda.now_us() > self.calm_since_us + CALM_MS_MAX * 1000;
         match left {
-            None if self.phones.iter().all(Phone::has_audited) => {
+            None if audited => {
                 self.check_rest(shared);
                 self.done = true;
             }
