@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) blocked: bool,
     /// Whether it is counted as an open session.
     pub(crate) is_counted: bool,
+    /// Whether its Hello waits for those before it.
+    pub(crate) hello_waits: bool,
     /// Whether it is not read because the thread holds too many bytes.
     pub(crate) starved: bool,
 }

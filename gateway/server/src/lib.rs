@@ -34,6 +34,7 @@ mod counters;
 mod echo;
 mod flush;
 mod gateway;
+mod hellos;
 pub mod limits;
 mod links;
 mod receive;

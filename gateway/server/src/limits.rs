@@ -24,6 +24,9 @@ pub const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Messages taken from each router core in one turn.
 pub const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
+/// Hellos read in one turn. Each verifies a signature, some fifty microseconds, so a fleet that reconnects holds nobody up
+/// for more than a millisecond at a time.
+pub const HELLOS_PER_TURN: usize = 16;
 /// Timers fired in one turn.
 pub const TIMERS_PER_TURN: usize = 4_096;
 /// Waiting requests that one turn tries again.

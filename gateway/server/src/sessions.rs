@@ -45,6 +45,11 @@ impl State {
                 return;
             }
             let Phase::Session(open) = &mut connection.phase else { return };
+            if open.session.awaits_hello() && !self.takes_hello(slot) {
+                continue;
+            }
+            let connection = self.table.get_mut(slot).expect("it was just there");
+            let Phase::Session(open) = &mut connection.phase else { return };
             let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
             let consumed = match open.decoder.decode(input) {
                 Ok(step) => {
@@ -210,9 +215,12 @@ impl Connection {
         self.held.as_ref().is_some_and(|held| !held.messages.is_empty())
     }
 
-    /// Whether nothing more of what it sent can be handled before the router has done something, or a pause is over.
+    /// Whether nothing more of what it sent can be handled before the router has done something, a pause is over,
+    /// or its turn has come.
     pub(crate) fn must_wait(&self) -> bool {
-        self.stands_in_line() || matches!(&self.phase, Phase::Session(open) if !open.session.wants_read())
+        self.hello_waits
+            || self.stands_in_line()
+            || matches!(&self.phase, Phase::Session(open) if !open.session.wants_read())
     }
 
     /// Whether it sent too many frames and has to pause.

@@ -24,7 +24,7 @@ use crate::config::GatewayConfig;
 use crate::connection::{Connection, Phase};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
-use crate::limits::{HELD_BYTES_MAX, RECEIVE_BYTES, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
+use crate::limits::{HELD_BYTES_MAX, HELLOS_PER_TURN, RECEIVE_BYTES, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::sys;
 use crate::table::Table;
@@ -52,6 +52,10 @@ pub(crate) struct State {
     pub(crate) linger_timer: bool,
     /// Connections whose socket took no more, for which a task must wait.
     pub(crate) blocked: Vec<(Slot, u32, Rc<TcpStream>)>,
+    /// Connections whose Hello waits for a turn, with their epoch, oldest first.
+    pub(crate) hellos: VecDeque<(Slot, u32)>,
+    /// Hellos that may be read before the next turn.
+    pub(crate) hellos_left: usize,
     /// Connections that are not read because too many bytes are held.
     pub(crate) starved: VecDeque<Slot>,
     pub(crate) held_bytes: usize,
@@ -139,6 +143,8 @@ impl State {
             lingering: VecDeque::new(),
             linger_timer: false,
             blocked: Vec::new(),
+            hellos: VecDeque::new(),
+            hellos_left: HELLOS_PER_TURN,
             starved: VecDeque::new(),
             held_bytes: 0,
             due: Vec::new(),
@@ -172,6 +178,7 @@ impl State {
             lingers: false,
             blocked: false,
             is_counted: false,
+            hello_waits: false,
             starved: false,
         };
         self.now = self.clock.now();

@@ -32,6 +32,7 @@ impl State {
             more |= self.retry(WaitsFor::Room(core));
         }
         self.feed_starved();
+        more |= self.admit_hellos();
         self.end_lingering();
         more |= self.flush();
         self.routers.notify();

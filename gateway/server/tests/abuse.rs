@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use common::{config, connect, http, start, wait_for};
 use serde_json::json;
 use switchyard_gateway_core::rate::Rate;
+use switchyard_schema::link::{ToGateway, ToRouter};
 use tungstenite::WebSocket;
 
 /// As many masked pings without payload as fit into `bytes`.
@@ -85,6 +86,46 @@ fn given_floods_of_many_connections_then_those_whose_bytes_cannot_be_kept_are_cl
     polite.say(&json!({"type": "ping", "nonce": "1"}));
     assert_eq!(polite.hear()["type"], "pong");
     drop((polite, floods));
+    fixture.stop();
+}
+
+#[test]
+fn given_many_clients_that_say_hello_at_once_then_each_is_attached_and_those_that_leave_meanwhile_harm_nobody() {
+    const CLIENTS: u64 = 400;
+    let fixture = start(config(), 1, 1);
+    let mut polite = fixture.phone(1);
+    let mut sockets: Vec<_> = (0..CLIENTS).map(|_| fixture.open("/v1/ws", None)).collect();
+    for (user, socket) in (2..).zip(&mut sockets) {
+        let hello = json!({"type": "hello", "token": fixture.token(user), "device": "1"});
+        common::say(socket, &hello);
+    }
+    // Every third leaves without an answer.
+    let mut number = 0;
+    sockets.retain(|_| {
+        number += 1;
+        number % 3 != 0
+    });
+    let mut welcome = 0;
+    while welcome < sockets.len() {
+        polite.say(&json!({"type": "ping", "nonce": "1"}));
+        assert_eq!(polite.hear()["type"], "pong");
+        while let Some((_, request)) = fixture.router().requests.pop() {
+            if let ToRouter::Attach(origin) = request {
+                fixture.router().answer(ToGateway::Attached(origin.session));
+            }
+        }
+        if let Some(socket) = sockets.get_mut(welcome)
+            && fixture.counter("sessions") > welcome as u64
+        {
+            socket.get_ref().set_nonblocking(true).unwrap();
+            welcome += usize::from(socket.read().is_ok());
+        }
+    }
+    drop((polite, sockets));
+    wait_for("every slot to be free", || {
+        while fixture.router().requests.pop().is_some() {}
+        (fixture.counter("open") == 0).then_some(())
+    });
     fixture.stop();
 }
 

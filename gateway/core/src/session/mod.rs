@@ -104,6 +104,12 @@ impl Session {
         self.member().map(|member| member.user)
     }
 
+    /// Whether its Hello has not been read: what costs most of all that a session does, for a signature is verified.
+    #[must_use]
+    pub const fn awaits_hello(&self) -> bool {
+        matches!(self.state, State::AwaitHello { .. })
+    }
+
     /// Whether Welcome has been sent and the session has not ended.
     #[must_use]
     pub const fn is_open(&self) -> bool {
