@@ -56,7 +56,7 @@ def test_a_device_that_fails_shows_and_loses_nothing(disk, own_server, connect):
     status, text = server.admin("/healthz")
     assert status == 503, text
     assert "journal is Failed" in text, text
-    assert "could not be made durable" in server.log_text()
+    assert "this core takes no more" in server.log_text()
     assert [text_of(message) for message in alice.fetch(2, after=0)["messages"]] == ["kept"]
     server.kill()
 

@@ -38,7 +38,7 @@ pub const OUTBOUND_CONGESTED_BYTES: usize = 256 * 1024;
 
 /// How long a receipt may wait for company: far below what a person sees, and longer than a busy conversation's next frame
 /// takes. It then costs no write of its own.
-pub const LINGER_MS: u64 = 10;
+pub const LINGER_MS: u64 = 2;
 
 /// One tick of the timing wheel: the coarsest that is still exact enough for a timeout of seconds.
 pub const WHEEL_TICK_MS: u64 = 256;

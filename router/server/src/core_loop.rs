@@ -27,6 +27,7 @@ use crate::limits::{
     MESSAGES_PER_RING_PER_TURN, SEGMENT_RETRY_MS, SETTLE_MS_MAX,
 };
 use crate::links::CoreEnds;
+use crate::reserve::is_broken;
 use crate::store::StorePort;
 
 /// The wall clock.
@@ -101,6 +102,8 @@ pub(crate) struct CoreLoop {
     touched_cores: Vec<bool>,
     making_segment: bool,
     segment_retry_at: Millis,
+    /// No segment can be made because the disk fails: the core stops once the batch in flight has ended.
+    disk_broke: bool,
     /// When to count again what the core holds.
     count_at: Millis,
 }
@@ -132,6 +135,7 @@ impl CoreLoop {
             touched_cores,
             making_segment: false,
             segment_retry_at: Millis(0),
+            disk_broke: false,
             count_at: Millis(0),
         }
     }
@@ -165,6 +169,10 @@ impl CoreLoop {
             self.on_committed(now, committed);
         }
         self.take_reports(now);
+        if self.disk_broke && !self.commits.is_writing() {
+            self.engine.handle_write_failed(now);
+            self.counters.set_journal(self.engine.storage());
+        }
         self.take_replies(now);
         self.take_messages(now);
         if self.engine.deadline().is_some_and(|deadline| deadline <= now) {
@@ -221,6 +229,10 @@ impl CoreLoop {
                 }
                 self.counters.segments.add(1);
                 self.engine.handle_segment(now, segment);
+            }
+            Err(error) if is_broken(&error) => {
+                tracing::error!(%error, core = self.core(), "the disk takes no segment; this core takes no more");
+                self.disk_broke = true;
             }
             Err(error) => {
                 if self.engine.storage() == StorageState::Ready {

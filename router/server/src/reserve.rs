@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
 
 /// The reserve of a data folder.
 #[derive(Debug)]
@@ -63,9 +64,28 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
+/// Whether the disk fails or takes no writes any more: trying again would only hide it.
+pub(crate) fn is_broken(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::ReadOnlyFilesystem || error.raw_os_error() == Some(Errno::IO.raw_os_error())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn given_the_errors_of_a_disk_then_full_ones_and_failing_ones_are_told_apart() {
+        for (errno, full, broken) in [
+            (Errno::NOSPC, true, false),
+            (Errno::DQUOT, true, false),
+            (Errno::IO, false, true),
+            (Errno::ROFS, false, true),
+            (Errno::MFILE, false, false),
+        ] {
+            let error = io::Error::from(errno);
+            assert_eq!((is_full(&error), is_broken(&error)), (full, broken), "{error}");
+        }
+    }
 
     #[test]
     fn given_a_reserve_when_given_up_and_held_again_then_its_file_comes_and_goes() {
