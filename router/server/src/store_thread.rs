@@ -283,10 +283,11 @@ impl Serving {
     }
 
     fn failed(&mut self, error: &StoreError) {
-        self.health.store(false, Ordering::Relaxed);
-        // The store's own threads write too; that they failed shows in the next commit, without a reason.
+        // The store's own threads write too; that they failed shows in the next commit, without a reason. Space is looked at
+        // before anybody is told, for whoever hears of a full disk makes room.
         let flush_bytes = 2 * STORE_WRITE_BUFFER_BYTES;
         let is_full = error.is_full || self.store.as_ref().is_none_or(|store| store.is_short_of(flush_bytes));
+        self.health.store(false, Ordering::Relaxed);
         if is_full {
             self.reserve.give_up();
             tracing::error!(%error, pause = ?self.pause, "the disk is too full for a snapshot; it is tried again");
