@@ -13,6 +13,7 @@ pub mod event_loop;
 pub mod idle;
 pub mod latency;
 pub mod process;
+pub mod sample;
 pub mod server;
 pub mod session;
 pub mod tokens;
