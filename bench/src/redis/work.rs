@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use switchyard_swarm::event_loop::{self, SocketId, Sockets, Turn, Work};
+use switchyard_swarm::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use switchyard_swarm::latency::Latencies;
 use switchyard_swarm::process::{Usage, usage};
 
@@ -254,7 +254,7 @@ impl Work for RedisWork {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
         self.owners[id] = None;
         self.result = Some(Err("Redis closed a connection".to_owned()));
     }

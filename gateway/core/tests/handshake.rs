@@ -223,5 +223,6 @@ fn given_a_response_that_does_not_fit_when_parsed_then_the_client_knows_why() {
         assert!(matches!(answer, Err(HandshakeError::Invalid(_))), "{from} → {to}: {answer:?}");
     }
     let refused = parse_response(&Refusal::unavailable("The gateway is full.", 7).response, &request);
-    assert_eq!(refused, Err(HandshakeError::Refused { status: 503, body: "The gateway is full.".to_owned() }));
+    let body = "The gateway is full.".to_owned();
+    assert_eq!(refused, Err(HandshakeError::Refused { status: 503, body, retry_after_s: Some(7) }));
 }

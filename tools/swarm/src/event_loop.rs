@@ -1,7 +1,9 @@
 //! One epoll for all sockets of a thread: reads into one shared buffer, one write per socket and turn.
 //!
 //! What is spoken on the sockets is the business of a [`Work`]: it gets the bytes that came and fills the buffers that
-//! are to be written.
+//! are to be written. A socket owns a buffer only while something waits to be written to it, so that hundreds of
+//! thousands that say nothing cost a few bytes each. All of them are closed with a reset: a run that ends leaves nothing
+//! in TIME_WAIT that would stand in the way of the next.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -10,13 +12,11 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
+use rustix::net::sockopt;
 
-/// Bytes read from a socket at once.
-const READ_BYTES: usize = 64 * 1024;
-/// Reads from one socket in a row, so that a busy one does not starve the rest.
-const READS_PER_EVENT_MAX: usize = 16;
-/// Events taken from the kernel at once.
-const EVENTS_PER_TURN_MAX: usize = 1024;
+use crate::limits::{
+    EVENTS_PER_TURN_MAX, READ_BYTES, READS_PER_EVENT_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, TURN_PAUSE_MAX,
+};
 
 /// A socket's place in [`Sockets`]; free for another one once `on_closed` was called.
 pub type SocketId = usize;
@@ -30,6 +30,15 @@ pub enum Turn {
     Stop,
 }
 
+/// How a socket ended that was not closed from here.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The other side said that nothing more comes.
+    Closed,
+    /// Connecting, reading or writing failed.
+    Failed(io::ErrorKind),
+}
+
 /// What is done on the sockets.
 pub trait Work {
     /// The socket is connected.
@@ -37,7 +46,7 @@ pub trait Work {
     /// Bytes came. They may be changed in place.
     fn on_bytes(&mut self, sockets: &mut Sockets, id: SocketId, bytes: &mut [u8]);
     /// The other side closed, or connecting failed.
-    fn on_closed(&mut self, sockets: &mut Sockets, id: SocketId);
+    fn on_closed(&mut self, sockets: &mut Sockets, id: SocketId, ended: Ended);
     /// Called once before each wait, with what arrived already handled.
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn;
 }
@@ -49,44 +58,58 @@ pub struct Sockets {
     places: Vec<Option<Socket>>,
     free: Vec<SocketId>,
     to_write: Vec<SocketId>,
+    /// Empty buffers that were written before.
+    spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
     open: bool,
-    out: Vec<u8>,
-    written_bytes: usize,
     in_to_write: bool,
+    written_bytes: u32,
+    /// Without memory while nothing waits.
+    out: Vec<u8>,
 }
 
 impl Sockets {
+    /// Makes room for so many sockets at once, where growing by doubling would take twice as much.
+    pub fn reserve(&mut self, count: usize) {
+        self.places.reserve_exact(count);
+    }
+
     /// Begins to connect; `on_open` or `on_closed` follows.
     ///
     /// # Errors
-    /// When the kernel gives no socket.
+    /// When the kernel gives no socket, or refuses at once.
     pub fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
         let mut stream = TcpStream::connect(address)?;
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() - 1
-        });
+        sockopt::set_tcp_nodelay(&stream, true)?;
+        sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+        let id = self.free.last().copied().unwrap_or(self.places.len());
         self.registry.register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
-        self.places[id] = Some(Socket { stream, open: false, out: Vec::new(), written_bytes: 0, in_to_write: false });
+        if self.free.pop().is_none() {
+            self.places.push(None);
+        }
+        let socket = Socket { stream, open: false, in_to_write: false, written_bytes: 0, out: Vec::new() };
+        self.places[id] = Some(socket);
         Ok(id)
     }
 
-    /// The buffer of what is to be written at the end of this turn. A closed socket has one that goes nowhere.
+    /// The buffer of what is to be written at the end of this turn. A closed socket has none.
     pub fn out(&mut self, id: SocketId) -> Option<&mut Vec<u8>> {
         let socket = self.places[id].as_mut()?;
         if !socket.in_to_write {
             socket.in_to_write = true;
             self.to_write.push(id);
         }
+        if socket.out.capacity() == 0 {
+            socket.out = self.spare.pop().unwrap_or_default();
+        }
         Some(&mut socket.out)
     }
 
-    /// Closes without `on_closed`.
+    /// Closes without `on_closed`. What waits to be written is dropped.
     pub fn close(&mut self, id: SocketId) {
         if let Some(mut socket) = self.places[id].take() {
             // A socket that cannot be taken out of the epoll set leaves it when it is dropped.
@@ -101,41 +124,55 @@ impl Sockets {
         self.places.len() - self.free.len()
     }
 
-    fn flush(&mut self, failed: &mut Vec<SocketId>) {
-        for id in std::mem::take(&mut self.to_write) {
-            let Some(socket) = self.places[id].as_mut() else { continue };
-            socket.in_to_write = false;
-            if socket.open && socket.write().is_err() {
-                failed.push(id);
+    fn flush(&mut self, ended: &mut Vec<(SocketId, Ended)>) {
+        let mut to_write = std::mem::take(&mut self.to_write);
+        for id in to_write.drain(..) {
+            if let Some(socket) = self.places[id].as_mut() {
+                socket.in_to_write = false;
+                self.write(id, ended);
             }
+        }
+        self.to_write = to_write;
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn write(&mut self, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
+        let Some(socket) = self.places[id].as_mut().filter(|socket| socket.open) else { return };
+        match socket.write() {
+            Ok(false) => {}
+            Ok(true) => {
+                let mut out = std::mem::take(&mut socket.out);
+                if self.spare.len() < SPARE_BUFFERS_MAX && (1..=SPARE_BUFFER_BYTES_MAX).contains(&out.capacity()) {
+                    out.clear();
+                    self.spare.push(out);
+                }
+            }
+            Err(error) => ended.push((id, Ended::Failed(error.kind()))),
         }
     }
 }
 
 impl Socket {
-    fn write(&mut self) -> io::Result<()> {
-        while self.written_bytes < self.out.len() {
-            match self.stream.write(&self.out[self.written_bytes..]) {
-                Ok(bytes) => self.written_bytes += bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+    /// `true` when nothing waits any more.
+    fn write(&mut self) -> io::Result<bool> {
+        while let Some(rest) = self.out.get(self.written_bytes as usize..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(bytes) => self.written_bytes += u32::try_from(bytes).expect("a write of less than 4 GiB"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.out.clear();
         self.written_bytes = 0;
-        Ok(())
+        Ok(true)
     }
 
-    /// Whether a pending connect has succeeded; `None` while it is pending.
-    fn connected(&self) -> Option<bool> {
-        if !matches!(self.stream.take_error(), Ok(None)) {
-            return Some(false);
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => Some(self.stream.set_nodelay(true).is_ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
-            Err(_) => Some(false),
+    /// What became of a pending connect; `None` while it is pending.
+    fn connected(&self, event: &Event) -> Option<Result<(), Ended>> {
+        match self.stream.take_error() {
+            Ok(None) if event.is_writable() => Some(Ok(())),
+            Ok(None) => None,
+            Ok(Some(error)) | Err(error) => Some(Err(Ended::Failed(error.kind()))),
         }
     }
 }
@@ -148,53 +185,62 @@ pub fn run(work: &mut impl Work) -> io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
     let mut buffer = vec![0; READ_BYTES];
-    let mut failed = Vec::new();
+    let mut ended = Vec::new();
     let registry = poll.registry().try_clone()?;
-    let mut sockets = Sockets { registry, places: Vec::new(), free: Vec::new(), to_write: Vec::new() };
+    let mut sockets =
+        Sockets { registry, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new() };
     loop {
         let Turn::By(wake) = work.on_turn(&mut sockets, Instant::now()) else { return Ok(()) };
-        sockets.flush(&mut failed);
-        close_failed(work, &mut sockets, &mut failed);
-        let wait = wake.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
+        sockets.flush(&mut ended);
+        close_ended(work, &mut sockets, &mut ended);
+        let wait = wake.saturating_duration_since(Instant::now()).min(TURN_PAUSE_MAX);
         match poll.poll(&mut events, Some(wait)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
         for event in &events {
-            on_event(work, &mut sockets, event, &mut buffer, &mut failed);
+            on_event(work, &mut sockets, event, &mut buffer, &mut ended);
         }
-        sockets.flush(&mut failed);
-        close_failed(work, &mut sockets, &mut failed);
+        sockets.flush(&mut ended);
+        close_ended(work, &mut sockets, &mut ended);
     }
 }
 
-fn on_event(work: &mut impl Work, sockets: &mut Sockets, event: &Event, buffer: &mut [u8], failed: &mut Vec<SocketId>) {
+fn on_event(
+    work: &mut impl Work,
+    sockets: &mut Sockets,
+    event: &Event,
+    buffer: &mut [u8],
+    ended: &mut Vec<(SocketId, Ended)>,
+) {
     let id = event.token().0;
     let Some(socket) = sockets.places[id].as_mut() else { return };
     if !socket.open {
-        match socket.connected() {
+        match socket.connected(event) {
             None => return,
-            Some(false) => return failed.push(id),
-            Some(true) => socket.open = true,
+            Some(Err(why)) => return ended.push((id, why)),
+            Some(Ok(())) => socket.open = true,
         }
         work.on_open(sockets, id);
-    }
-    if event.is_writable()
-        && let Some(socket) = sockets.places[id].as_mut()
-        && socket.write().is_err()
-    {
-        failed.push(id);
+    } else if event.is_writable() {
+        sockets.write(id, ended);
     }
     if event.is_readable() || event.is_read_closed() || event.is_error() {
-        read(work, sockets, id, buffer, failed);
+        read(work, sockets, id, buffer, ended);
     }
 }
 
-fn read(work: &mut impl Work, sockets: &mut Sockets, id: SocketId, buffer: &mut [u8], failed: &mut Vec<SocketId>) {
+fn read(
+    work: &mut impl Work,
+    sockets: &mut Sockets,
+    id: SocketId,
+    buffer: &mut [u8],
+    ended: &mut Vec<(SocketId, Ended)>,
+) {
     for round in 0.. {
         let Some(socket) = sockets.places[id].as_mut() else { return };
         match socket.stream.read(buffer) {
-            Ok(0) => return failed.push(id),
+            Ok(0) => return ended.push((id, Ended::Closed)),
             Ok(bytes) => {
                 work.on_bytes(sockets, id, &mut buffer[..bytes]);
                 // Less than was asked for means that the socket is empty, and the edge will come again.
@@ -202,30 +248,34 @@ fn read(work: &mut impl Work, sockets: &mut Sockets, id: SocketId, buffer: &mut 
                     return;
                 }
                 if round >= READS_PER_EVENT_MAX {
-                    return rearm(sockets, id, failed);
+                    return rearm(sockets, id, ended);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return failed.push(id),
+            Err(error) => return ended.push((id, Ended::Failed(error.kind()))),
         }
     }
 }
 
 /// Asks for the edge again although the socket is not empty.
-fn rearm(sockets: &mut Sockets, id: SocketId, failed: &mut Vec<SocketId>) {
+fn rearm(sockets: &mut Sockets, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
     if let Some(socket) = sockets.places[id].as_mut()
-        && sockets.registry.reregister(&mut socket.stream, Token(id), Interest::READABLE | Interest::WRITABLE).is_err()
+        && let Err(error) =
+            sockets.registry.reregister(&mut socket.stream, Token(id), Interest::READABLE | Interest::WRITABLE)
     {
-        failed.push(id);
+        ended.push((id, Ended::Failed(error.kind())));
     }
 }
 
-fn close_failed(work: &mut impl Work, sockets: &mut Sockets, failed: &mut Vec<SocketId>) {
-    for id in failed.drain(..) {
-        if sockets.places[id].is_some() {
-            sockets.close(id);
-            work.on_closed(sockets, id);
-        }
+fn close_ended(work: &mut impl Work, sockets: &mut Sockets, ended: &mut Vec<(SocketId, Ended)>) {
+    // All are closed before the work hears of any: it may connect again at once, and a place is then another socket's.
+    ended.retain(|&(id, _)| {
+        let is_first = sockets.places[id].is_some();
+        sockets.close(id);
+        is_first
+    });
+    for (id, why) in ended.drain(..) {
+        work.on_closed(sockets, id, why);
     }
 }

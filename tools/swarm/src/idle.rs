@@ -12,7 +12,7 @@ use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::{Encoder, parse_server};
 
 use crate::SwarmError;
-use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
+use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::process::{self, usage};
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
@@ -194,7 +194,7 @@ impl Work for IdleWork<'_> {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
         self.sessions[id] = None;
         self.disconnected += 1;
         if self.readings.len() < 2 {

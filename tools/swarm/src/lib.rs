@@ -12,11 +12,13 @@ pub mod crash;
 pub mod event_loop;
 pub mod idle;
 pub mod latency;
+pub mod limits;
 pub mod process;
 pub mod sample;
 pub mod server;
 pub mod session;
 pub mod tokens;
+pub mod wire;
 
 /// Why a run could not be made; what a run finds out about the server is in its report instead.
 #[derive(Debug, thiserror::Error)]

@@ -1,15 +1,15 @@
-//! The client's end of one session in the binary form: upgrade, then frames.
+//! The client's end of one session in the binary form: upgrade, Hello, then frames.
 
 use std::borrow::Cow;
 
-use switchyard_gateway_core::handshake::{
-    ClientHandshake, ClientRequest, Form, SESSION_PATH, client_request, parse_response,
-};
-use switchyard_gateway_core::ws::{Decoder, Event, Opcode, Role, encode};
+use switchyard_gateway_core::handshake::{ClientRequest, Form, SESSION_PATH};
+use switchyard_gateway_core::ws::{Opcode, encode};
 use switchyard_schema::frame::{ClientFrame, Hello};
 use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
 use switchyard_schema::wire::Encoder;
+
+use crate::wire::{Masks, Said, Wire, put_pong};
 
 /// One device of one user.
 #[derive(Debug)]
@@ -17,16 +17,8 @@ pub struct Session {
     user: UserId,
     device: DeviceId,
     token: String,
-    phase: Phase,
-    decoder: Decoder,
-    random: u64,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// The request went out; what has come of the response.
-    Upgrading(Vec<u8>),
-    Open,
+    wire: Wire,
+    masks: Masks,
 }
 
 /// Something the server said.
@@ -54,8 +46,7 @@ impl Session {
     /// A session that is not connected yet. `random` seeds the masks.
     #[must_use]
     pub fn new(user: UserId, device: DeviceId, token: String, random: u64) -> Self {
-        let decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-        Self { user, device, token, phase: Phase::Open, decoder, random: random | 1 }
+        Self { user, device, token, wire: Wire::default(), masks: Masks::new(random) }
     }
 
     /// Its user.
@@ -78,9 +69,7 @@ impl Session {
 
     /// Asks for the upgrade on a fresh connection; the Hello follows when it is granted.
     pub fn start(&mut self, out: &mut Vec<u8>) {
-        self.phase = Phase::Upgrading(Vec::new());
-        self.decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-        out.extend_from_slice(&client_request(&self.request()));
+        self.wire.start(&request(self.user), out);
     }
 
     /// Takes the next event out of `input`, which is unmasked in place; call it again with what is left.
@@ -93,69 +82,44 @@ impl Session {
         encoder: &mut Encoder,
         out: &mut Vec<u8>,
     ) -> Result<Decoded<'a>, String> {
-        if let Phase::Upgrading(_) = self.phase {
-            return self.on_response(input, encoder, out);
-        }
-        let step = self.decoder.decode(input).map_err(|error| error.to_string())?;
-        let consumed = step.consumed;
-        let incoming = match step.event {
-            None | Some(Event::Pong(_)) => None,
-            Some(Event::Binary(frame)) => Some(Incoming::Frame(frame)),
-            Some(Event::Text(text)) => return Err(format!("text on a binary session: {text}")),
-            Some(Event::Close { code, .. }) => Some(Incoming::Close { code }),
-            Some(Event::Ping(payload)) => {
-                let key = self.mask();
-                encode::put_masked(out, Opcode::Pong, &payload, key);
+        let step =
+            self.wire.decode(input, &request(self.user), SERVER_FRAME_BYTES_MAX).map_err(|error| error.to_string())?;
+        let incoming = match step.said {
+            None | Some(Said::Pong) => None,
+            Some(Said::Upgraded) => {
+                put_hello(out, self.device, &self.token, encoder, &mut self.masks);
+                None
+            }
+            Some(Said::Binary(frame)) => Some(Incoming::Frame(frame)),
+            Some(Said::Text(text)) => return Err(format!("text on a binary session: {text}")),
+            Some(Said::Close { code }) => Some(Incoming::Close { code }),
+            Some(Said::Ping(payload)) => {
+                put_pong(out, &payload, &mut self.masks);
                 None
             }
         };
-        Ok(Decoded { consumed, incoming })
+        Ok(Decoded { consumed: step.consumed, incoming })
     }
 
     /// Appends a frame to what is to be written.
     pub fn send(&mut self, frame: &ClientFrame<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
-        let key = self.mask();
-        encode::put_masked(out, Opcode::Binary, encoder.client(frame), key);
+        put_frame(out, frame, encoder, &mut self.masks);
     }
+}
 
-    fn on_response<'a>(
-        &mut self,
-        input: &'a mut [u8],
-        encoder: &mut Encoder,
-        out: &mut Vec<u8>,
-    ) -> Result<Decoded<'a>, String> {
-        let Phase::Upgrading(received) = &mut self.phase else { unreachable!("checked by the caller") };
-        let before_bytes = received.len();
-        received.extend_from_slice(input);
-        let received = std::mem::take(received);
-        match parse_response(&received, &self.request()).map_err(|error| error.to_string())? {
-            ClientHandshake::NotYet => {
-                self.phase = Phase::Upgrading(received);
-                Ok(Decoded { consumed: input.len(), incoming: None })
-            }
-            ClientHandshake::Open { consumed } => {
-                self.phase = Phase::Open;
-                let token = std::mem::take(&mut self.token);
-                let hello = Hello { token: Some(Cow::Borrowed(&token)), device: self.device };
-                self.send(&ClientFrame::Hello(hello), encoder, out);
-                self.token = token;
-                Ok(Decoded { consumed: consumed - before_bytes, incoming: None })
-            }
-        }
-    }
+/// How a user's session asks for its upgrade.
+pub(crate) fn request(user: UserId) -> ClientRequest<'static> {
+    let mut nonce = [7; 16];
+    nonce[..8].copy_from_slice(&user.get().to_le_bytes());
+    ClientRequest { host: "swarm", path: SESSION_PATH, form: Some(Form::Binary), token: None, nonce }
+}
 
-    fn request(&self) -> ClientRequest<'static> {
-        let mut nonce = [7; 16];
-        nonce[..8].copy_from_slice(&self.user.get().to_le_bytes());
-        ClientRequest { host: "swarm", path: SESSION_PATH, form: Some(Form::Binary), token: None, nonce }
-    }
+/// Appends a Hello.
+pub(crate) fn put_hello(out: &mut Vec<u8>, device: DeviceId, token: &str, encoder: &mut Encoder, masks: &mut Masks) {
+    put_frame(out, &ClientFrame::Hello(Hello { token: Some(Cow::Borrowed(token)), device }), encoder, masks);
+}
 
-    /// The next mask: xorshift64*, seeded by the kernel. Masks protect proxies from scripts, and there are neither here.
-    fn mask(&mut self) -> [u8; 4] {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let [a, b, c, d, ..] = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
-        [a, b, c, d]
-    }
+/// Appends a frame.
+pub(crate) fn put_frame(out: &mut Vec<u8>, frame: &ClientFrame<'_>, encoder: &mut Encoder, masks: &mut Masks) {
+    encode::put_masked(out, Opcode::Binary, encoder.client(frame), masks.next_mask());
 }

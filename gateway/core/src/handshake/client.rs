@@ -62,6 +62,8 @@ pub enum HandshakeError {
         status: u16,
         /// What has arrived of the body, which says why.
         body: String,
+        /// When to try again, if the server says so in seconds (RFC 9110 §10.2.3).
+        retry_after_s: Option<u32>,
     },
     /// The answer is not that of a WebSocket server.
     #[error("the answer is not that of a WebSocket server: {0}")]
@@ -88,7 +90,8 @@ pub fn parse_response(received: &[u8], request: &ClientRequest<'_>) -> Result<Cl
     let status = response.code.unwrap_or_default();
     if status != 101 {
         let body = String::from_utf8_lossy(&received[consumed..]).trim().to_owned();
-        return Err(HandshakeError::Refused { status, body });
+        let retry_after_s = field("Retry-After").and_then(|value| value.parse().ok());
+        return Err(HandshakeError::Refused { status, body, retry_after_s });
     }
     if !field("Upgrade").is_some_and(|value| has_token(value, "websocket"))
         || !field("Connection").is_some_and(|value| has_token(value, "upgrade"))

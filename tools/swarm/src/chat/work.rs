@@ -14,7 +14,7 @@ use super::pair::{Pair, Recorder, put_number};
 use super::report::ThreadReport;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
-use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
+use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
@@ -349,7 +349,7 @@ impl Work for ChatWork {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
         self.members[id] = None;
         self.report.faults.disconnected += 1;
         self.report.faults.note(|| "a connection was closed".to_owned());

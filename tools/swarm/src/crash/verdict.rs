@@ -12,7 +12,7 @@ use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::device::{Device, Seen};
 use super::round::{Name, Round, conversation, user};
-use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
+use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::process;
 use crate::session::{Incoming, Session};
 
@@ -174,7 +174,7 @@ impl Work for Reader {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, _: SocketId) {
+    fn on_closed(&mut self, _: &mut Sockets, _: SocketId, _: Ended) {
         self.failed = Some("the server closed while its history was read".to_owned());
     }
 

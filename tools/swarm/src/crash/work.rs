@@ -7,7 +7,7 @@ use switchyard_schema::wire::Encoder;
 
 use super::device::Device;
 use super::round::Round;
-use crate::event_loop::{self, SocketId, Sockets, Turn, Work};
+use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::session::Incoming;
 
 /// How long the devices may take for their part of a round.
@@ -117,7 +117,7 @@ impl Work for CrashWork {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
         let device = self.owners[id];
         self.devices[device].on_disconnect();
         self.waiting.push(device);
