@@ -90,7 +90,7 @@ fn run_ours(scenario: &Scenario, server: &Server, signer: &Signer, measured: Dur
         threads: 1,
         server_pid: Some(server.pid()),
     };
-    let report = chat::run(&options, signer).map_err(|error| error.to_string())?;
+    let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
     if report.faults.any() {
         return Err(format!("{}: {:?}", scenario.name, report.faults));
     }

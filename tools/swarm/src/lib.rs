@@ -8,6 +8,7 @@
 
 pub mod abuse;
 pub mod chat;
+pub mod cost;
 pub mod crash;
 pub mod event_loop;
 pub mod idle;

@@ -194,7 +194,7 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
         threads: arguments.threads,
         server_pid: arguments.server_pid,
     };
-    let report = chat::run(&options, &Signer::of_data(&arguments.data)?)?;
+    let report = chat::run(&options, &Signer::of_data(&arguments.data)?, &mut |_| {})?;
     print(&report);
     Ok(!report.faults.any())
 }

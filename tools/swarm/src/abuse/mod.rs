@@ -123,7 +123,7 @@ fn measure(options: &AbuseOptions, signer: &Signer, kind: Option<Kind>) -> Resul
     let (report, abused) = thread::scope(|scope| {
         let stop = &stop;
         let abuser = kind.map(|kind| scope.spawn(move || kinds::run(kind, options.address, signer, stop)));
-        let report = chat::run(&chat_options(options), signer);
+        let report = chat::run(&chat_options(options), signer, &mut |_| {});
         stop.store(true, Ordering::Relaxed);
         let abused = abuser.map_or(Ok(0), |abuser| abuser.join().expect("abusers do not panic"));
         (report, abused)

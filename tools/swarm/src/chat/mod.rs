@@ -3,19 +3,24 @@
 //! A *routed message* is one Send, its Accepted, the Deliver, the recipient's Ack and the sender's Receipt; with
 //! recipients offline it is the Send and its Accepted. Only what begins and ends while the run is measured is counted.
 
+mod course;
+mod gate;
 mod pair;
 mod report;
 mod work;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Barrier};
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::SwarmError;
 use crate::process::{self, Usage, usage};
+use crate::sample::Observer;
 use crate::tokens::Signer;
 
+use course::Course;
+use gate::Gate;
 use report::ThreadReport;
 pub use report::{ChatReport, Faults};
 use work::ChatWork;
@@ -84,44 +89,47 @@ pub struct ChatOptions {
 /// Bytes of a text that hold the message's number.
 pub const TEXT_BYTES_MIN: usize = 16;
 
-/// Runs it.
+/// How often the end of the threads is looked for once their work is measured.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Runs it, and tells `observer` each second how it stands, from the first connection to the last answer.
 ///
 /// # Errors
 /// When the run cannot be made. What the server did wrong stands in the report ([`ChatReport::faults`]).
-pub fn run(options: &ChatOptions, signer: &Signer) -> Result<ChatReport, SwarmError> {
+pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Result<ChatReport, SwarmError> {
     process::raise_descriptor_limit();
     // Users nobody had before, so that every conversation begins at sequence number 1.
     let first_user = (process::random() >> 1) | (1 << 40);
     let threads = options.threads.clamp(1, options.pairs.max(1));
-    let (connected, measured) =
-        (Arc::new(Barrier::new(threads as usize + 1)), Arc::new(Barrier::new(threads as usize + 1)));
+    let (connected, measured) = (Arc::new(Gate::new(threads)), Arc::new(Gate::new(threads)));
+    let mut course = Course::begin(threads, options.server_pid, observer);
     let mut workers = Vec::new();
     for thread in 0..threads {
-        let work = ChatWork::new(
-            options,
-            signer,
-            first_user,
-            (thread, threads),
-            Arc::clone(&connected),
-            Arc::clone(&measured),
-        );
+        let gates = (Arc::clone(&connected), Arc::clone(&measured));
+        let work = ChatWork::new(options, signer, first_user, (thread, threads), gates, course.published(thread));
         workers.push(thread::spawn(move || work.run()));
     }
-    connected.wait();
+    // Before the last gate is open a thread ends only by a panic, and then it never comes to the gate.
+    let panicked = || workers.iter().any(JoinHandle::is_finished);
+    course.until_all_at(&connected, panicked);
+    connected.open();
     let cost = |pid| usage(pid).unwrap_or_default();
+    let costs = || (options.server_pid.map(cost), cost(std::process::id()), Instant::now());
     if let Length::Time { warm_up, .. } = options.length {
-        thread::sleep(warm_up);
+        course.until(Instant::now() + warm_up);
     }
-    let (server_before, own_before, begun) = (options.server_pid.map(cost), cost(std::process::id()), Instant::now());
+    let (server_before, own_before, begun) = costs();
     if let Length::Time { measured, .. } = options.length {
-        thread::sleep(measured);
+        course.until(begun + measured);
     } else {
-        measured.wait();
+        course.until_all_at(&measured, panicked);
     }
-    let (server_after, own_after, took) = (options.server_pid.map(cost), cost(std::process::id()), begun.elapsed());
-    if let Length::Time { .. } = options.length {
-        measured.wait();
+    let (server_after, own_after, ended) = costs();
+    measured.open();
+    while !workers.iter().all(JoinHandle::is_finished) {
+        course.until(Instant::now() + LOOK_EVERY);
     }
+    course.end();
     let mut total = ThreadReport::default();
     for worker in workers {
         total.add(worker.join().map_err(|_| SwarmError::Server("a thread of the swarm panicked".to_owned()))??);
@@ -130,7 +138,7 @@ pub fn run(options: &ChatOptions, signer: &Signer) -> Result<ChatReport, SwarmEr
     Ok(ChatReport::new(
         options,
         total,
-        took,
+        ended - begun,
         server_before.zip(server_after).map(|(before, after)| (between(before, after), after.rss_bytes)),
         between(own_before, own_after),
     ))

@@ -9,6 +9,7 @@ use switchyard_schema::ids::{ConversationId, UserId};
 
 use super::TEXT_BYTES_MIN;
 use super::report::{Faults, ThreadReport};
+use crate::latency::Latencies;
 
 /// Where the text begins in a body that `switchyard_schema::body::text` made.
 pub(super) const TEXT_AT: usize = 24;
@@ -21,8 +22,8 @@ pub(super) struct Pair {
     pub(super) conversation: ConversationId,
     online: bool,
     pub(super) sent: u64,
-    accepted: u64,
-    delivered: u64,
+    pub(super) accepted: u64,
+    pub(super) delivered: u64,
     pub(super) acknowledged: u64,
     receipted: u64,
     /// When the messages after `forgotten` were sent.
@@ -159,20 +160,27 @@ impl Pair {
     }
 }
 
-/// Where a pair's events are counted; latencies only while the run is measured.
+/// Where a pair's events are counted; the report's latencies only while the run is measured.
 pub(super) struct Recorder<'r> {
     pub(super) report: &'r mut ThreadReport,
     pub(super) measuring: bool,
+    /// For the course of the run: until a message is delivered, or accepted when nobody is there to deliver to.
+    pub(super) latencies: &'r mut Latencies,
+    pub(super) online: bool,
 }
 
 impl Recorder<'_> {
     fn accepted(&mut self, age: std::time::Duration) {
+        if !self.online {
+            self.latencies.record(age);
+        }
         if self.measuring {
             self.report.accepted.record(age);
         }
     }
 
     fn delivered(&mut self, age: std::time::Duration) {
+        self.latencies.record(age);
         if self.measuring {
             self.report.delivered.record(age);
         }

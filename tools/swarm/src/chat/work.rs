@@ -1,7 +1,7 @@
 //! The pairs of one thread on their sockets.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use switchyard_schema::body;
@@ -10,11 +10,14 @@ use switchyard_schema::ids::{ClientMessageId, DeviceId, Sequence, UserId};
 use switchyard_schema::limits::PENDING_SENDS_MAX;
 use switchyard_schema::wire::{Encoder, parse_server};
 
+use super::course::{Progress, Published};
+use super::gate::Gate;
 use super::pair::{Pair, Recorder, put_number};
 use super::report::ThreadReport;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
+use crate::latency::Latencies;
 use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
@@ -23,12 +26,18 @@ use crate::tokens::Signer;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Sockets that may be connecting at once.
 const CONNECTING_MAX: usize = 200;
+/// How often the course is published. A fraction of a sample's interval, so that a sample is not stale.
+const PUBLISH_EVERY: Duration = Duration::from_millis(50);
 const DEVICE: u64 = 1;
 
 pub(super) struct ChatWork {
     options: ChatOptions,
-    connected: Arc<Barrier>,
-    measured: Arc<Barrier>,
+    connected: Arc<Gate>,
+    measured: Arc<Gate>,
+    published: Published,
+    publish_at: Instant,
+    /// Latencies since they were last published.
+    latencies: Latencies,
     pairs: Vec<Pair>,
     /// Not yet connected, the next one last.
     waiting: Vec<Member>,
@@ -72,8 +81,8 @@ impl ChatWork {
         signer: &Signer,
         first_user: u64,
         (thread, threads): (u32, u32),
-        connected: Arc<Barrier>,
-        measured: Arc<Barrier>,
+        (connected, measured): (Arc<Gate>, Arc<Gate>),
+        published: Published,
     ) -> Self {
         let device = DeviceId::new(DEVICE).expect("not zero");
         let (mut pairs, mut waiting) = (Vec::new(), Vec::new());
@@ -99,6 +108,9 @@ impl ChatWork {
             options: options.clone(),
             connected,
             measured,
+            published,
+            publish_at: now,
+            latencies: Latencies::default(),
             pairs,
             waiting,
             members: Vec::new(),
@@ -117,12 +129,13 @@ impl ChatWork {
 
     pub(super) fn run(mut self) -> Result<ThreadReport, SwarmError> {
         let result = event_loop::run(&mut self).map_err(SwarmError::io("epoll"));
-        // Whatever happened, the main thread must not be left waiting at a barrier.
+        self.publish();
+        // Whatever happened, the main thread must not be left waiting at a gate.
         if self.phase == Phase::Connecting {
-            self.connected.wait();
+            self.connected.pass();
         }
         if self.phase != Phase::Finishing {
-            self.measured.wait();
+            self.measured.pass();
         }
         result?;
         if let Some(failed) = self.failed {
@@ -154,6 +167,26 @@ impl ChatWork {
         }
     }
 
+    /// Lets the main thread know how it stands.
+    fn publish(&mut self) {
+        let mut progress = self.published.lock().expect("nobody panics while it reads");
+        progress.latencies.add(&self.latencies);
+        self.latencies = Latencies::default();
+        let latencies = std::mem::take(&mut progress.latencies);
+        let sum = |count: fn(&Pair) -> u64| self.pairs.iter().map(count).sum();
+        let faults = &self.report.faults;
+        *progress = Progress {
+            open: self.welcomed as u64 - faults.disconnected.min(self.welcomed as u64),
+            opening: self.connecting as u64,
+            dropped: faults.disconnected,
+            refused: faults.refused,
+            sent: sum(|pair| pair.sent),
+            accepted: sum(|pair| pair.accepted),
+            delivered: sum(|pair| pair.delivered),
+            latencies,
+        };
+    }
+
     fn routed(&self) -> u64 {
         self.pairs.iter().map(Pair::routed).sum()
     }
@@ -162,7 +195,7 @@ impl ChatWork {
     fn advance(&mut self, sockets: &mut Sockets, now: Instant) {
         match self.phase {
             Phase::Connecting if self.welcomed == self.members.len() && self.waiting.is_empty() => {
-                self.connected.wait();
+                self.connected.pass();
                 let now = Instant::now();
                 self.next_due = now;
                 self.phase = match self.options.length {
@@ -194,7 +227,7 @@ impl ChatWork {
         self.report.messages = self.routed() - self.report.messages;
         self.phase = Phase::Finishing;
         self.deadline = now + PATIENCE;
-        self.measured.wait();
+        self.measured.pass();
         for pair in 0..self.pairs.len() {
             self.acknowledge(sockets, pair);
         }
@@ -288,7 +321,12 @@ impl ChatWork {
             Err(error) => return self.failed = Some(format!("a frame of the server: {error}")),
         };
         let Some(Member { pair: index, sends, .. }) = self.members[member] else { return };
-        let mut recorder = Recorder { measuring: self.measuring(), report: &mut self.report };
+        let mut recorder = Recorder {
+            measuring: self.measuring(),
+            online: self.options.recipients_online,
+            report: &mut self.report,
+            latencies: &mut self.latencies,
+        };
         let pair = &mut self.pairs[index];
         match frame {
             ServerFrame::Accepted(accepted) => pair.on_accepted(now, &accepted, &mut recorder),
@@ -361,6 +399,10 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
+        if now >= self.publish_at {
+            self.publish();
+            self.publish_at = now + PUBLISH_EVERY;
+        }
         self.send_due(sockets, now);
         if self.failed.is_some() {
             return Turn::Stop;

@@ -1,0 +1,58 @@
+//! Where the threads of a run wait for each other, and the main thread for all of them, while it looks after other
+//! things once a second.
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+/// Opened by the main thread once every thread stands before it.
+#[derive(Debug)]
+pub(super) struct Gate {
+    threads: u32,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    arrived: u32,
+    open: bool,
+}
+
+impl Gate {
+    pub(super) fn new(threads: u32) -> Self {
+        Self { threads, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Of a thread: waits until the gate is open.
+    pub(super) fn pass(&self) {
+        let mut state = self.state();
+        state.arrived += 1;
+        self.changed.notify_all();
+        while !state.open {
+            state = self.changed.wait(state).expect("nobody panics at a gate");
+        }
+    }
+
+    /// Of the main thread: waits for all threads until `deadline`; whether they are there.
+    pub(super) fn all_arrive_by(&self, deadline: Instant) -> bool {
+        let mut state = self.state();
+        while state.arrived < self.threads {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, left).expect("nobody panics at a gate").0;
+        }
+        true
+    }
+
+    /// Of the main thread: lets everybody pass, those who come later too.
+    pub(super) fn open(&self) {
+        self.state().open = true;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics at a gate")
+    }
+}
