@@ -3,7 +3,8 @@
 //! It shares its machine with the server it loads, so it must be cheap: one thread drives all its sockets with one
 //! epoll ([`event_loop`]), frames are encoded into the socket's own buffer, and a socket is written once per turn.
 //! What it drives with that: [`chat`] (pairs of users, with every message checked), [`abuse`] (what they notice of others' floods), [`idle`] (many connections that say
-//! nothing) and [`crash`] (kill -9 in the middle, judged by what the clients saw).
+//! nothing) and [`crash`] (kill -9 in the middle, judged by what the clients saw). What a run shows and leaves behind is
+//! the business of [`report`].
 #![forbid(unsafe_code)]
 
 pub mod abuse;
@@ -15,6 +16,7 @@ pub mod idle;
 pub mod latency;
 pub mod limits;
 pub mod process;
+pub mod report;
 pub mod sample;
 pub mod server;
 pub mod session;
@@ -32,6 +34,9 @@ pub enum SwarmError {
         /// What came of it.
         source: std::io::Error,
     },
+    /// An expectation that this command cannot judge.
+    #[error("--expect: {0}")]
+    Expectation(#[from] report::ExpectError),
     /// There is no key to sign tokens with.
     #[error("{0}")]
     Key(String),

@@ -1,4 +1,4 @@
-//! The command `swarm`: load, idle connections and kill -9, with the result as JSON on standard output.
+//! The command `swarm`: load, idle connections and kill -9, with the result on standard output.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report of a command goes to standard output")]
 
@@ -16,10 +16,14 @@ use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::crash::{self, CrashOptions};
 use switchyard_swarm::idle::{self, IdleOptions};
+use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::tokens::Signer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code for arguments that make no sense, as `clap` has it.
+const USAGE: u8 = 2;
 
 /// Loads a Switchyard server and checks what it does.
 #[derive(Parser)]
@@ -31,7 +35,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pairs of users that talk; checks loss, order and duplicates. Exit code 1 when anything went wrong.
+    /// Pairs of users that talk; checks loss, order and duplicates. Exit code 1 when anything went wrong or an expectation
+    /// was missed.
     Chat(ChatArguments),
     /// What pairs that talk notice while others abuse the server. Exit code 1 when they met more than delay.
     Abuse(AbuseArguments),
@@ -85,6 +90,8 @@ struct ChatArguments {
     /// The server's process id, to report its CPU time per message.
     #[arg(long)]
     server_pid: Option<u32>,
+    #[command(flatten)]
+    report: ReportArguments,
 }
 
 #[derive(Copy, Clone, ValueEnum)]
@@ -170,7 +177,7 @@ fn main() -> ExitCode {
         Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
             eprintln!("swarm: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if matches!(error, SwarmError::Expectation(_)) { USAGE } else { 1 })
         }
     }
 }
@@ -194,9 +201,16 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
         threads: arguments.threads,
         server_pid: arguments.server_pid,
     };
-    let report = chat::run(&options, &Signer::of_data(&arguments.data)?, &mut |_| {})?;
-    print(&report);
-    Ok(!report.faults.any())
+    let signer = Signer::of_data(&arguments.data)?;
+    let subject = Subject::new("chat", &arguments.url);
+    let outcome = report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))?;
+    conclude(outcome)
+}
+
+/// Says what came of a run; whether it was good.
+fn conclude(outcome: Outcome) -> Result<bool, SwarmError> {
+    print!("{}", outcome.text);
+    outcome.complaint.map_or(Ok(outcome.good), Err)
 }
 
 fn run_abuse(arguments: AbuseArguments) -> Result<bool, SwarmError> {

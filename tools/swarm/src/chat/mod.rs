@@ -4,6 +4,7 @@
 //! recipients offline it is the Send and its Accepted. Only what begins and ends while the run is measured is counted.
 
 mod course;
+mod figures;
 mod gate;
 mod pair;
 mod report;

@@ -1,0 +1,78 @@
+//! The figures of a chat run by name.
+//!
+//! `p50_us` to `max_us` are those of the whole way that the swarm can see: until a message is delivered, or accepted
+//! when its recipient is not connected.
+
+use super::{ChatReport, Faults};
+use crate::latency::Percentiles;
+use crate::report::Report;
+use crate::sample::Figures;
+
+/// A name, and its value where it was measured.
+type Figure = (&'static str, fn(&ChatReport) -> Option<f64>);
+
+const FIGURES: &[Figure] = &[
+    ("pairs", |report| Some(f64::from(report.pairs))),
+    ("seconds", |report| Some(report.seconds)),
+    ("messages", |report| count(report.messages)),
+    ("messages_per_s", |report| Some(report.messages_per_s)),
+    ("lost", |report| count(report.faults.lost)),
+    ("out_of_order", |report| count(report.faults.out_of_order)),
+    ("duplicated", |report| count(report.faults.duplicated)),
+    ("refused", |report| count(report.faults.refused)),
+    ("disconnected", |report| count(report.faults.disconnected)),
+    ("p50_us", |report| latency(whole_way(report), |latencies| latencies.p50_us)),
+    ("p90_us", |report| latency(whole_way(report), |latencies| latencies.p90_us)),
+    ("p99_us", |report| latency(whole_way(report), |latencies| latencies.p99_us)),
+    ("p999_us", |report| latency(whole_way(report), |latencies| latencies.p999_us)),
+    ("max_us", |report| latency(whole_way(report), |latencies| latencies.max_us)),
+    ("accepted_p50_us", |report| latency(&report.accepted, |latencies| latencies.p50_us)),
+    ("accepted_p99_us", |report| latency(&report.accepted, |latencies| latencies.p99_us)),
+    ("receipted_p50_us", |report| latency(&report.receipted, |latencies| latencies.p50_us)),
+    ("receipted_p99_us", |report| latency(&report.receipted, |latencies| latencies.p99_us)),
+    ("server_cpu_us_per_message", |report| report.server_cpu_us_per_message.filter(|_| report.messages > 0)),
+    ("server_rss_bytes", |report| report.server_rss_bytes.and_then(count)),
+    ("swarm_cpu_us_per_message", |report| (report.messages > 0).then_some(report.swarm_cpu_us_per_message)),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn count(count: u64) -> Option<f64> {
+    Some(count as f64)
+}
+
+/// Messages of which there were none had no latency.
+fn latency(of: &Percentiles, value: fn(&Percentiles) -> u64) -> Option<f64> {
+    (of.count > 0).then(|| value(of)).and_then(count)
+}
+
+fn whole_way(report: &ChatReport) -> &Percentiles {
+    if report.recipients_online { &report.delivered } else { &report.accepted }
+}
+
+impl Figures for ChatReport {
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
+    }
+}
+
+impl Report for ChatReport {
+    fn names() -> Vec<&'static str> {
+        FIGURES.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn fault(&self) -> Option<String> {
+        let Faults { lost, out_of_order, duplicated, refused, disconnected, first } = &self.faults;
+        self.faults.any().then(|| {
+            let counts = [
+                (lost, "lost"),
+                (out_of_order, "out of order"),
+                (duplicated, "duplicated"),
+                (refused, "refused"),
+                (disconnected, "disconnected"),
+            ];
+            let some = counts.into_iter().filter(|(count, _)| **count > 0);
+            let what = some.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ");
+            first.as_ref().map_or_else(|| what.clone(), |first| format!("{what}; first: {first}"))
+        })
+    }
+}
