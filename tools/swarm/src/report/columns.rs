@@ -1,7 +1,6 @@
 //! What is kept of each point of a run's course, by name: the columns of the CSV and of the page's plots.
 
 use super::history::Point;
-use crate::sample::ServerSample;
 
 /// One column.
 pub(super) struct Column {
@@ -21,19 +20,19 @@ pub(super) const COLUMNS: &[Column] = &[
     Column { name: "sent", value: |point| count(point.sample.sent) },
     Column { name: "accepted", value: |point| count(point.sample.accepted) },
     Column { name: "delivered", value: |point| count(point.sample.delivered) },
-    Column { name: "opened_per_s", value: |point| Some(point.opened_per_s) },
-    Column { name: "sent_per_s", value: |point| Some(point.sent_per_s) },
-    Column { name: "accepted_per_s", value: |point| Some(point.accepted_per_s) },
-    Column { name: "delivered_per_s", value: |point| Some(point.delivered_per_s) },
+    Column { name: "opened_per_s", value: |point| rated(point, point.opened_per_s) },
+    Column { name: "sent_per_s", value: |point| rated(point, point.sent_per_s) },
+    Column { name: "accepted_per_s", value: |point| rated(point, point.accepted_per_s) },
+    Column { name: "delivered_per_s", value: |point| rated(point, point.delivered_per_s) },
     Column { name: "latency_count", value: |point| count(point.sample.latency.count) },
     Column { name: "p50_us", value: |point| latency(point, point.sample.latency.p50_us) },
     Column { name: "p90_us", value: |point| latency(point, point.sample.latency.p90_us) },
     Column { name: "p99_us", value: |point| latency(point, point.sample.latency.p99_us) },
     Column { name: "p999_us", value: |point| latency(point, point.sample.latency.p999_us) },
     Column { name: "max_us", value: |point| latency(point, point.sample.latency.max_us) },
-    Column { name: "server_rss_bytes", value: |point| server(point, |server| count(server.rss_bytes)) },
-    Column { name: "server_cpu_percent", value: |point| server(point, |server| Some(server.cpu_percent)) },
-    Column { name: "generator_cpu_percent", value: |point| Some(point.sample.generator_cpu_percent) },
+    Column { name: "server_rss_bytes", value: |point| count(point.sample.server?.rss_bytes) },
+    Column { name: "server_cpu_percent", value: |point| rated(point, point.sample.server?.cpu_percent) },
+    Column { name: "generator_cpu_percent", value: |point| rated(point, point.sample.generator_cpu_percent) },
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
@@ -46,6 +45,7 @@ fn latency(point: &Point, us: u64) -> Option<f64> {
     (point.sample.latency.count > 0).then(|| count(us)).flatten()
 }
 
-fn server(point: &Point, value: fn(&ServerSample) -> Option<f64>) -> Option<f64> {
-    point.sample.server.as_ref().and_then(value)
+/// What is measured over an interval, when that was long enough.
+fn rated(point: &Point, value: f64) -> Option<f64> {
+    point.is_rated.then_some(value)
 }

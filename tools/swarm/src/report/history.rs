@@ -7,6 +7,10 @@ use crate::sample::{Sample, ServerSample};
 /// steps; a screen has fewer columns anyway.
 const SAMPLES_KEPT_MAX: usize = 4096;
 
+/// What is counted per second over a shorter interval says little, and processor time (in steps of 10 ms) less. The last
+/// sample of a run may follow the one before that closely.
+const INTERVAL_MIN_S: f64 = 0.25;
+
 /// What was sampled.
 #[derive(Clone, Debug)]
 pub(super) struct History {
@@ -26,6 +30,8 @@ pub(super) struct Point {
     pub(super) sent_per_s: f64,
     pub(super) accepted_per_s: f64,
     pub(super) delivered_per_s: f64,
+    /// Whether the interval was long enough for what is measured over it.
+    pub(super) is_rated: bool,
 }
 
 impl Default for History {
@@ -78,6 +84,7 @@ impl Point {
             sent_per_s: per_s(before.sent, sample.sent),
             accepted_per_s: per_s(before.accepted, sample.accepted),
             delivered_per_s: per_s(before.delivered, sample.delivered),
+            is_rated: seconds >= INTERVAL_MIN_S,
         }
     }
 }
@@ -93,14 +100,16 @@ fn merge(earlier: &Sample, later: &Sample) -> Sample {
         p999_us: a.p999_us.max(b.p999_us),
         max_us: a.max_us.max(b.max_us),
     };
+    let is_rated = later.at_s - earlier.at_s >= INTERVAL_MIN_S;
+    let worse = |earlier: f64, later: f64| if is_rated { earlier.max(later) } else { earlier };
     let server = match (earlier.server, later.server) {
         (Some(a), Some(b)) => Some(ServerSample {
             rss_bytes: a.rss_bytes.max(b.rss_bytes),
-            cpu_percent: a.cpu_percent.max(b.cpu_percent),
+            cpu_percent: worse(a.cpu_percent, b.cpu_percent),
         }),
         (a, b) => a.or(b),
     };
-    let generator_cpu_percent = earlier.generator_cpu_percent.max(later.generator_cpu_percent);
+    let generator_cpu_percent = worse(earlier.generator_cpu_percent, later.generator_cpu_percent);
     Sample { latency, server, generator_cpu_percent, ..*later }
 }
 

@@ -46,8 +46,9 @@ fn end(recorder: &Mutex<Recorder>, signal: i32) -> ! {
     let mut recorder = lock(recorder);
     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
     let cut_short = format!("cut short by {name} after {:.0} s", recorder.at_s());
-    let _ = writeln!(io::stderr(), "swarm: {cut_short}");
     let said = format!("The run was {cut_short}: there is no result, and expectations were not judged.");
     recorder.break_off(Ending { cut_short: Some(said), ..Ending::default() });
+    // Once the live view has given the screen back.
+    let _ = writeln!(io::stderr(), "swarm: {cut_short}");
     exit(SIGNAL_EXIT_CODE + signal)
 }

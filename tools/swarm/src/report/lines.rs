@@ -52,21 +52,25 @@ fn line(point: &Point) -> String {
     if sample.refused > 0 {
         parts.push(format!("refused {}", count(sample.refused)));
     }
-    if sample.sent > 0 {
-        parts.push(format!(
-            "sent {}/s  delivered {}/s",
-            units::number(point.sent_per_s.round()),
-            units::number(point.delivered_per_s.round())
-        ));
+    let rates = [
+        ("sent", sample.sent, point.sent_per_s),
+        ("accepted", sample.accepted, point.accepted_per_s),
+        ("delivered", sample.delivered, point.delivered_per_s),
+    ];
+    for (name, _, per_s) in rates.into_iter().filter(|(_, all, _)| *all > 0 && point.is_rated) {
+        parts.push(format!("{name} {}/s", units::number(per_s.round())));
     }
     if sample.latency.count > 0 {
         let (p50, p99) = (sample.latency.p50_us as f64, sample.latency.p99_us as f64);
         parts.push(format!("p50 {}  p99 {}", units::micros(p50), units::micros(p99)));
     }
+    let cpu = |percent: f64| if point.is_rated { format!(" {percent:.0} % CPU") } else { String::new() };
     if let Some(server) = &sample.server {
-        parts.push(format!("server {} {:.0} % CPU", units::bytes(server.rss_bytes as f64), server.cpu_percent));
+        parts.push(format!("server {}{}", units::bytes(server.rss_bytes as f64), cpu(server.cpu_percent)));
     }
-    parts.push(format!("swarm {:.0} % CPU", sample.generator_cpu_percent));
+    if point.is_rated {
+        parts.push(format!("swarm{}", cpu(sample.generator_cpu_percent)));
+    }
     parts.join("  ")
 }
 
@@ -79,20 +83,35 @@ mod tests {
     #[test]
     fn given_a_sample_when_written_then_the_line_says_what_there_is_and_nothing_else() {
         let idle = Sample { at_s: 1.0, open: 900, opening: 100, generator_cpu_percent: 31.0, ..Sample::default() };
-        assert_eq!(line(&Point { sample: idle, ..Point::default() }), "    1 s  open 900  opening 100  swarm 31 % CPU");
+        assert_eq!(
+            line(&Point { sample: idle, is_rated: true, ..Point::default() }),
+            "    1 s  open 900  opening 100  swarm 31 % CPU"
+        );
         let busy = Sample {
             at_s: 125.0,
             open: 1_000_000,
             dropped: 3,
             refused: 1,
             sent: 250_000,
+            delivered: 249_000,
             latency: Percentiles { count: 1980, p50_us: 850, p99_us: 8_100, ..Percentiles::default() },
             server: Some(ServerSample { rss_bytes: 1 << 30, cpu_percent: 47.6 }),
             generator_cpu_percent: 12.4,
             ..Sample::default()
         };
         assert_eq!(
-            line(&Point { sample: busy, sent_per_s: 2000.4, delivered_per_s: 1979.0, ..Point::default() }),
+            line(&Point { sample: busy, ..Point::default() }),
+            "  125 s  open 1,000,000  dropped 3  refused 1  p50 850 µs  p99 8.10 ms  server 1 GiB",
+            "right after the sample before"
+        );
+        assert_eq!(
+            line(&Point {
+                sample: busy,
+                sent_per_s: 2000.4,
+                delivered_per_s: 1979.0,
+                is_rated: true,
+                ..Point::default()
+            }),
             "  125 s  open 1,000,000  dropped 3  refused 1  sent 2,000/s  delivered 1,979/s  p50 850 µs  p99 8.10 ms  \
              server 1 GiB 48 % CPU  swarm 12 % CPU"
         );

@@ -45,7 +45,7 @@ pub struct ReportArguments {
     html: Option<PathBuf>,
     /// What must hold for exit code 0, such as 'p99<50ms', 'lost==0' or 'messages_per_s>=2000'. May be repeated. A name
     /// that does not exist is answered with those that do.
-    #[arg(long, value_name = "FIGURE<BOUND")]
+    #[arg(long, value_name = "EXPECTATION")]
     expect: Vec<Expectation>,
 }
 
@@ -137,20 +137,22 @@ pub fn watch<R: Report>(
     let ending = Ending { figures, expectations, fault: report.fault(), cut_short: None };
     let complaint = lock(&recorder).end(&ending);
     let good = ending.fault.is_none() && ending.expectations.iter().all(|judged| judged.held);
-    let text = if arguments.json { json(&report, &ending.expectations) } else { summary::text(&title, &ending) };
+    let text = if arguments.json {
+        let judgement = Judgement { report: &report, expectations: &ending.expectations };
+        serde_json::to_string_pretty(&judgement).expect("a report is plain data") + "\n"
+    } else {
+        summary::text(&title, &ending)
+    };
     Ok(Outcome { text, good, complaint })
 }
 
-/// The report, and what came of the expectations when there are any.
-fn json(report: &impl Serialize, expectations: &[Judged]) -> String {
-    let mut value = serde_json::to_value(report).expect("a report is plain data");
-    if let Some(object) = value.as_object_mut().filter(|_| !expectations.is_empty()) {
-        let judged = serde_json::to_value(expectations).expect("plain data");
-        object.insert("expectations".to_owned(), judged);
-    }
-    let mut text = serde_json::to_string_pretty(&value).expect("plain data");
-    text.push('\n');
-    text
+/// The report, with what came of the expectations when there are any.
+#[derive(Serialize)]
+struct Judgement<'r, R> {
+    #[serde(flatten)]
+    report: &'r R,
+    #[serde(skip_serializing_if = "<[Judged]>::is_empty")]
+    expectations: &'r [Judged],
 }
 
 /// A word of a command line so that a shell reads it as one.

@@ -19,12 +19,17 @@ pub(super) fn text(title: &str, ending: &Ending) -> String {
     for judged in &ending.expectations {
         writeln!(text, "  {judged}").expect("a string takes everything");
     }
-    match &ending.fault {
-        Some(fault) => writeln!(text, "\n  went wrong: {fault}"),
-        None => writeln!(text, "\n  nothing went wrong"),
-    }
-    .expect("a string takes everything");
+    writeln!(text, "\n  {}", verdict(ending)).expect("a string takes everything");
     text
+}
+
+fn verdict(ending: &Ending) -> String {
+    let missed = ending.expectations.iter().filter(|judged| !judged.held).count();
+    match &ending.fault {
+        Some(fault) => format!("went wrong: {fault}"),
+        None if missed > 0 => format!("{missed} of {} expectations missed", ending.expectations.len()),
+        None => "nothing went wrong".to_owned(),
+    }
 }
 
 #[cfg(test)]

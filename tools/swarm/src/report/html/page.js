@@ -5,13 +5,14 @@ const place = (id) => document.getElementById(id);
 
 // The figures worth a tile, as far as the command has them, each with what it is called there.
 const TILES = [
-  ["open", "connections open"], ["connections", "connections"], ["connects_per_s", "connects per second"], ["messages", "messages"],
-  ["messages_per_s", "messages per second"], ["p50_us", "p50 latency"], ["p99_us", "p99 latency"], ["lost", "lost"],
-  ["dropped", "dropped"], ["disconnected", "disconnected"], ["server_rss_bytes", "server memory"],
-  ["bytes_per_connection", "server bytes per connection"], ["server_cpu_us_per_message", "server CPU µs per message"],
+  ["open", "connections open"], ["alive", "connections alive"], ["connects_per_s", "connects per second"],
+  ["messages", "messages"], ["sent", "messages sent"], ["messages_per_s", "messages per second"], ["p50_us", "p50 latency"],
+  ["p99_us", "p99 latency"], ["lost", "lost"], ["dropped", "dropped"], ["disconnected", "disconnected"], ["refused", "refused"],
+  ["server_rss_bytes", "server memory"], ["server_bytes_per_connection", "server bytes per connection"],
+  ["server_cpu_us_per_message", "server CPU µs per message"], ["server_cpu_us_per_connect", "server CPU µs per connect"],
 ];
-const TILES_MAX = 8;
-const ALARMING = ["lost", "dropped", "disconnected"];
+const TILES_MAX = 12;
+const ALARMING = ["lost", "dropped", "disconnected", "refused"];
 
 // The unit of a figure stands at the end of its name.
 function figure(name, value) {

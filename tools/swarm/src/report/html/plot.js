@@ -16,7 +16,7 @@ const PLOTS = [
     { column: "accepted_per_s", label: "accepted", color: "--violet" },
     { column: "delivered_per_s", label: "delivered", color: "--aqua" },
   ] },
-  { id: "latency", title: "Latency", per: "of each interval, logarithmic", format: micros, logarithmic: true, empty: "Nothing was delivered.", series: [
+  { id: "latency", title: "Latency", per: "logarithmic", format: micros, logarithmic: true, empty: "Nothing was delivered.", series: [
     { column: "p50_us", label: "p50", color: "--tail-1" },
     { column: "p90_us", label: "p90", color: "--tail-2" },
     { column: "p99_us", label: "p99", color: "--tail-3" },
@@ -31,6 +31,8 @@ const PLOTS = [
     { column: "generator_cpu_percent", label: "swarm", color: "--orange" },
   ] },
 ];
+// Past so many samples lines are thinner, so that jitter does not become a band.
+const MANY_SAMPLES = 200;
 const HEIGHT = 210, TOP = 8, BOTTOM = 24, RIGHT = 10, CHARACTER = 6.7;
 
 // Numbers as the rest of swarm writes them.
@@ -130,7 +132,9 @@ function draw(figure, plot, course, width) {
     const at = x(seconds), anchor = at > width - RIGHT - 16 ? "end" : "middle";
     return `<text x="${at.toFixed(1)}" y="${HEIGHT - 6}" text-anchor="${anchor}">${clock(seconds)}</text>`;
   }).join("");
-  const lines = shown.map((series) => {
+  // What never happened stands in the legend; its line would only hide the axis.
+  const happened = shown.filter((series) => course[series.column].some((value) => value > 0));
+  const lines = happened.map((series) => {
     const points = course[series.column].map((value, index) => (value === null ? null : [x(course.at_s[index]), y(value)]));
     const line = path(points);
     const first = points.find(Boolean), last = points.findLast(Boolean);
@@ -142,7 +146,8 @@ function draw(figure, plot, course, width) {
 
   const legend = shown.map((series) => `<li style="--color: var(${series.color})"><i></i>${series.label} <b></b></li>`).join("");
   figure.innerHTML = `${caption}<ul class="legend">${legend}</ul>`
-    + `<svg viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${plot.title} over time" tabindex="0">`
+    + `<svg viewBox="0 0 ${width} ${HEIGHT}" style="--stroke: ${course.at_s.length > MANY_SAMPLES ? 1.2 : 1.8}"`
+    + ` role="img" aria-label="${plot.title} over time" tabindex="0">`
     + `${rows}${times}${lines}<line class="cursor" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/></svg>`;
   return {
     svg: figure.querySelector("svg"),

@@ -16,7 +16,9 @@ const FIGURES_ROWS: u16 = 6;
 /// A chart in fewer rows shows nothing.
 const CHART_ROWS_MIN: u16 = 6;
 /// Four boxes beside each other are narrower than their text in fewer columns; then there are two by two.
-const WIDE_COLUMNS_MIN: u16 = 84;
+const WIDE_COLUMNS_MIN: u16 = 80;
+/// A box with fewer columns has none to spare for a margin.
+const PADDED_COLUMNS_MIN: u16 = 21;
 
 /// A line of a chart: the column it shows, what it is called, and its colour.
 type Series = (&'static str, &'static str, Color);
@@ -65,8 +67,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, title: &str, points: &[Point]) {
     .areas(frame.area());
     draw_head(frame, head, title, now.sample.at_s);
     for (area, (title, rows)) in quarters(figures, wide).into_iter().zip(boxes(&now)) {
-        let rows: Vec<Line<'_>> = rows.into_iter().map(|row| row.line(area.width.saturating_sub(4))).collect();
-        frame.render_widget(Paragraph::new(rows).block(block(title)), area);
+        let margin = u16::from(area.width >= PADDED_COLUMNS_MIN);
+        let block = block().title(format!(" {title} ")).padding(Padding::horizontal(margin));
+        let width = block.inner(area).width;
+        let rows: Vec<Line<'_>> = rows.into_iter().map(|row| row.line(width)).collect();
+        frame.render_widget(Paragraph::new(rows).block(block), area);
     }
     draw_charts(frame, charts, points);
     frame.render_widget(Line::from(" Ctrl-C ends the run and writes what was measured").dim(), foot);
@@ -183,7 +188,7 @@ fn draw_chart(frame: &mut Frame<'_>, area: Rect, plot: &Plot, points: &[Point]) 
         title.push(Span::styled(format!("─ {label} "), *color));
     }
     let chart = Chart::new(datasets)
-        .block(block("").title(Line::from(title)))
+        .block(block().title(Line::from(title)))
         .x_axis(Axis::default().bounds([0.0, end]).labels([clock(0.0), clock(end)]).dim())
         .y_axis(
             Axis::default()
@@ -220,9 +225,8 @@ fn quarters(area: Rect, in_a_row: bool) -> [Rect; 4] {
     [a, b, c, d]
 }
 
-fn block(title: &str) -> Block<'_> {
-    let block = Block::bordered().border_type(BorderType::Rounded).border_style(Style::new().dim());
-    if title.is_empty() { block } else { block.title(format!(" {title} ")).padding(Padding::horizontal(1)) }
+fn block() -> Block<'static> {
+    Block::bordered().border_type(BorderType::Rounded).border_style(Style::new().dim())
 }
 
 /// Minutes and seconds, with hours when there are any.
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn given_a_run_when_drawn_then_figures_and_charts_are_on_the_screen() {
-        for (columns, rows) in [(120, 40), (84, 24), (60, 40)] {
+        for (columns, rows) in [(120, 40), (80, 24), (60, 40)] {
             let screen = screen(columns, rows);
             for text in
                 ["swarm chat 127.0.0.1:7400", "1:15", "10,000", "2,000/s", "1,999/s", "850 µs", "8.10 ms", "812 MiB"]
@@ -288,7 +292,7 @@ mod tests {
 
     #[test]
     fn given_any_size_and_no_sample_yet_when_drawn_then_nothing_breaks() {
-        for (columns, rows) in [(1, 1), (20, 3), (84, 8), (84, 14), (300, 100)] {
+        for (columns, rows) in [(1, 1), (20, 3), (80, 8), (80, 14), (300, 100)] {
             screen(columns, rows);
             let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
             terminal.draw(|frame| draw(frame, "swarm", &[])).expect("drawn");
