@@ -14,3 +14,6 @@ pub const TURN_PAUSE_MAX: Duration = Duration::from_millis(100);
 pub const SPARE_BUFFERS_MAX: usize = EVENTS_PER_TURN_MAX;
 /// A kept write buffer is no larger; one that had to hold a burst is given back.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// Samples of a run's course that are kept: an hour and more at one a second, and some 700 KiB of a page. A longer run is
+/// told in coarser steps; a screen has fewer columns anyway.
+pub const SAMPLES_KEPT_MAX: usize = 4096;

@@ -12,8 +12,16 @@ use crate::sample::{Observer, Sample};
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What one thread has done so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Progress {
+    pub(super) counts: Counts,
+    /// Of what came since this was last taken.
+    pub(super) latencies: Latencies,
+}
+
+/// The part of it that is counted, as in [`Sample`].
+#[derive(Copy, Clone, Debug, Default)]
+pub(super) struct Counts {
     pub(super) open: u64,
     pub(super) opening: u64,
     pub(super) dropped: u64,
@@ -21,8 +29,6 @@ pub(super) struct Progress {
     pub(super) sent: u64,
     pub(super) accepted: u64,
     pub(super) delivered: u64,
-    /// Of what came since this was last taken.
-    pub(super) latencies: Latencies,
 }
 
 /// Where a thread publishes its progress.
@@ -87,13 +93,14 @@ impl<'o> Course<'o> {
         for thread in &self.threads {
             let mut progress = thread.lock().expect("threads do not panic while they publish");
             latencies.add(&std::mem::take(&mut progress.latencies));
-            sample.open += progress.open;
-            sample.opening += progress.opening;
-            sample.dropped += progress.dropped;
-            sample.refused += progress.refused;
-            sample.sent += progress.sent;
-            sample.accepted += progress.accepted;
-            sample.delivered += progress.delivered;
+            let counts = &progress.counts;
+            sample.open += counts.open;
+            sample.opening += counts.opening;
+            sample.dropped += counts.dropped;
+            sample.refused += counts.refused;
+            sample.sent += counts.sent;
+            sample.accepted += counts.accepted;
+            sample.delivered += counts.delivered;
         }
         sample.latency = latencies.percentiles();
         (sample.server, sample.generator_cpu_percent) = self.meter.read(now);

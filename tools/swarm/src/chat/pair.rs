@@ -8,6 +8,7 @@ use switchyard_schema::frame::{Accepted, Deliver, Receipt};
 use switchyard_schema::ids::{ConversationId, UserId};
 
 use super::TEXT_BYTES_MIN;
+use super::course::Counts;
 use super::report::{Faults, ThreadReport};
 use crate::latency::Latencies;
 
@@ -22,8 +23,8 @@ pub(super) struct Pair {
     pub(super) conversation: ConversationId,
     online: bool,
     pub(super) sent: u64,
-    pub(super) accepted: u64,
-    pub(super) delivered: u64,
+    accepted: u64,
+    delivered: u64,
     pub(super) acknowledged: u64,
     receipted: u64,
     /// When the messages after `forgotten` were sent.
@@ -164,13 +165,16 @@ impl Pair {
 pub(super) struct Recorder<'r> {
     pub(super) report: &'r mut ThreadReport,
     pub(super) measuring: bool,
-    /// For the course of the run: until a message is delivered, or accepted when nobody is there to deliver to.
+    /// For the course of the run, like the latencies.
+    pub(super) counts: &'r mut Counts,
+    /// Until a message is delivered, or accepted when nobody is there to deliver to.
     pub(super) latencies: &'r mut Latencies,
     pub(super) online: bool,
 }
 
 impl Recorder<'_> {
     fn accepted(&mut self, age: std::time::Duration) {
+        self.counts.accepted += 1;
         if !self.online {
             self.latencies.record(age);
         }
@@ -180,6 +184,7 @@ impl Recorder<'_> {
     }
 
     fn delivered(&mut self, age: std::time::Duration) {
+        self.counts.delivered += 1;
         self.latencies.record(age);
         if self.measuring {
             self.report.delivered.record(age);

@@ -10,7 +10,7 @@ use switchyard_schema::ids::{ClientMessageId, DeviceId, Sequence, UserId};
 use switchyard_schema::limits::PENDING_SENDS_MAX;
 use switchyard_schema::wire::{Encoder, parse_server};
 
-use super::course::{Progress, Published};
+use super::course::{Counts, Published};
 use super::gate::Gate;
 use super::pair::{Pair, Recorder, put_number};
 use super::report::ThreadReport;
@@ -26,8 +26,8 @@ use crate::tokens::Signer;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Sockets that may be connecting at once.
 const CONNECTING_MAX: usize = 200;
-/// How often the course is published. A fraction of a sample's interval, so that a sample is not stale.
-const PUBLISH_EVERY: Duration = Duration::from_millis(50);
+/// How often latencies are published: adding histograms up is not for every turn.
+const LATENCIES_EVERY: Duration = Duration::from_millis(50);
 const DEVICE: u64 = 1;
 
 pub(super) struct ChatWork {
@@ -35,9 +35,10 @@ pub(super) struct ChatWork {
     connected: Arc<Gate>,
     measured: Arc<Gate>,
     published: Published,
-    publish_at: Instant,
+    counts: Counts,
     /// Latencies since they were last published.
     latencies: Latencies,
+    latencies_at: Instant,
     pairs: Vec<Pair>,
     /// Not yet connected, the next one last.
     waiting: Vec<Member>,
@@ -109,8 +110,9 @@ impl ChatWork {
             connected,
             measured,
             published,
-            publish_at: now,
+            counts: Counts::default(),
             latencies: Latencies::default(),
+            latencies_at: now,
             pairs,
             waiting,
             members: Vec::new(),
@@ -129,7 +131,7 @@ impl ChatWork {
 
     pub(super) fn run(mut self) -> Result<ThreadReport, SwarmError> {
         let result = event_loop::run(&mut self).map_err(SwarmError::io("epoll"));
-        self.publish();
+        self.publish(true);
         // Whatever happened, the main thread must not be left waiting at a gate.
         if self.phase == Phase::Connecting {
             self.connected.pass();
@@ -167,24 +169,22 @@ impl ChatWork {
         }
     }
 
-    /// Lets the main thread know how it stands.
-    fn publish(&mut self) {
-        let mut progress = self.published.lock().expect("nobody panics while it reads");
-        progress.latencies.add(&self.latencies);
-        self.latencies = Latencies::default();
-        let latencies = std::mem::take(&mut progress.latencies);
-        let sum = |count: fn(&Pair) -> u64| self.pairs.iter().map(count).sum();
+    /// Lets the main thread know how it stands: every turn, since a count that is late shows as a rate that was not.
+    fn publish(&mut self, with_latencies: bool) {
         let faults = &self.report.faults;
-        *progress = Progress {
-            open: self.welcomed as u64 - faults.disconnected.min(self.welcomed as u64),
+        let ended = faults.disconnected;
+        let counts = Counts {
+            open: (self.welcomed as u64).saturating_sub(ended),
             opening: self.connecting as u64,
-            dropped: faults.disconnected,
+            dropped: ended,
             refused: faults.refused,
-            sent: sum(|pair| pair.sent),
-            accepted: sum(|pair| pair.accepted),
-            delivered: sum(|pair| pair.delivered),
-            latencies,
+            ..self.counts
         };
+        let mut progress = self.published.lock().expect("nobody panics while it reads");
+        progress.counts = counts;
+        if with_latencies {
+            progress.latencies.add(&std::mem::take(&mut self.latencies));
+        }
     }
 
     fn routed(&self) -> u64 {
@@ -283,6 +283,7 @@ impl ChatWork {
         let id = self.senders[pair];
         let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return };
         let number = self.pairs[pair].on_sent(at);
+        self.counts.sent += 1;
         put_number(&mut self.body, number);
         let mut client_message_id = [0; 16];
         client_message_id[8..].copy_from_slice(&number.to_be_bytes());
@@ -325,6 +326,7 @@ impl ChatWork {
             measuring: self.measuring(),
             online: self.options.recipients_online,
             report: &mut self.report,
+            counts: &mut self.counts,
             latencies: &mut self.latencies,
         };
         let pair = &mut self.pairs[index];
@@ -399,11 +401,12 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
-        if now >= self.publish_at {
-            self.publish();
-            self.publish_at = now + PUBLISH_EVERY;
-        }
         self.send_due(sockets, now);
+        let with_latencies = now >= self.latencies_at;
+        self.publish(with_latencies);
+        if with_latencies {
+            self.latencies_at = now + LATENCIES_EVERY;
+        }
         if self.failed.is_some() {
             return Turn::Stop;
         }

@@ -1,11 +1,8 @@
 //! The course of a run so far, in bounded memory: samples as they come, and neighbours merged once there are too many.
 
 use crate::latency::Percentiles;
+use crate::limits::SAMPLES_KEPT_MAX;
 use crate::sample::{Sample, ServerSample};
-
-/// Samples that are kept: an hour and more at one a second, and some 400 KiB of a page. A longer run is told in coarser
-/// steps; a screen has fewer columns anyway.
-const SAMPLES_KEPT_MAX: usize = 4096;
 
 /// What is counted per second over a shorter interval says little, and processor time (in steps of 10 ms) less. The last
 /// sample of a run may follow the one before that closely.
