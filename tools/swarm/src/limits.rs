@@ -17,3 +17,6 @@ pub const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// Samples of a run's course that are kept: an hour and more at one a second, and some 700 KiB of a page. A longer run is
 /// told in coarser steps; a screen has fewer columns anyway.
 pub const SAMPLES_KEPT_MAX: usize = 4096;
+
+/// A thread of the swarm that is busier than this, in percent, cannot be trusted to be on time.
+pub const BUSY_PERCENT_MAX: f64 = 90.0;

@@ -60,6 +60,10 @@ impl Report for ChatReport {
         FIGURES.iter().map(|(name, _)| *name).collect()
     }
 
+    fn caution(&self) -> Option<String> {
+        self.bottleneck.clone()
+    }
+
     fn fault(&self) -> Option<String> {
         let Faults { lost, out_of_order, duplicated, refused, disconnected, first } = &self.faults;
         self.faults.any().then(|| {

@@ -87,6 +87,13 @@ pub struct ChatOptions {
     pub server_pid: Option<u32>,
 }
 
+impl ChatOptions {
+    /// A thread without a pair would have nothing to do.
+    fn threads_used(&self) -> u32 {
+        self.threads.clamp(1, self.pairs.max(1))
+    }
+}
+
 /// Bytes of a text that hold the message's number.
 pub const TEXT_BYTES_MIN: usize = 16;
 
@@ -101,7 +108,7 @@ pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Re
     process::raise_descriptor_limit();
     // Users nobody had before, so that every conversation begins at sequence number 1.
     let first_user = (process::random() >> 1) | (1 << 40);
-    let threads = options.threads.clamp(1, options.pairs.max(1));
+    let threads = options.threads_used();
     let (connected, measured) = (Arc::new(Gate::new(threads)), Arc::new(Gate::new(threads)));
     let mut course = Course::begin(threads, options.server_pid, observer);
     let mut workers = Vec::new();

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{ChatOptions, Pace};
 use crate::latency::{Latencies, Percentiles};
+use crate::limits::BUSY_PERCENT_MAX;
 
 /// What the server did wrong. All zero in a good run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -102,6 +103,8 @@ pub struct ChatReport {
     pub server_rss_bytes: Option<u64>,
     /// CPU time of the swarm per message.
     pub swarm_cpu_us_per_message: f64,
+    /// Why the swarm rather than the server may have limited the run, if it looks like that.
+    pub bottleneck: Option<String>,
     /// What went wrong.
     pub faults: Faults,
 }
@@ -137,7 +140,32 @@ impl ChatReport {
             server_cpu_us_per_message: server.map(|(cpu, _)| per_message(cpu)),
             server_rss_bytes: server.map(|(_, rss_bytes)| rss_bytes),
             swarm_cpu_us_per_message: per_message(own_cpu),
+            bottleneck: bottleneck(own_cpu, took, options.threads_used()),
             faults: total.faults,
         }
+    }
+}
+
+/// Looks whether the threads of the swarm, which share the work evenly, had time to spare.
+fn bottleneck(own_cpu: Duration, took: Duration, threads: u32) -> Option<String> {
+    let busy_percent = 100.0 * own_cpu.as_secs_f64() / (took.as_secs_f64() * f64::from(threads));
+    (busy_percent > BUSY_PERCENT_MAX).then(|| {
+        format!(
+            "the swarm was busy for {busy_percent:.0} % of the time: what is measured is the swarm; use more --threads"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_swarm_without_time_to_spare_when_reported_then_it_says_so_and_else_not() {
+        let busy = |cpu_ms, threads| bottleneck(Duration::from_millis(cpu_ms), Duration::from_secs(1), threads);
+        assert_eq!(busy(880, 1), None);
+        assert!(busy(970, 1).is_some_and(|said| said.contains("97 % of the time")));
+        assert_eq!(busy(970, 2), None);
+        assert!(busy(1_900, 2).is_some());
     }
 }

@@ -65,6 +65,9 @@ pub trait Report: Serialize + Figures {
 
     /// What went wrong, in words.
     fn fault(&self) -> Option<String>;
+
+    /// Why the figures may not be what they seem, such as a swarm that was too slow itself.
+    fn caution(&self) -> Option<String>;
 }
 
 /// How a run ended.
@@ -73,6 +76,7 @@ struct Ending {
     figures: Vec<(&'static str, f64)>,
     expectations: Vec<Judged>,
     fault: Option<String>,
+    caution: Option<String>,
     /// Why there is no more of it.
     cut_short: Option<String>,
 }
@@ -134,7 +138,8 @@ pub fn watch<R: Report>(
     let figures = report.figures();
     debug_assert!(figures.iter().all(|(name, _)| names.contains(name)), "a figure that nobody may expect of");
     let expectations: Vec<Judged> = thresholds.iter().map(|threshold| threshold.judge(&figures)).collect();
-    let ending = Ending { figures, expectations, fault: report.fault(), cut_short: None };
+    let (fault, caution) = (report.fault(), report.caution());
+    let ending = Ending { figures, expectations, fault, caution, cut_short: None };
     let complaint = lock(&recorder).end(&ending);
     let good = ending.fault.is_none() && ending.expectations.iter().all(|judged| judged.held);
     let text = if arguments.json {

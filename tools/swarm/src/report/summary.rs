@@ -19,6 +19,9 @@ pub(super) fn text(title: &str, ending: &Ending) -> String {
     for judged in &ending.expectations {
         writeln!(text, "  {judged}").expect("a string takes everything");
     }
+    if let Some(caution) = &ending.caution {
+        writeln!(text, "\n  mind: {caution}").expect("a string takes everything");
+    }
     writeln!(text, "\n  {}", verdict(ending)).expect("a string takes everything");
     text
 }
@@ -40,13 +43,14 @@ mod tests {
     fn given_figures_and_a_fault_when_told_then_the_columns_stand_under_each_other() {
         let ending = Ending {
             figures: vec![("messages", 12_345.0), ("p99_us", 8_100.0), ("lost", 2.0)],
+            caution: Some("the swarm was busy".to_owned()),
             fault: Some("2 lost".to_owned()),
             ..Ending::default()
         };
         assert_eq!(
             text("swarm chat 127.0.0.1:7400", &ending),
             "swarm chat 127.0.0.1:7400\n\n  messages        12,345\n  p99_us         8.10 ms\n  lost                 2\n\n  \
-             went wrong: 2 lost\n"
+             mind: the swarm was busy\n\n  went wrong: 2 lost\n"
         );
     }
 }

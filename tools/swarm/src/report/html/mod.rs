@@ -70,6 +70,7 @@ fn run(subject: &Subject, history: &History, ending: &Ending) -> Value {
         "figures": ending.figures.iter().map(|(name, value)| json!([name, number(Some(*value))])).collect::<Value>(),
         "expectations": ending.expectations,
         "fault": ending.fault,
+        "caution": ending.caution,
         "cut_short": ending.cut_short,
         "course": course,
     })
@@ -116,7 +117,7 @@ mod tests {
         let expectations =
             vec![Judged { expect: "lost==0".to_owned(), figure: "lost".to_owned(), measured: Some(0.0), held: true }];
         let figures = vec![("messages", 21.0), ("messages_per_s", 6.999_96)];
-        page(&subject, &history, &Ending { figures, expectations, fault: None, cut_short: None })
+        page(&subject, &history, &Ending { figures, expectations, ..Ending::default() })
     }
 
     fn data(page: &str) -> Value {

@@ -50,6 +50,7 @@ function fillHeader() {
   place("when").textContent = `${new Date(run.begun_ms).toLocaleString()} · ran for ${clock(took)}`;
   place("command-line").textContent = `$ ${run.command_line}`;
   if (run.fault) reveal("fault", run.fault);
+  if (run.caution) reveal("caution", `Mind: ${run.caution}`);
   if (run.cut_short) reveal("cut-short", run.cut_short);
   place("made-by").textContent = `swarm ${run.version} of Switchyard`;
 }

@@ -152,14 +152,15 @@ function draw(figure, plot, course, width) {
   return {
     svg: figure.querySelector("svg"),
     secondsAt: (position) => ((position - left) / (width - left - RIGHT)) * end,
-    // Shows the values of one sample, and where it is unless it is only the last one.
+    // Shows the values of one sample and where it is, or the last ones that were measured when nothing is pointed at.
     show(index, pointed) {
       const line = figure.querySelector(".cursor"), at = x(course.at_s[index]).toFixed(1);
       line.setAttribute("x1", at);
       line.setAttribute("x2", at);
       line.style.visibility = pointed ? "visible" : "hidden";
       figure.querySelectorAll(".legend b").forEach((place, number) => {
-        const value = course[shown[number].column][index];
+        const values = course[shown[number].column];
+        const value = pointed ? values[index] : values.findLast((one) => one !== null);
         place.textContent = value === null ? "–" : plot.format(value);
       });
     },
