@@ -1,0 +1,146 @@
+//! What an idle connection costs, byte by byte: who holds memory for it, and where that was asked for.
+//!
+//! Gateway and router run in this process, as `switchyard serve` wires them, over an allocator that keeps a ledger of what is
+//! not given back. Connections are made, authenticated and left alone; what their number added to the ledger is printed by
+//! thread and place. Numbers in `SWITCHYARD_BENCH_WARM` (connections made before the ledger is opened, default 1,000) and
+//! `SWITCHYARD_BENCH_CONNECTIONS` (those counted, default 4,000).
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
+
+mod counting_allocator;
+mod places;
+mod server;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use counting_allocator::{Accounting, Entry};
+use places::Names;
+use server::Server;
+use switchyard_bench::table;
+use switchyard_swarm::idle::{self, IdleOptions};
+use switchyard_swarm::tokens::Signer;
+
+#[global_allocator]
+static ALLOCATOR: Accounting = Accounting;
+
+/// How long what is only passing through gets to leave: longer than the state store takes to be told of everything.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long all connections may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Places that hold less per connection are summed up.
+const SHOWN_BYTES_MIN: f64 = 0.5;
+
+fn main() {
+    // Criterion's arguments (a filter, `--test`) mean nothing here; a filter that names another bench skips this one.
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"density".contains(&name)) {
+        return;
+    }
+    if let Err(error) = account() {
+        eprintln!("density: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn account() -> Result<(), String> {
+    let warm: usize = setting("SWITCHYARD_BENCH_WARM", 1_000);
+    let counted: usize = setting("SWITCHYARD_BENCH_CONNECTIONS", 4_000);
+    let data = table::target().join("bench/density");
+    let server = Server::start(&data)?;
+    let signer = Arc::new(Signer::of_data(&data).map_err(|error| error.to_string())?);
+    let first = Clients::connect(&server, &signer, warm, warm)?;
+    counting_allocator::begin();
+    let second = Clients::connect(&server, &signer, counted, warm + counted)?;
+    thread::sleep(SETTLE);
+    let entries = counting_allocator::end();
+    print(&entries, counted);
+    first.leave();
+    second.leave();
+    server.stop();
+    std::fs::remove_dir_all(&data).map_err(|error| error.to_string())
+}
+
+fn setting<T: FromStr>(name: &str, default: T) -> T {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Connections that a thread of their own keeps.
+struct Clients {
+    leave: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Clients {
+    /// Makes `count` connections and waits until the server has `until` in all.
+    fn connect(server: &Server, signer: &Arc<Signer>, count: usize, until: usize) -> Result<Self, String> {
+        let leave = Arc::new(AtomicBool::new(false));
+        let options = IdleOptions {
+            address: server.address(),
+            server_pid: std::process::id(),
+            first: count,
+            count,
+            hold_until: Some(leave.clone()),
+        };
+        let signer = signer.clone();
+        let run = move || {
+            if let Err(error) = idle::run(&options, &signer) {
+                eprintln!("density: the clients: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("clients".to_owned()).spawn(run).map_err(|error| error.to_string())?;
+        let deadline = Instant::now() + PATIENCE;
+        while server.sessions() < until as u64 {
+            if Instant::now() > deadline || thread.is_finished() {
+                return Err(format!("{} of {until} sessions are open", server.sessions()));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { leave, thread })
+    }
+
+    fn leave(self) {
+        self.leave.store(true, Ordering::Relaxed);
+        // A panic of theirs has been printed.
+        let _ = self.thread.join();
+    }
+}
+
+/// What one place holds.
+#[derive(Default)]
+struct Held {
+    bytes: usize,
+    pieces: usize,
+}
+
+fn print(entries: &[Entry], connections: usize) {
+    let mut names = Names::default();
+    let mut threads: BTreeMap<&str, BTreeMap<String, Held>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.thread != "clients" && entry.thread != "main") {
+        let held = threads.entry(&entry.thread).or_default().entry(names.of(&entry.place)).or_default();
+        held.bytes += entry.bytes;
+        held.pieces += 1;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let per_connection = |count: usize| count as f64 / connections as f64;
+    let mut all_bytes = 0;
+    println!("bytes and pieces per connection, of {connections} connections");
+    for (thread, places) in threads {
+        let bytes: usize = places.values().map(|held| held.bytes).sum();
+        all_bytes += bytes;
+        println!("{thread:<72} {:>8.1}", per_connection(bytes));
+        let mut places: Vec<_> = places.into_iter().collect();
+        places.sort_by_key(|(_, held)| std::cmp::Reverse(held.bytes));
+        let (shown, rest): (Vec<_>, Vec<_>) =
+            places.into_iter().partition(|(_, held)| per_connection(held.bytes) >= SHOWN_BYTES_MIN);
+        for (name, held) in shown {
+            println!("  {name:<70} {:>8.1} {:>6.2}", per_connection(held.bytes), per_connection(held.pieces));
+        }
+        let rest: usize = rest.iter().map(|(_, held)| held.bytes).sum();
+        println!("  {:<70} {:>8.1}", "everything else", per_connection(rest));
+    }
+    println!("{:<72} {:>8.1}", "together", per_connection(all_bytes));
+}

@@ -1,0 +1,72 @@
+//! Gateway and router in this process, wired as `switchyard serve` does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, KeySet, SigningKey};
+use switchyard_gateway_core::key_file;
+use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+use switchyard_router_server::{DataFolder, LinkConfig, Links, Router, RouterConfig, RouterHandle};
+use switchyard_schema::ids::ShardCount;
+use switchyard_schema::limits::SHARD_COUNT_DEFAULT;
+
+/// One gateway thread and one router core.
+pub(crate) struct Server {
+    gateway: Gateway,
+    router: RouterHandle,
+}
+
+impl Server {
+    /// Starts on an empty folder, with a development key in it.
+    pub(crate) fn start(data: &Path) -> Result<Self, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        if data.exists() {
+            fs::remove_dir_all(data).map_err(|error| text(&error))?;
+        }
+        let seed = [7; 32];
+        fs::create_dir_all(data.join("keys")).map_err(|error| text(&error))?;
+        fs::write(data.join("keys/dev.pem"), key_file::private_pem(&seed)).map_err(|error| text(&error))?;
+        let mut keys = KeySet::new(AUDIENCE_DEFAULT);
+        keys.insert("dev", SigningKey::from_seed(seed).public_key());
+
+        let shards = ShardCount::new(SHARD_COUNT_DEFAULT).expect("the default is in range");
+        let folder = DataFolder::open(data, shards).map_err(|error| text(&error))?;
+        let (bell, waker) = doorbell().map_err(|error| text(&error))?;
+        let config = LinkConfig {
+            gateways: 1,
+            cores: 1,
+            credits: limits::CREDITS_PER_ROUTER_CORE,
+            open_to_router: limits::OPEN_SLOTS_TO_ROUTER,
+            open_to_gateway: limits::OPEN_SLOTS_TO_GATEWAY,
+            open_between_cores: 1,
+        };
+        let links = Links::new(&config, &[waker]).map_err(|error| text(&error))?;
+        let router = Router::recover_and_spawn(&RouterConfig::new(1, 1), folder, links.cores);
+        let router = router.map_err(|error| text(&error))?;
+        let ends = links.gateways.into_iter().flatten();
+        let routers = ends.map(|end| RouterEnd { requests: end.requests, answers: end.answers, waker: end.waker });
+        let thread = ThreadParts { doorbell: bell, routers: routers.collect(), processor: None };
+        let config = GatewayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), shards);
+        let gateway = Gateway::spawn(config, Arc::new(keys), vec![thread]).map_err(|error| text(&error))?;
+        Ok(Self { gateway, router })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.gateway.local_address()
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.gateway.counters().map(|counters| counters.sessions.get()).sum()
+    }
+
+    pub(crate) fn stop(self) {
+        self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+        // What failed is in the log.
+        let _ = self.gateway.join();
+        self.router.stop();
+    }
+}
