@@ -5,8 +5,8 @@ use switchyard_schema::ids::Millis;
 /// When a peer last gave a sign of life, and whether it was asked for one since.
 #[derive(Copy, Clone, Debug)]
 pub struct Heartbeat {
-    last_sign: Millis,
-    pinged: bool,
+    /// The last sign in milliseconds, times two; one more when a sign was asked for since. Each connection has one of these.
+    state: u64,
 }
 
 /// What is to be done about the silence.
@@ -24,7 +24,7 @@ impl Heartbeat {
     /// The connection begins.
     #[must_use]
     pub const fn new(now: Millis) -> Self {
-        Self { last_sign: now, pinged: false }
+        Self { state: now.0 << 1 }
     }
 
     /// A sign of life: bytes were received, whatever they are, or the peer has taken some of what waits for it.
@@ -37,8 +37,8 @@ impl Heartbeat {
         let silence_ms = self.silence_ms(now);
         if silence_ms >= 2 * heartbeat_ms as u64 {
             Beat::GiveUp
-        } else if silence_ms >= heartbeat_ms as u64 && !self.pinged {
-            self.pinged = true;
+        } else if silence_ms >= heartbeat_ms as u64 && !self.was_pinged() {
+            self.state |= 1;
             Beat::Ping
         } else {
             Beat::Quiet
@@ -49,13 +49,21 @@ impl Heartbeat {
     /// that comes too early looks again.
     #[must_use]
     pub const fn next_look(&self, heartbeat_ms: u32) -> Millis {
-        self.last_sign.plus(heartbeat_ms as u64 * if self.pinged { 2 } else { 1 })
+        self.last_sign().plus(heartbeat_ms as u64 * if self.was_pinged() { 2 } else { 1 })
     }
 
     /// How long nothing was heard.
     #[must_use]
     pub const fn silence_ms(&self, now: Millis) -> u64 {
-        now.since(self.last_sign)
+        now.since(self.last_sign())
+    }
+
+    const fn last_sign(&self) -> Millis {
+        Millis(self.state >> 1)
+    }
+
+    const fn was_pinged(&self) -> bool {
+        self.state & 1 == 1
     }
 }
 

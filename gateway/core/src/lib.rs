@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+mod deadline;
 pub mod handshake;
 pub mod heartbeat;
 pub mod key_file;

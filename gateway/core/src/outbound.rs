@@ -229,6 +229,6 @@ mod tests {
 
     #[test]
     fn given_a_connection_when_it_is_idle_then_its_queue_is_small() {
-        assert!(size_of::<Outbound>() <= 56, "{}", size_of::<Outbound>());
+        assert!(size_of::<Outbound>() <= 48, "{}", size_of::<Outbound>());
     }
 }

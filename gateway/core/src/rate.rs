@@ -150,6 +150,12 @@ impl Buckets {
     pub fn take(&mut self, now: Millis, kind: Kind, rates: &Rates) -> Result<(), u32> {
         self.by_kind[kind as usize].take(now, rates.of(kind))
     }
+
+    /// Whether nothing of any is used up.
+    #[must_use]
+    pub fn are_full(&self, now: Millis) -> bool {
+        self.by_kind.iter().all(|bucket| bucket.is_full(now))
+    }
 }
 
 /// The rates of a thread's users.

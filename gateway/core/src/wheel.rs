@@ -3,6 +3,9 @@
 //! Each connection has at most one timer, named by its slot. Scheduling and cancelling are O(1): the timers of a place are
 //! a doubly linked list through one slab. A timer never fires early and up to one tick late. Sessions re-arm lazily: what
 //! is received only changes a field of the session, and the timer, when it fires, asks the session for the next time.
+//!
+//! A thread sleeps until [`Wheel::next_look`]: which places hold timers is kept as bits, so that the answer costs a few
+//! instructions and a thread without timers does not wake at all.
 
 use switchyard_schema::ids::Millis;
 
@@ -18,31 +21,46 @@ const NONE: u32 = u32::MAX;
 pub struct Wheel {
     /// The first timer of each place, or `NONE`.
     places: Box<[u32]>,
+    /// A bit for each place that may hold timers.
+    used: [u64; WHEEL_PLACES / 64],
     timers: Vec<Timer>,
+    /// Ticks are counted from this time.
+    start: Millis,
     /// The first tick that has not been fired.
-    tick: u64,
+    tick: u32,
     armed: usize,
 }
 
 #[derive(Copy, Clone, Debug)]
 struct Timer {
     /// When it is due; `IDLE` when it is not armed.
-    due_tick: u64,
+    due_tick: u32,
     next: u32,
     /// The timer before it, or `NONE` when it is the first of its place.
     previous: u32,
 }
 
-const IDLE: u64 = u64::MAX;
+const IDLE: u32 = u32::MAX;
+const UNARMED: Timer = Timer { due_tick: IDLE, next: NONE, previous: NONE };
 
 impl Wheel {
     /// A wheel without timers.
     #[must_use]
     pub fn new(now: Millis) -> Self {
+        Self::with_capacity(now, 0)
+    }
+
+    /// A wheel without timers that has room for those of `slots` slots. Memory that no slot has used yet is asked for and
+    /// not touched, so a wheel that never grows costs what it holds and nothing is ever copied.
+    #[must_use]
+    pub fn with_capacity(now: Millis, slots: usize) -> Self {
+        const { assert!(WHEEL_PLACES.is_multiple_of(64)) };
         Self {
             places: vec![NONE; WHEEL_PLACES].into_boxed_slice(),
-            timers: Vec::new(),
-            tick: now.0 / WHEEL_TICK_MS,
+            used: [0; WHEEL_PLACES / 64],
+            timers: Vec::with_capacity(slots),
+            start: now,
+            tick: 0,
             armed: 0,
         }
     }
@@ -58,11 +76,14 @@ impl Wheel {
     pub fn schedule(&mut self, slot: Slot, at: Millis) {
         let index = slot as usize;
         if index >= self.timers.len() {
-            self.timers.resize(index + 1, Timer { due_tick: IDLE, next: NONE, previous: NONE });
+            self.timers.resize(index + 1, UNARMED);
         }
         self.cancel(slot);
-        let due_tick = at.0.div_ceil(WHEEL_TICK_MS).max(self.tick).min(IDLE - 1);
+        // Whoever asks for a time decades away is asked again then.
+        let after_ticks = at.since(self.start).div_ceil(WHEEL_TICK_MS);
+        let due_tick = u32::try_from(after_ticks).unwrap_or(IDLE).clamp(self.tick, IDLE - 1);
         let place = place_of(due_tick);
+        self.used[place / 64] |= 1 << (place % 64);
         let first = std::mem::replace(&mut self.places[place], slot);
         self.timers[index] = Timer { due_tick, next: first, previous: NONE };
         if first != NONE {
@@ -74,8 +95,7 @@ impl Wheel {
     /// Disarms the slot's timer, if it is armed.
     pub fn cancel(&mut self, slot: Slot) {
         let Some(timer) = self.timers.get_mut(slot as usize) else { return };
-        let Timer { due_tick, next, previous } =
-            std::mem::replace(timer, Timer { due_tick: IDLE, next: NONE, previous: NONE });
+        let Timer { due_tick, next, previous } = std::mem::replace(timer, UNARMED);
         if due_tick == IDLE {
             return;
         }
@@ -92,10 +112,10 @@ impl Wheel {
     /// Disarms what is due at `now` and appends its slots to `due`, at most `due_max` of them; what is left over comes
     /// with the next call. Answers whether something was left over.
     pub fn advance(&mut self, now: Millis, due: &mut Vec<Slot>, due_max: usize) -> bool {
-        let now_tick = now.0 / WHEEL_TICK_MS;
+        let now_tick = u32::try_from(now.since(self.start) / WHEEL_TICK_MS).unwrap_or(IDLE - 1);
         let mut left = due_max;
         // After a long pause one round sees every place; the ticks in between need no round of their own.
-        let first_tick = self.tick.max((now_tick + 1).saturating_sub(self.places.len() as u64));
+        let first_tick = self.tick.max((now_tick + 1).saturating_sub(WHEEL_PLACES as u32));
         for tick in first_tick..=now_tick {
             let mut slot = self.places[place_of(tick)];
             while slot != NONE {
@@ -115,12 +135,45 @@ impl Wheel {
         }
         false
     }
+
+    /// When to call [`Wheel::advance`] next: nothing is due before. It may find nothing even then, when the timers of that
+    /// place are for a later round. `None` when no timer is armed.
+    #[must_use]
+    pub fn next_look(&mut self) -> Option<Millis> {
+        if self.armed == 0 {
+            return None;
+        }
+        let from = place_of(self.tick);
+        loop {
+            let place = self.next_used(from)?;
+            if self.places[place] != NONE {
+                let ahead = (place + WHEEL_PLACES - from) % WHEEL_PLACES;
+                return Some(self.start.plus((u64::from(self.tick) + ahead as u64) * WHEEL_TICK_MS));
+            }
+            self.used[place / 64] &= !(1 << (place % 64));
+        }
+    }
+
+    /// The first place at or behind `from`, around the wheel, whose bit is set.
+    fn next_used(&self, from: usize) -> Option<usize> {
+        let words = self.used.len();
+        (0..=words).find_map(|step| {
+            let index = (from / 64 + step) % words;
+            // Of the word that the search begins in, the places before `from` come last.
+            let mask = match step {
+                0 => u64::MAX << (from % 64),
+                _ if step == words => !(u64::MAX << (from % 64)),
+                _ => u64::MAX,
+            };
+            let word = self.used[index] & mask;
+            (word != 0).then(|| index * 64 + word.trailing_zeros() as usize)
+        })
+    }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to the number of places")]
-const fn place_of(tick: u64) -> usize {
+const fn place_of(tick: u32) -> usize {
     const { assert!(WHEEL_PLACES.is_power_of_two()) };
-    (tick & (WHEEL_PLACES as u64 - 1)) as usize
+    tick as usize & (WHEEL_PLACES - 1)
 }
 
 #[cfg(test)]
@@ -247,6 +300,24 @@ mod tests {
                 }
             }
             assert_eq!(wheel.armed(), model.len());
+            // Whoever sleeps until the next look misses none, and without timers sleeps for ever.
+            let soonest = model.values().min().copied();
+            let look = wheel.next_look();
+            assert_eq!(look.is_some(), soonest.is_some());
+            assert!(look <= soonest.map(at), "{look:?} is later than tick {soonest:?}");
+        }
+    }
+
+    #[test]
+    fn given_one_timer_when_asked_for_the_next_look_then_it_is_when_the_timer_is_due_or_its_place_comes_by() {
+        let round = WHEEL_PLACES as u64;
+        for (now, due, look) in [(0, 1, 1), (60, 64, 64), (300, 290 + round, 290 + round), (5, 10 + 3 * round, 10)] {
+            let mut wheel = Wheel::new(at(0));
+            assert_eq!(fired(&mut wheel, at(now)), NOTHING);
+            wheel.schedule(9, at(due));
+            assert_eq!(wheel.next_look(), Some(at(look)), "tick {now}, due {due}");
+            wheel.cancel(9);
+            assert_eq!(wheel.next_look(), None);
         }
     }
 }

@@ -134,3 +134,10 @@ fn given_a_json_session_when_messages_flow_then_a_deliver_is_its_own_text() {
     let [_, accepted, ack, deliver] = counts(Form::Json);
     assert_eq!([accepted, ack, deliver], [1, 0, 1]);
 }
+
+#[test]
+fn given_an_open_session_when_it_is_idle_then_it_is_small() {
+    assert!(size_of::<Session>() <= 96, "{}", size_of::<Session>());
+    assert!(size_of::<Decoder>() <= 16, "{}", size_of::<Decoder>());
+    assert!(size_of::<Outbound>() <= 48, "{}", size_of::<Outbound>());
+}

@@ -355,17 +355,17 @@ fn given_whole_messages_when_decoded_then_they_are_borrowed_and_an_idle_decoder_
         rest = &mut std::mem::take(&mut rest)[consumed..];
     }
 
-    // A header that has not arrived whole needs no heap either; a payload does, until it is complete.
+    // What has not arrived whole is kept until it is complete.
     let mut frame = client_frame(FIN_TEXT, b"later");
     let (header, payload) = frame.split_at_mut(5);
     assert_eq!(decoder.decode(header).unwrap().event, None);
-    assert_eq!((decoder.heap_bytes(), decoder.is_idle()), (0, false));
+    assert!(decoder.heap_bytes() > 0 && !decoder.is_idle());
     let (first, last) = payload.split_at_mut(3);
     assert_eq!(decoder.decode(first).unwrap().event, None);
     assert!(decoder.heap_bytes() > 0 && !decoder.is_idle());
     assert_eq!(decoder.decode(last).unwrap().event, Some(text("later")));
     assert_eq!((decoder.heap_bytes(), decoder.is_idle()), (0, true));
-    assert!(size_of::<Decoder>() <= 88, "{}", size_of::<Decoder>());
+    assert!(size_of::<Decoder>() <= 16, "{}", size_of::<Decoder>());
 }
 
 #[test]

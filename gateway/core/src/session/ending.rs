@@ -8,6 +8,7 @@ use switchyard_schema::link::{Origin, ToRouter};
 use super::refusal::Refusal;
 use super::{Context, Session, SessionEffects, State};
 use crate::auth::TokenError;
+use crate::deadline::Deadline;
 use crate::ws::WsError;
 
 impl Session {
@@ -41,16 +42,14 @@ impl Session {
     /// The gateway goes away: the client is told to connect again after `reconnect_after_ms`. The session ends as soon as
     /// nothing that it asked for is unanswered, which may be now, or when the grace is over.
     pub fn on_drain(&mut self, context: &Context<'_>, reconnect_after_ms: u32, out: &mut SessionEffects) {
-        let until = context.now.monotonic.plus(context.settings.drain_grace_ms);
-        match &mut self.state {
-            State::AwaitHello { .. } | State::Attaching { .. } => {
+        match &self.state {
+            State::AwaitHello { .. } | State::Attaching(_) => {
                 let draining = Refusal { retry_after_ms: Some(reconnect_after_ms), ..ErrorCode::Draining.into() };
                 self.fail(context, &draining, out);
             }
-            State::Open(member) if member.drained.is_none() => {
-                member.drained = Some(until);
-                let user = member.user;
-                out.frame(self.form, user, &ServerFrame::Drain { reconnect_after_ms });
+            State::Open(member) if !self.deadline.is_set() => {
+                self.deadline = Deadline::at(context.now.monotonic.plus(context.settings.drain_grace_ms));
+                out.frame(self.form, member.user, &ServerFrame::Drain { reconnect_after_ms });
                 self.arm(context, out);
                 self.leave_when_answered(context, out);
             }
@@ -61,7 +60,7 @@ impl Session {
     /// Ends a session that was told to go, once everything that it asked for is answered.
     pub(super) fn leave_when_answered(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if let State::Open(member) = &self.state
-            && member.drained.is_some()
+            && self.deadline.is_set()
             && !member.awaits_answers()
         {
             self.go_away(context, out);
@@ -114,7 +113,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => return false,
             State::AwaitHello { .. } => {}
-            State::Attaching { member, .. } | State::Open(member) => {
+            State::Attaching(member) | State::Open(member) => {
                 let silence_ms = self.heartbeat.silence_ms(context.now.monotonic);
                 let last_seen = Millis(context.now.unix.0.saturating_sub(silence_ms));
                 let origin = Origin { session: self.session, user: member.user, device: member.device };

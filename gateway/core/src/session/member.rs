@@ -5,24 +5,23 @@ use switchyard_schema::limits::PENDING_SENDS_MAX;
 
 use super::Context;
 use crate::limits::PENDING_FETCHES_MAX;
-use crate::rate::{Buckets, Kind, UserRates};
+use crate::rate::{Buckets, Kind, Rate, UserRates};
 
 /// Who a session is, and what it has under way.
-#[derive(Copy, Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Member {
     pub(super) user: UserId,
     pub(super) device: DeviceId,
     /// When its token ends, by the monotonic clock.
     pub(super) expires: Millis,
-    /// When a session that was told to go is closed.
-    pub(super) drained: Option<Millis>,
     pub(super) pending_sends: u16,
     pub(super) pending_fetches: u16,
     /// Beginnings of conversations that are set aside for Sends without an answer.
     begins_aside: u16,
     /// Of those that were set aside, how many were not needed and are not put back yet.
     begins_unused: u16,
-    rates: Buckets,
+    /// What is used up of the connection's rates; nothing of it, when there are none.
+    rates: Option<Box<Buckets>>,
 }
 
 impl Member {
@@ -31,12 +30,11 @@ impl Member {
             user,
             device,
             expires,
-            drained: None,
             pending_sends: 0,
             pending_fetches: 0,
             begins_aside: 0,
             begins_unused: 0,
-            rates: Buckets::default(),
+            rates: None,
         }
     }
 
@@ -76,7 +74,14 @@ impl Member {
     /// When one of the two has none left: the milliseconds until it has.
     pub(super) fn take(&mut self, context: &Context<'_>, kind: Kind, users: &mut UserRates) -> Result<(), u32> {
         let (now, rates) = (context.now.monotonic, &context.settings.rates);
-        self.rates.take(now, kind, &rates.connection)?;
+        if rates.connection.of(kind) != Rate::UNLIMITED {
+            self.rates.get_or_insert_default().take(now, kind, &rates.connection)?;
+        }
         users.take(now, (self.user, kind), rates.user.of(kind))
+    }
+
+    /// Forgets rates of which nothing is used up any more.
+    pub(super) fn rest(&mut self, now: Millis) {
+        self.rates.take_if(|rates| rates.are_full(now));
     }
 }

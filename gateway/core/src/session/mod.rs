@@ -25,10 +25,11 @@ mod refusal;
 
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::{ClientFrame, Regarding, Send, ServerFrame};
-use switchyard_schema::ids::{Millis, Sequence, UserId};
+use switchyard_schema::ids::{Sequence, UserId};
 use switchyard_schema::link::{Origin, SendRequest, SessionRef, ToRouter};
 use switchyard_schema::{FrameError, encode, json, wire};
 
+use crate::deadline::Deadline;
 use crate::handshake::Form;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::limits::{FLOOD_PAUSE_MS, HELLO_MS, REATTACH_MS};
@@ -50,7 +51,9 @@ pub struct Session {
     heartbeat: Heartbeat,
     frames: Bucket,
     /// It is not read before this time, because too many frames came.
-    paused_until: Option<Millis>,
+    paused_until: Deadline,
+    /// When its state ends at the latest: without a Hello, without the router's answer, or after it was told to go.
+    deadline: Deadline,
     state: State,
 }
 
@@ -60,10 +63,9 @@ enum State {
     AwaitHello {
         /// The token of the upgrade request.
         token: Option<Box<str>>,
-        deadline: Millis,
     },
     /// The token is good; the router has been asked.
-    Attaching { member: Member, deadline: Millis },
+    Attaching(Member),
     /// Frames flow.
     Open(Member),
     /// The last frame was said.
@@ -80,10 +82,17 @@ impl Session {
         out: &mut SessionEffects,
     ) -> Self {
         let now = context.now.monotonic;
-        let deadline = now.plus(HELLO_MS);
-        out.timer = Some(deadline);
-        let state = State::AwaitHello { token, deadline };
-        Self { session, form, heartbeat: Heartbeat::new(now), frames: Bucket::default(), paused_until: None, state }
+        let hello = now.plus(HELLO_MS);
+        out.timer = Some(hello);
+        Self {
+            session,
+            form,
+            heartbeat: Heartbeat::new(now),
+            frames: Bucket::default(),
+            paused_until: Deadline::NEVER,
+            deadline: Deadline::at(hello),
+            state: State::AwaitHello { token },
+        }
     }
 
     /// How the router names it.
@@ -123,15 +132,15 @@ impl Session {
         match &self.state {
             State::Ended => true,
             State::AwaitHello { .. } => !self.is_flooded(),
-            State::Attaching { .. } => false,
+            State::Attaching(_) => false,
             State::Open(member) => member.has_room() && !self.is_flooded(),
         }
     }
 
     /// Whether it is not read because too many frames came.
     #[must_use]
-    pub const fn is_flooded(&self) -> bool {
-        self.paused_until.is_some()
+    pub fn is_flooded(&self) -> bool {
+        self.paused_until.is_set()
     }
 
     /// Bytes were received, whatever they are; or a peer for which much waits has taken some of it. Either is a sign of
@@ -179,30 +188,31 @@ impl Session {
     /// it is the server that does not listen.
     pub fn on_timer(&mut self, context: &Context<'_>, held: bool, out: &mut SessionEffects) {
         let now = context.now.monotonic;
-        if self.paused_until.take_if(|until| now >= *until).is_some() {
+        if self.paused_until.is_over(now) {
+            self.paused_until = Deadline::NEVER;
             self.on_received(context);
         }
-        match &self.state {
-            State::AwaitHello { deadline, .. } if now >= *deadline => {
+        let is_over = self.deadline.is_over(now);
+        match &mut self.state {
+            State::AwaitHello { .. } if is_over => {
                 self.fail(context, &ErrorCode::HelloTimeout.into(), out);
             }
-            State::Attaching { deadline, .. } if now >= *deadline => {
+            State::Attaching(_) if is_over => {
                 let overloaded = Refusal { retry_after_ms: Some(REATTACH_MS), ..ErrorCode::Overloaded.into() };
                 self.fail(context, &overloaded, out);
             }
             State::Open(member) if now >= member.expires => {
                 self.fail(context, &ErrorCode::TokenExpired.into(), out);
             }
-            State::Open(member) if member.drained.is_some_and(|until| now >= until) => {
-                self.go_away(context, out);
-            }
+            State::Open(_) if is_over => self.go_away(context, out),
             State::Open(member) => {
-                if held || self.paused_until.is_some() || !member.has_room() {
+                member.rest(now);
+                if held || !member.has_room() || self.is_flooded() {
                     self.on_received(context);
                 }
                 self.check_heartbeat(context, out);
             }
-            State::AwaitHello { .. } | State::Attaching { .. } | State::Ended => {}
+            State::AwaitHello { .. } | State::Attaching(_) | State::Ended => {}
         }
         self.arm(context, out);
     }
@@ -212,11 +222,8 @@ impl Session {
         let form = self.form;
         match &mut self.state {
             State::AwaitHello { .. } | State::Ended => {}
-            State::Attaching { member, .. } => match message {
-                FromRouter::Attached => {
-                    let member = *member;
-                    self.welcome(context, member, out);
-                }
+            State::Attaching(member) => match message {
+                FromRouter::Attached => self.welcome(context, out),
                 FromRouter::Refused { code, retry_after_ms, regarding: Regarding::Session } => {
                     // The router knows no such session: there is nothing to detach.
                     let user = member.user;
@@ -270,7 +277,7 @@ impl Session {
             }
         };
         match &mut self.state {
-            State::AwaitHello { token, .. } => match frame {
+            State::AwaitHello { token } => match frame {
                 ClientFrame::Hello(hello) => {
                     let from_header = token.take();
                     self.on_hello(context, &hello, from_header.as_deref(), out);
@@ -281,7 +288,7 @@ impl Session {
                     self.fail(context, &refusal, out);
                 }
             },
-            State::Attaching { .. } => {
+            State::Attaching(_) => {
                 debug_assert!(false, "the driver asks wants_read before each message");
                 self.fail(context, &ErrorCode::UnexpectedFrame.into(), out);
             }
@@ -328,7 +335,7 @@ impl Session {
     fn count_frame(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         let now = context.now.monotonic;
         if let Err(wait_ms) = self.frames.take(now, context.settings.rates.frames) {
-            self.paused_until = Some(now.plus(u64::from(wait_ms).max(FLOOD_PAUSE_MS)));
+            self.paused_until = Deadline::at(now.plus(u64::from(wait_ms).max(FLOOD_PAUSE_MS)));
             self.arm(context, out);
         }
     }
@@ -344,20 +351,19 @@ impl Session {
     /// Asks for the next time that anything can be due. Receiving only ever moves it further away, so it is not asked for
     /// then: the timer that comes too early asks again.
     fn arm(&self, context: &Context<'_>, out: &mut SessionEffects) {
-        let due = match &self.state {
-            State::AwaitHello { deadline, .. } | State::Attaching { deadline, .. } => Some(*deadline),
+        let soonest = match &self.state {
+            State::AwaitHello { .. } | State::Attaching(_) => Deadline::NEVER,
             State::Open(member) => {
-                let soonest = self.heartbeat.next_look(context.settings.heartbeat_ms).min(member.expires);
-                Some(member.drained.map_or(soonest, |until| soonest.min(until)))
+                Deadline::at(self.heartbeat.next_look(context.settings.heartbeat_ms).min(member.expires))
             }
-            State::Ended => None,
+            State::Ended => return out.timer = None,
         };
-        out.timer = due.map(|due| self.paused_until.map_or(due, |until| until.min(due)));
+        out.timer = soonest.min(self.deadline).min(self.paused_until).time();
     }
 
     const fn member(&self) -> Option<&Member> {
         match &self.state {
-            State::Attaching { member, .. } | State::Open(member) => Some(member),
+            State::Attaching(member) | State::Open(member) => Some(member),
             State::AwaitHello { .. } | State::Ended => None,
         }
     }

@@ -10,6 +10,7 @@ use super::member::Member;
 use super::refusal::Refusal;
 use super::{Context, Now, Session, SessionEffects, State};
 use crate::auth::{Claims, TokenError};
+use crate::deadline::Deadline;
 use crate::limits::ATTACH_MS;
 
 impl Session {
@@ -27,8 +28,8 @@ impl Session {
         match verify(context, token, hello.device) {
             Ok((claims, expires)) => {
                 let (user, device) = (claims.user, hello.device);
-                let member = Member::new(user, device, expires);
-                self.state = State::Attaching { member, deadline: context.now.monotonic.plus(ATTACH_MS) };
+                self.state = State::Attaching(Member::new(user, device, expires));
+                self.deadline = Deadline::at(context.now.monotonic.plus(ATTACH_MS));
                 out.messages.push(ToRouter::Attach(Origin { session: self.session, user, device }));
                 self.arm(context, out);
             }
@@ -48,8 +49,10 @@ impl Session {
         }
     }
 
-    pub(super) fn welcome(&mut self, context: &Context<'_>, member: Member, out: &mut SessionEffects) {
-        self.state = State::Open(member);
+    /// The router knows the session.
+    pub(super) fn welcome(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        let State::Attaching(member) = std::mem::replace(&mut self.state, State::Ended) else { return };
+        self.deadline = Deadline::NEVER;
         let welcome = Welcome {
             user: member.user,
             device: member.device,
@@ -60,6 +63,7 @@ impl Session {
             time: context.now.unix,
         };
         out.frame(self.form, member.user, &ServerFrame::Welcome(welcome));
+        self.state = State::Open(member);
         // Nothing was read while the router was asked, so the silence begins now.
         self.on_received(context);
         self.arm(context, out);

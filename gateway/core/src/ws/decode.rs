@@ -1,8 +1,8 @@
 //! From received bytes to events: RFC 6455 §5 and §8.
 //!
 //! A message that lies whole, in one frame, in the bytes just received is unmasked in place and borrowed from there.
-//! Anything else is collected in a buffer that exists only while a message is incomplete, so an idle decoder owns no
-//! heap memory.
+//! Anything else is collected beside the decoder while it is incomplete, so an idle decoder is two words and owns no heap
+//! memory.
 
 use std::borrow::Cow;
 
@@ -43,23 +43,25 @@ pub struct Step<'a> {
 #[derive(Debug)]
 pub struct Decoder {
     role: Role,
-    phase: Phase,
-    /// The start of a header that has not arrived whole.
-    header: [u8; FRAME_HEADER_BYTES_MAX],
-    header_bytes: u8,
-    message_bytes_max: usize,
-    /// The message that was begun, from its first incomplete frame or fragment on.
-    message: Option<Box<Assembly>>,
-    /// The payload of a control frame that has not arrived whole.
-    control: Option<Box<[u8; CONTROL_PAYLOAD_BYTES_MAX]>>,
+    /// After a Close or an error nothing more is looked at.
+    closed: bool,
+    message_bytes_max: u32,
+    /// What has not arrived whole.
+    partial: Option<Box<Partial>>,
 }
 
-#[derive(Copy, Clone, Debug)]
-enum Phase {
-    Header,
-    Payload(Incomplete),
-    /// After a Close or an error nothing more is looked at.
-    Closed,
+/// What has not arrived whole.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The start of a header.
+    header: [u8; FRAME_HEADER_BYTES_MAX],
+    header_bytes: u8,
+    /// The frame that the next bytes belong to.
+    frame: Option<Incomplete>,
+    /// The message that was begun, from its first incomplete frame or fragment on.
+    message: Option<Assembly>,
+    /// The payload of a control frame.
+    control: Option<Box<[u8; CONTROL_PAYLOAD_BYTES_MAX]>>,
 }
 
 /// A frame whose payload has not arrived whole.
@@ -82,17 +84,15 @@ struct Assembly {
 
 impl Decoder {
     /// A decoder at the start of the first frame.
+    ///
+    /// # Panics
+    /// When messages may have 4 GiB or more.
     #[must_use]
     pub const fn new(role: Role, message_bytes_max: usize) -> Self {
-        Self {
-            role,
-            phase: Phase::Header,
-            header: [0; FRAME_HEADER_BYTES_MAX],
-            header_bytes: 0,
-            message_bytes_max,
-            message: None,
-            control: None,
-        }
+        assert!(message_bytes_max <= u32::MAX as usize, "a message never has 4 GiB");
+        #[expect(clippy::cast_possible_truncation, reason = "just asserted")]
+        let message_bytes_max = message_bytes_max as u32;
+        Self { role, closed: false, message_bytes_max, partial: None }
     }
 
     /// Takes the next event out of `input`, which is unmasked in place. Call it again with what is left until it has no
@@ -105,7 +105,11 @@ impl Decoder {
         let mut rest = input;
         let result = self.next_event(&mut rest);
         if matches!(result, Err(_) | Ok(Some(Event::Close { .. }))) {
-            *self = Self { phase: Phase::Closed, ..Self::new(self.role, self.message_bytes_max) };
+            self.closed = true;
+            self.partial = None;
+        }
+        if self.partial.as_ref().is_some_and(|partial| partial.is_empty()) {
+            self.partial = None;
         }
         Ok(Step { event: result?, consumed: given_bytes - rest.len() })
     }
@@ -113,28 +117,29 @@ impl Decoder {
     /// Whether nothing is half received: a connection that ends now ends between two messages.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.header_bytes == 0 && self.message.is_none() && !matches!(self.phase, Phase::Payload(_))
+        self.partial.is_none()
     }
 
     /// Bytes of heap memory held for what is half received; 0 when idle.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |message| size_of::<Assembly>() + message.bytes.capacity());
-        message + self.control.as_ref().map_or(0, |_| CONTROL_PAYLOAD_BYTES_MAX)
+        let Some(partial) = &self.partial else { return 0 };
+        let message = partial.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        size_of::<Partial>() + message + partial.control.as_ref().map_or(0, |_| CONTROL_PAYLOAD_BYTES_MAX)
     }
 
     fn next_event<'a>(&mut self, rest: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, WsError> {
         while !rest.is_empty() {
-            let event = match self.phase {
-                Phase::Closed => {
-                    take(rest, rest.len());
-                    None
-                }
-                Phase::Header => match self.next_header(rest)? {
+            if self.closed {
+                take(rest, rest.len());
+                return Ok(None);
+            }
+            let event = match self.partial.as_ref().and_then(|partial| partial.frame) {
+                Some(frame) => self.on_payload(frame, rest)?,
+                None => match self.next_header(rest)? {
                     Some(header) => self.on_header(&header, rest)?,
                     None => None,
                 },
-                Phase::Payload(incomplete) => self.on_payload(incomplete, rest)?,
             };
             if event.is_some() {
                 return Ok(event);
@@ -143,32 +148,38 @@ impl Decoder {
         Ok(None)
     }
 
+    fn partial(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
+    }
+
     /// The next header, from what was kept of it and `rest`; `None` when `rest` ends inside it.
     fn next_header(&mut self, rest: &mut &mut [u8]) -> Result<Option<Header>, WsError> {
-        let kept_bytes = usize::from(self.header_bytes);
+        let role = self.role;
+        let kept_bytes = self.partial.as_ref().map_or(0, |partial| usize::from(partial.header_bytes));
         if kept_bytes == 0
-            && let Some(header) = header::parse(rest, self.role)?
+            && let Some(header) = header::parse(rest, role)?
         {
             take(rest, header.header_bytes);
             return Ok(Some(header));
         }
+        let partial = self.partial();
         let added_bytes = rest.len().min(FRAME_HEADER_BYTES_MAX - kept_bytes);
         let known_bytes = kept_bytes + added_bytes;
-        self.header[kept_bytes..known_bytes].copy_from_slice(&rest[..added_bytes]);
-        let header = header::parse(&self.header[..known_bytes], self.role)?;
+        partial.header[kept_bytes..known_bytes].copy_from_slice(&rest[..added_bytes]);
+        let header = header::parse(&partial.header[..known_bytes], role)?;
         let (used_bytes, now_kept_bytes) = match &header {
             Some(header) => (header.header_bytes - kept_bytes, 0),
             None => (added_bytes, known_bytes),
         };
         take(rest, used_bytes);
-        self.header_bytes = u8::try_from(now_kept_bytes).expect("a header has at most 14 bytes");
+        partial.header_bytes = u8::try_from(now_kept_bytes).expect("a header has at most 14 bytes");
         Ok(header)
     }
 
     fn on_header<'a>(&mut self, header: &Header, rest: &mut &'a mut [u8]) -> Result<Option<Event<'a>>, WsError> {
         let payload_bytes = self.admit(header)?;
         if payload_bytes > rest.len() {
-            self.phase = Phase::Payload(Incomplete {
+            self.partial().frame = Some(Incomplete {
                 opcode: header.opcode,
                 last_fragment: header.last_fragment,
                 mask: header.mask,
@@ -201,15 +212,16 @@ impl Decoder {
     /// Checks a header against what came before it (RFC 6455 §5.4) and against the size limit, before any of its payload
     /// is kept. Answers with the payload's size.
     fn admit(&self, header: &Header) -> Result<usize, WsError> {
-        match (header.opcode, &self.message) {
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        match (header.opcode, message) {
             (Opcode::Continuation, None) => return Err(WsError::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(WsError::UnfinishedMessage),
             _ => {}
         }
         let payload_bytes = usize::try_from(header.payload_bytes).map_err(|_| WsError::TooBig)?;
         if !header.opcode.is_control() {
-            let before_bytes = self.message.as_ref().map_or(0, |message| message.bytes.len());
-            if payload_bytes > self.message_bytes_max - before_bytes {
+            let before_bytes = message.map_or(0, |message| message.bytes.len());
+            if payload_bytes > self.message_bytes_max as usize - before_bytes {
                 return Err(WsError::TooBig);
             }
         }
@@ -223,21 +235,21 @@ impl Decoder {
         apply_mask(part, frame.mask, frame.received_bytes);
         let (start, end) = (frame.received_bytes, frame.received_bytes + taken_bytes);
         if frame.opcode.is_control() {
-            let kept = self.control.get_or_insert_with(|| Box::new([0; CONTROL_PAYLOAD_BYTES_MAX]));
+            let kept = self.partial().control.get_or_insert_with(|| Box::new([0; CONTROL_PAYLOAD_BYTES_MAX]));
             kept[start..end].copy_from_slice(part);
         } else {
             self.assembly(frame.opcode).append(part)?;
         }
         if end < frame.payload_bytes {
             frame.received_bytes = end;
-            self.phase = Phase::Payload(frame);
+            self.partial().frame = Some(frame);
             return Ok(None);
         }
-        self.phase = Phase::Header;
+        self.partial().frame = None;
         if !frame.opcode.is_control() {
             return self.end_of_fragment(frame.last_fragment);
         }
-        let kept = self.control.take().expect("kept above");
+        let kept = self.partial().control.take().expect("kept above");
         let payload = kept[..end].to_vec();
         Ok(Some(match frame.opcode {
             Opcode::Ping => Event::Ping(Cow::Owned(payload)),
@@ -250,21 +262,26 @@ impl Decoder {
     }
 
     fn assembly(&mut self, opcode: Opcode) -> &mut Assembly {
-        self.message.get_or_insert_with(|| {
-            Box::new(Assembly { text: opcode == Opcode::Text, bytes: Vec::new(), checked_bytes: 0 })
-        })
+        let begun = || Assembly { text: opcode == Opcode::Text, bytes: Vec::new(), checked_bytes: 0 };
+        self.partial().message.get_or_insert_with(begun)
     }
 
     fn end_of_fragment<'a>(&mut self, last_fragment: bool) -> Result<Option<Event<'a>>, WsError> {
         if !last_fragment {
             return Ok(None);
         }
-        let message = self.message.take().expect("a data frame was just added to it");
+        let message = self.partial().message.take().expect("a data frame was just added to it");
         Ok(Some(if message.text {
             Event::Text(Cow::Owned(String::from_utf8(message.bytes).map_err(|_| WsError::BadUtf8)?))
         } else {
             Event::Binary(Cow::Owned(message.bytes))
         }))
+    }
+}
+
+impl Partial {
+    const fn is_empty(&self) -> bool {
+        self.header_bytes == 0 && self.frame.is_none() && self.message.is_none()
     }
 }
 
