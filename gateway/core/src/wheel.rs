@@ -115,7 +115,8 @@ impl Wheel {
         let now_tick = u32::try_from(now.since(self.start) / WHEEL_TICK_MS).unwrap_or(IDLE - 1);
         let mut left = due_max;
         // After a long pause one round sees every place; the ticks in between need no round of their own.
-        let first_tick = self.tick.max((now_tick + 1).saturating_sub(WHEEL_PLACES as u32));
+        let round = u32::try_from(self.places.len()).expect("a wheel has few places");
+        let first_tick = self.tick.max((now_tick + 1).saturating_sub(round));
         for tick in first_tick..=now_tick {
             let mut slot = self.places[place_of(tick)];
             while slot != NONE {

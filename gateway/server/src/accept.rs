@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monoio::net::{TcpListener, TcpStream};
+use monoio::net::TcpListener;
 
 use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN};
 use crate::sys;
@@ -29,8 +29,8 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: Rc<TcpListener>) {
 /// When taking more makes no sense now: no descriptor or no memory is left.
 fn take_some(thread: &Rc<Thread>, listener: &TcpListener) -> io::Result<()> {
     for _ in 0..ACCEPTS_PER_TURN {
-        match sys::accept(listener).and_then(TcpStream::from_std) {
-            Ok(stream) => thread.open(stream),
+        match sys::accept(listener) {
+            Ok(socket) => thread.open(socket),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Err(error),

@@ -1,12 +1,11 @@
-//! One connection as its thread keeps it. Idle it owns a socket, a poll and this.
+//! One connection as its thread keeps it. Idle it owns a socket, a poll in the kernel, and its place in the table, which
+//! is all of this.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
-use std::task::Waker;
+use std::os::fd::OwnedFd;
 
-use monoio::net::TcpStream;
+use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-
 use switchyard_gateway_core::session::Session;
 use switchyard_gateway_core::ws::Decoder;
 use switchyard_schema::link::ToRouter;
@@ -17,18 +16,22 @@ use crate::echo::Echo;
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// `None` once the connection has ended and only its place is kept.
-    pub(crate) stream: Option<Rc<TcpStream>>,
+    pub(crate) socket: Option<OwnedFd>,
     pub(crate) phase: Phase,
     pub(crate) outbound: Outbound,
     /// What keeps its bytes from being read on.
     pub(crate) held: Option<Box<Held>>,
-    /// The connection's task, while it waits to be told to read again.
-    pub(crate) reader: Option<Waker>,
+    /// Whether the socket may hold bytes that were not read.
+    pub(crate) unread: bool,
+    /// Whether the peer has closed its side, or the connection is broken: the end comes behind what is still to be read.
+    pub(crate) hung_up: bool,
+    /// Whether it stands in the list of connections to read on.
+    pub(crate) stands_to_read: bool,
     /// Whether it stands in the list of connections to flush.
     pub(crate) dirty: bool,
     /// Whether it stands in the list of connections with something that may linger.
     pub(crate) lingers: bool,
-    /// Whether the socket took no more and a task waits until it does.
+    /// Whether the socket took no more and is watched until it does.
     pub(crate) blocked: bool,
     /// Whether it is counted as an open session.
     pub(crate) is_counted: bool,
@@ -38,13 +41,34 @@ pub(crate) struct Connection {
     pub(crate) starved: bool,
 }
 
+impl Connection {
+    /// Its upgrade request is awaited.
+    pub(crate) const fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket: Some(socket),
+            phase: Phase::Handshake(Vec::new()),
+            outbound: Outbound::new(OUTBOUND_BYTES_MAX),
+            held: None,
+            unread: false,
+            hung_up: false,
+            stands_to_read: false,
+            dirty: false,
+            lingers: false,
+            blocked: false,
+            is_counted: false,
+            hello_waits: false,
+            starved: false,
+        }
+    }
+}
+
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Phase {
     /// The upgrade request has not arrived whole; this much of it has.
     Handshake(Vec<u8>),
     /// A session.
-    Session(Box<Open>),
+    Session(Open),
     /// `/echo`.
     Echo(Box<Echo>),
     /// Nothing more is said; the connection ends when everything is written. What arrives is ignored.
@@ -70,4 +94,14 @@ pub(crate) struct Held {
     pub(crate) messages: VecDeque<ToRouter>,
     /// Received bytes that are not handled yet.
     pub(crate) rest: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_an_idle_connection_then_its_place_is_small() {
+        assert!(size_of::<Option<Connection>>() <= 184, "{}", size_of::<Option<Connection>>());
+    }
 }

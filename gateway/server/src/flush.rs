@@ -3,9 +3,8 @@
 //! What nobody waits for lingers: it is written with the next thing that somebody does wait for, or when its time is up.
 
 use std::io;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use monoio::net::TcpStream;
 use switchyard_gateway_core::limits::LINGER_MS;
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::wheel::Slot;
@@ -53,14 +52,6 @@ impl State {
         }
     }
 
-    /// How long a task must sleep before the next turn is due because of what lingers; `None` when nothing does or one
-    /// sleeps already.
-    pub(crate) fn linger_sleep(&mut self) -> Option<Duration> {
-        let &(until, _) = self.lingering.front()?;
-        let starts = !std::mem::replace(&mut self.linger_timer, true);
-        starts.then(|| Duration::from_millis(until.0.saturating_sub(self.now.monotonic.0)))
-    }
-
     /// Writes what waits on every connection in the list. `true` when some have more than a turn allows.
     pub(crate) fn flush(&mut self) -> bool {
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -83,51 +74,48 @@ impl State {
     fn flush_with(&mut self, slot: Slot, buffer: &mut Vec<u8>) -> bool {
         // The place may have been freed, or used again, since it was marked.
         let Some(connection) = self.table.get_mut(slot) else { return false };
-        let Some(stream) = connection.stream.clone() else {
+        let Some(socket) = connection.socket.as_ref().filter(|_| !connection.blocked) else {
             connection.dirty = false;
             return false;
         };
-        if connection.blocked {
-            connection.dirty = false;
-            return false;
-        }
         let waiting_bytes = connection.outbound.queued_bytes();
-        let written = write_out(&stream, &mut connection.outbound, buffer);
+        let written = write_out(socket.as_fd(), &mut connection.outbound, buffer);
         self.counters.bytes_out.add((waiting_bytes - connection.outbound.queued_bytes()) as u64);
-        if !connection.is_paused() {
-            connection.wake_reader();
-        }
         match written {
-            Written::Enough => return true,
+            Written::Enough => {}
             Written::All => {
                 if let Phase::Closing { half_closed: half_closed @ false } = &mut connection.phase {
                     *half_closed = true;
-                    sys::end_writing(&stream);
+                    sys::end_writing(socket.as_fd());
                 }
             }
             Written::Blocked => {
                 connection.blocked = true;
-                self.blocked.push((slot, self.table.epoch(slot), stream));
+                let epoch = self.table.epoch(slot);
+                let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
+                self.polls.watch_writable(socket.expect("it was just written to").as_fd(), slot, epoch);
             }
             Written::Broken => self.abort(slot),
         }
-        self.connection(slot).dirty = false;
-        false
+        self.read_on(slot);
+        let stays = matches!(written, Written::Enough);
+        self.connection(slot).dirty = stays;
+        stays
     }
 }
 
-fn write_out(stream: &TcpStream, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> Written {
+fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> Written {
     let mut written_bytes = 0;
     while let Some(front) = outbound.front() {
         if written_bytes >= FLUSH_BYTES_PER_TURN {
             return Written::Enough;
         }
         let result = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
-            sys::transmit(stream, front).map(|bytes| (bytes, bytes == front.len()))
+            sys::transmit(socket, front).map(|bytes| (bytes, bytes == front.len()))
         } else {
             buffer.clear();
             let gathered_bytes = outbound.gather(buffer, WRITE_BYTES);
-            sys::transmit(stream, buffer).map(|bytes| (bytes, bytes == gathered_bytes))
+            sys::transmit(socket, buffer).map(|bytes| (bytes, bytes == gathered_bytes))
         };
         match result {
             Ok((bytes, took_all)) => {

@@ -14,6 +14,7 @@ use crate::config::{GatewayConfig, ThreadParts};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
 use crate::links::Routers;
+use crate::poll_ring::PollRing;
 use crate::state::{Parts, State};
 use crate::{runtime, sys, thread};
 
@@ -129,18 +130,18 @@ impl Gateway {
         let handle = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                let placed = place(state_parts.config.own_descriptors, processor, address);
-                let (listener, runtime) = match placed {
-                    Ok((local_address, listener, runtime)) => {
-                        let _ = report.send(Ok(local_address));
-                        (listener, runtime)
+                let placed = place(state_parts.config.own_descriptors, processor, address, &thread_event);
+                let Placed { listener, runtime, polls, .. } = match placed {
+                    Ok(placed) => {
+                        let _ = report.send(Ok(placed.local_address));
+                        placed
                     }
                     Err(error) => {
                         let _ = report.send(Err(error));
                         return Ok(());
                     }
                 };
-                thread::main(State::new(state_parts), thread_event, listener, runtime)
+                thread::main(State::new(state_parts, polls), thread_event, listener, runtime)
             })
             .map_err(SpawnError::Thread)?;
         self.local_address = reported
@@ -215,10 +216,21 @@ impl Gateway {
     }
 }
 
-type Placed = (SocketAddr, std::net::TcpListener, monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>);
+/// What a thread has before it runs.
+struct Placed {
+    local_address: SocketAddr,
+    listener: std::net::TcpListener,
+    runtime: monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>,
+    polls: PollRing,
+}
 
-/// What a thread does first: its place, its descriptors, its listener, its ring.
-fn place(own_descriptors: bool, processor: Option<usize>, address: SocketAddr) -> Result<Placed, SpawnError> {
+/// What a thread does first: its place, its descriptors, its listener, its rings.
+fn place(
+    own_descriptors: bool,
+    processor: Option<usize>,
+    address: SocketAddr,
+    event: &EventFd,
+) -> Result<Placed, SpawnError> {
     if own_descriptors {
         sys::own_descriptors().map_err(SpawnError::Thread)?;
     }
@@ -229,5 +241,6 @@ fn place(own_descriptors: bool, processor: Option<usize>, address: SocketAddr) -
     let listener = thread::listener(address).map_err(listen_error)?;
     let local_address = listener.local_addr().map_err(listen_error)?;
     let runtime = runtime::build().map_err(SpawnError::IoUring)?;
-    Ok((local_address, listener, runtime))
+    let polls = PollRing::new(event).map_err(SpawnError::IoUring)?;
+    Ok(Placed { local_address, listener, runtime, polls })
 }

@@ -26,6 +26,7 @@
 
 mod accept;
 mod address;
+mod alarm;
 mod clock;
 mod config;
 mod connection;
@@ -37,6 +38,8 @@ mod gateway;
 mod hellos;
 pub mod limits;
 mod links;
+mod poll_ring;
+mod readiness;
 mod receive;
 mod runtime;
 mod sessions;

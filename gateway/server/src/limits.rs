@@ -1,11 +1,13 @@
 //! Limits of a gateway thread, each with its reason. Limits of one connection stand in `switchyard_gateway_core::limits`.
 
-/// Entries of the submission queue. A turn prepares at most one poll for each connection that was ready and two entries
-/// for each that closed; when more come together the queue is submitted in between, which a deep queue makes rare.
-pub const RING_ENTRIES: u32 = 8_192;
-/// Entries of the completion queue: every connection may become readable at once, and what does not fit makes the kernel
-/// allocate.
-pub const COMPLETION_ENTRIES: u32 = 65_536;
+/// Entries of monoio's ring: a poll of the listener, a read of the doorbell, and what monoio adds of its own.
+pub const RUNTIME_ENTRIES: u32 = 32;
+/// Entries of the poll ring's submission queue. A turn prepares one for each connection that it accepted and up to two for
+/// each that ended; when more come together the queue is submitted in between.
+pub const POLL_ENTRIES: u32 = 256;
+/// Entries of the poll ring's completion queue, 16 bytes each: what becomes ready while a turn runs. Every connection may
+/// become readable at once; what does not fit the kernel keeps in memory of its own until it does.
+pub const POLL_COMPLETIONS: u32 = 4_096;
 /// Connections the kernel completes before they are accepted; a fleet that reconnects comes all at once.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Connections accepted in one turn, so that a storm of them leaves time for the ones that are open.
@@ -13,6 +15,13 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses when the process has no descriptor or memory left: until some connection has closed.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// Places of the table of connections for which memory is asked for at once: what one descriptor table holds on most
+/// systems three times over. A larger table grows as it fills.
+pub const RESERVED_PLACES_MAX: usize = 1 << 16;
+
+/// Sockets read in one turn, so that answers leave and router cores are woken within a millisecond or two. Those that were
+/// not read to the end before may be as many again.
+pub const READS_PER_TURN: usize = 256;
 /// Bytes read from one connection in one turn: the thread's shared receive buffer.
 pub const RECEIVE_BYTES: usize = 64 * 1024;
 /// Bytes of small frames written with one call: the thread's shared write buffer.

@@ -169,6 +169,11 @@ impl Routers {
         }
     }
 
+    /// Whether a message waits for a place.
+    pub(crate) fn somebody_waits(&self) -> bool {
+        self.cores.iter().any(|core| !core.waiting_for_credit.is_empty() || !core.waiting_for_room.is_empty())
+    }
+
     /// Puts a connection at the end of the line.
     pub(crate) fn wait(&mut self, slot: Slot, waits_for: WaitsFor) {
         self.line(waits_for).push_back(slot);

@@ -1,11 +1,12 @@
-//! One thread's io_uring runtime.
+//! One thread's io_uring runtime: what accepts connections, hears the doorbell and sleeps. Connections have a ring of their
+//! own ([`crate::poll_ring`]).
 
 use std::io;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
-use crate::limits::{COMPLETION_ENTRIES, RING_ENTRIES};
+use crate::limits::RUNTIME_ENTRIES;
 
 /// The runtime of the calling thread, which must be the one that uses it: the ring accepts no other.
 ///
@@ -17,8 +18,8 @@ use crate::limits::{COMPLETION_ENTRIES, RING_ENTRIES};
 /// When io_uring is missing, disabled, or out of locked memory.
 pub(crate) fn build() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
     let mut ring = io_uring::IoUring::builder();
-    ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag().setup_cqsize(COMPLETION_ENTRIES);
-    RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RING_ENTRIES).enable_timer().build()
+    ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).enable_timer().build()
 }
 
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod tests {
 
     use monoio::net::TcpStream;
 
-    use super::RING_ENTRIES;
+    use super::RUNTIME_ENTRIES;
 
     /// Monoio panics when its submission queue stays full; more entries than fit are submitted in between instead.
     #[test]
@@ -40,7 +41,7 @@ mod tests {
         super::build().unwrap().block_on(async move {
             let stream = Rc::new(TcpStream::from_std(accepted).unwrap());
             let completed = Rc::new(Cell::new(0));
-            let polls: Vec<_> = (0..3 * RING_ENTRIES)
+            let polls: Vec<_> = (0..3 * RUNTIME_ENTRIES)
                 .map(|_| {
                     let (stream, completed) = (stream.clone(), completed.clone());
                     monoio::spawn(async move {
@@ -54,7 +55,7 @@ mod tests {
             for poll in polls {
                 poll.await;
             }
-            assert_eq!(completed.get(), 3 * RING_ENTRIES);
+            assert_eq!(completed.get(), 3 * RUNTIME_ENTRIES);
         });
     }
 
@@ -74,6 +75,7 @@ mod tests {
                 let client = std::net::TcpStream::connect(address).unwrap();
                 listener.readable(false).await.unwrap();
                 let accepted = crate::sys::accept(&listener).unwrap();
+                let accepted = std::net::TcpStream::from(accepted);
                 assert_eq!(accepted.peer_addr().unwrap(), client.local_addr().unwrap());
                 assert!(accepted.nodelay().unwrap(), "it is inherited from the listener");
                 let none = crate::sys::accept(&listener).map(drop).unwrap_err();

@@ -21,7 +21,7 @@ impl State {
         let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
         let session = Session::new(session, form, upgrade.token.clone(), &context, &mut self.effects);
         let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
-        self.connection(slot).phase = Phase::Session(Box::new(Open { decoder, session }));
+        self.connection(slot).phase = Phase::Session(Open { decoder, session });
         self.carry_out(slot);
     }
 
@@ -110,10 +110,7 @@ impl State {
             self.held_bytes -= held.rest.len();
             self.take_events(slot, &mut held.rest);
         }
-        let connection = self.connection(slot);
-        if !connection.is_paused() {
-            connection.wake_reader();
-        }
+        self.read_on(slot);
     }
 
     /// One step of a session, if the connection has one, and its effects.

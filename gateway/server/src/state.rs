@@ -1,19 +1,15 @@
 //! What the tasks of a thread work on: connections, links, timers and the shared buffers. No call in here waits.
 
 use std::collections::VecDeque;
-use std::io;
-use std::rc::Rc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use monoio::net::TcpStream;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Refusal;
-use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES};
-use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
-use switchyard_gateway_core::session::{Context as SessionContext, Now, SessionEffects};
+use switchyard_gateway_core::session::{Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_schema::ids::Millis;
@@ -24,8 +20,9 @@ use crate::config::GatewayConfig;
 use crate::connection::{Connection, Phase};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
-use crate::limits::{HELD_BYTES_MAX, HELLOS_PER_TURN, RECEIVE_BYTES, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
+use crate::limits::{HELLOS_PER_TURN, RECEIVE_BYTES, RESERVED_PLACES_MAX, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
+use crate::poll_ring::PollRing;
 use crate::sys;
 use crate::table::Table;
 
@@ -48,10 +45,10 @@ pub(crate) struct State {
     pub(crate) dirty: Vec<Slot>,
     /// Connections with something to write that may linger, and when it must be written.
     pub(crate) lingering: VecDeque<(Millis, Slot)>,
-    /// A task sleeps until the first of them is due.
-    pub(crate) linger_timer: bool,
-    /// Connections whose socket took no more, for which a task must wait.
-    pub(crate) blocked: Vec<(Slot, u32, Rc<TcpStream>)>,
+    /// Which sockets are ready.
+    pub(crate) polls: PollRing,
+    /// Connections whose socket may hold bytes that were not read, with their epoch, oldest first.
+    pub(crate) to_read: VecDeque<(Slot, u32)>,
     /// Connections whose Hello waits for a turn, with their epoch, oldest first.
     pub(crate) hellos: VecDeque<(Slot, u32)>,
     /// Hellos that may be read before the next turn.
@@ -86,17 +83,6 @@ pub(crate) struct Drain {
     pub(crate) forced: bool,
 }
 
-/// What a connection's task does next.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Next {
-    /// Wait for more bytes.
-    Read,
-    /// Wait to be told to read on.
-    Pause,
-    /// Close the socket.
-    End,
-}
-
 /// How a turn ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum TurnEnd {
@@ -121,7 +107,8 @@ pub(crate) struct Parts {
 }
 
 impl State {
-    pub(crate) fn new(parts: Parts) -> Self {
+    /// The state of the calling thread, which is the one that uses `polls`.
+    pub(crate) fn new(parts: Parts, polls: PollRing) -> Self {
         let Parts { index, config, routers, parker, control, keys, counters, seed } = parts;
         let clock = Clock::new();
         let now = clock.now();
@@ -129,7 +116,7 @@ impl State {
         Self {
             index,
             table: Table::new(slots_max),
-            wheel: Wheel::new(now.monotonic),
+            wheel: Wheel::with_capacity(now.monotonic, slots_max.min(RESERVED_PLACES_MAX)),
             config,
             clock,
             routers,
@@ -141,8 +128,8 @@ impl State {
             counters,
             dirty: Vec::new(),
             lingering: VecDeque::new(),
-            linger_timer: false,
-            blocked: Vec::new(),
+            polls,
+            to_read: VecDeque::new(),
             hellos: VecDeque::new(),
             hellos_left: HELLOS_PER_TURN,
             starved: VecDeque::new(),
@@ -166,35 +153,24 @@ impl State {
         self.drain.is_some()
     }
 
-    /// Takes a connection in. `None` when even a refusal has no place.
-    pub(crate) fn on_accepted(&mut self, stream: &Rc<TcpStream>) -> Option<Slot> {
-        let connection = Connection {
-            stream: Some(stream.clone()),
-            phase: Phase::Handshake(Vec::new()),
-            outbound: Outbound::new(OUTBOUND_BYTES_MAX),
-            held: None,
-            reader: None,
-            dirty: false,
-            lingers: false,
-            blocked: false,
-            is_counted: false,
-            hello_waits: false,
-            starved: false,
-        };
+    /// Takes a connection in. When even a refusal has no place it is closed without a word.
+    pub(crate) fn on_accepted(&mut self, socket: OwnedFd) {
         self.now = self.clock.now();
         self.counters.accepted.add(1);
-        let refusal = self.refusal_of(stream);
-        let slot = self.table.insert(connection)?;
+        let refusal = self.refusal_of(socket.as_fd());
+        let Some(slot) = self.table.insert(Connection::new(socket)) else { return };
         self.counters.open.set(self.table.used() as u64);
+        let epoch = self.table.epoch(slot);
+        let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
+        self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
         match refusal {
             Some(refusal) => self.say_last(slot, refusal.response.into()),
             None => self.schedule(slot, HANDSHAKE_MS),
         }
-        Some(slot)
     }
 
     /// Why a connection is turned away before anything of it is read.
-    fn refusal_of(&mut self, stream: &TcpStream) -> Option<Refusal> {
+    fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
         if self.table.used() >= self.config.connections_per_thread_max as usize {
             self.counters.turned_away.add(1);
             return Some(Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S));
@@ -203,96 +179,10 @@ impl State {
             return None;
         }
         // A peer that has gone already has no address, and needs no answer.
-        let address = AddressBlock::from(stream.peer_addr().ok()?.ip());
+        let address = AddressBlock::from(sys::peer(socket)?);
         let wait_ms = self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()?;
         self.counters.handshakes_limited.add(1);
         Some(Refusal::too_many(wait_ms.div_ceil(1_000)))
-    }
-
-    /// Reads what has arrived and handles it.
-    pub(crate) fn on_readable(&mut self, slot: Slot, stream: &TcpStream) -> Next {
-        let too_much_held = self.held_bytes > HELD_BYTES_MAX;
-        let connection = self.connection(slot);
-        if connection.is_paused() {
-            return Next::Pause;
-        }
-        if too_much_held {
-            connection.starved = true;
-            self.starved.push_back(slot);
-            return Next::Pause;
-        }
-        let mut buffer = std::mem::take(&mut self.receive_buffer);
-        let next = match sys::receive(stream, &mut buffer) {
-            Ok(0) => Next::End,
-            Ok(bytes) => {
-                self.counters.bytes_in.add(bytes as u64);
-                self.now = self.clock.now();
-                self.on_bytes(slot, &mut buffer[..bytes]);
-                if self.connection(slot).is_paused() { Next::Pause } else { Next::Read }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Next::Read,
-            Err(_) => Next::End,
-        };
-        self.receive_buffer = buffer;
-        next
-    }
-
-    /// Ready when a paused connection may be read again.
-    pub(crate) fn poll_resumed(&mut self, slot: Slot, context: &mut Context<'_>) -> Poll<()> {
-        let connection = self.connection(slot);
-        if connection.is_paused() {
-            connection.reader = Some(context.waker().clone());
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    }
-
-    /// The connection's task has ended: nothing arrives any more. The slot stays until the last message to the router has
-    /// been pushed.
-    pub(crate) fn on_ended(&mut self, slot: Slot) {
-        self.now = self.clock.now();
-        self.on_session_eof(slot);
-        self.wheel.cancel(slot);
-        let connection = self.table.get_mut(slot).expect("a connection's task ends once");
-        if let Some(stream) = connection.stream.take() {
-            // A task that waits until it can write holds the socket too.
-            sys::end(&stream);
-        }
-        connection.phase = Phase::Gone;
-        connection.outbound = Outbound::new(0);
-        if let Some(held) = &mut connection.held {
-            self.held_bytes -= std::mem::take(&mut held.rest).len();
-        }
-        if !connection.stands_in_line() {
-            self.free(slot);
-        }
-    }
-
-    /// The socket takes bytes again.
-    pub(crate) fn on_writable(&mut self, slot: Slot, epoch: u32) {
-        if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
-            connection.blocked = false;
-            self.mark_dirty(slot);
-            self.on_sign_of_life(slot);
-        }
-    }
-
-    /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
-    fn on_sign_of_life(&mut self, slot: Slot) {
-        let now = self.clock.now();
-        let context = SessionContext { now, keys: &self.keys, settings: &self.config.session };
-        let connection = self.table.get_mut(slot).expect("it was just found");
-        match &mut connection.phase {
-            Phase::Session(open) => open.session.on_received(&context),
-            Phase::Echo(echo) => echo.on_sign_of_life(now.monotonic),
-            Phase::Handshake(_) | Phase::Closing { .. } | Phase::Gone => {}
-        }
-    }
-
-    /// Tasks to start: each waits until its socket takes more.
-    pub(crate) fn take_blocked(&mut self) -> Vec<(Slot, u32, Rc<TcpStream>)> {
-        std::mem::take(&mut self.blocked)
     }
 
     /// Empties the slot of a connection that is gone.
@@ -315,7 +205,7 @@ impl State {
             return;
         }
         connection.phase = Phase::Closing { half_closed: false };
-        connection.wake_reader();
+        self.read_on(slot);
         self.mark_dirty(slot);
         self.schedule(slot, CLOSE_GRACE_MS);
     }
@@ -324,10 +214,12 @@ impl State {
     pub(crate) fn abort(&mut self, slot: Slot) {
         self.on_session_eof(slot);
         let connection = self.connection(slot);
-        if let Some(stream) = &connection.stream {
-            sys::reset(stream);
+        if let Some(socket) = &connection.socket {
+            sys::reset(socket.as_fd());
             connection.phase = Phase::Closing { half_closed: true };
-            connection.wake_reader();
+            // What is read next is the end.
+            connection.unread = true;
+            self.read_on(slot);
         }
     }
 
@@ -348,6 +240,17 @@ impl State {
         self.table.get_mut(slot).expect("a task, a line or a list names only slots in use")
     }
 
+    /// How long the thread may sleep when nobody wakes it; `None`: for ever. What waits for room in a link is tried again
+    /// now and then, so that room which a router core made without answering anything is found.
+    pub(crate) fn longest_sleep(&mut self) -> Option<Duration> {
+        let now = self.now.monotonic;
+        let looks_again = self.routers.somebody_waits() || self.drain.is_some();
+        let next_look = looks_again.then(|| now.plus(WHEEL_TICK_MS));
+        let lingers_until = self.lingering.front().map(|(until, _)| *until);
+        let next = [self.wheel.next_look(), lingers_until, next_look].into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.since(now)))
+    }
+
     /// Whether the drain's deadline has passed.
     pub(crate) fn is_past_deadline(&self) -> bool {
         self.drain.is_some_and(|drain| Instant::now() >= drain.plan.deadline)
@@ -359,22 +262,5 @@ impl State {
         self.jitter ^= self.jitter >> 7;
         self.jitter ^= self.jitter << 17;
         u32::try_from(self.jitter % (u64::from(max) + 1)).expect("a remainder below a u32 fits it")
-    }
-}
-
-impl Connection {
-    /// Whether it must not be read now: what it sent cannot be handled, or what it gets is not read.
-    pub(crate) fn is_paused(&self) -> bool {
-        match self.phase {
-            Phase::Closing { .. } | Phase::Gone => false,
-            _ => self.starved || self.must_wait() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
-        }
-    }
-
-    /// Lets the connection's task look whether it may read again.
-    pub(crate) fn wake_reader(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
-        }
     }
 }

@@ -3,14 +3,14 @@
 //! The only file of this crate with unsafe code.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use monoio::net::{TcpListener, TcpStream};
+use monoio::net::TcpListener;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind, ipproto, listen, recv,
-    send, shutdown, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, accept_with, bind, getpeername, ipproto,
+    listen, recv, send, shutdown, socket_with, sockopt,
 };
 use rustix::thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe};
 
@@ -18,8 +18,8 @@ use rustix::thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe};
 ///
 /// # Errors
 /// `WouldBlock` when nothing has arrived; otherwise the connection is broken.
-pub(crate) fn receive(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    let (bytes, _) = rustix::io::retry_on_intr(|| recv(descriptor(stream), &mut *buffer, RecvFlags::DONTWAIT))?;
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (bytes, _) = rustix::io::retry_on_intr(|| recv(socket, &mut *buffer, RecvFlags::DONTWAIT))?;
     Ok(bytes)
 }
 
@@ -27,27 +27,27 @@ pub(crate) fn receive(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize
 ///
 /// # Errors
 /// `WouldBlock` when it takes nothing; otherwise the connection is broken.
-pub(crate) fn transmit(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn transmit(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    Ok(rustix::io::retry_on_intr(|| send(descriptor(stream), bytes, flags))?)
+    Ok(rustix::io::retry_on_intr(|| send(socket, bytes, flags))?)
 }
 
 /// Ends a connection at once: everything that waits for it, reading or writing, completes.
-pub(crate) fn end(stream: &TcpStream) {
+fn end(socket: BorrowedFd<'_>) {
     // It fails when the peer was faster, and then there is nothing left to end.
-    let _ = shutdown(descriptor(stream), Shutdown::Both);
+    let _ = shutdown(socket, Shutdown::Both);
 }
 
 /// Ends a connection at once and hard: what waits is dropped, and the peer gets a reset when the descriptor is closed. A
 /// peer that was not read has its window closed, and would hear of a plain end only with its next probe, minutes later.
-pub(crate) fn reset(stream: &TcpStream) {
-    let _ = sockopt::set_socket_linger(descriptor(stream), Some(Duration::ZERO));
-    end(stream);
+pub(crate) fn reset(socket: BorrowedFd<'_>) {
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    end(socket);
 }
 
 /// Tells the peer that nothing more comes; its own bytes still arrive.
-pub(crate) fn end_writing(stream: &TcpStream) {
-    let _ = shutdown(descriptor(stream), Shutdown::Write);
+pub(crate) fn end_writing(socket: BorrowedFd<'_>) {
+    let _ = shutdown(socket, Shutdown::Write);
 }
 
 /// Ends a listener for every descriptor table that holds it; connections that nobody accepted are reset.
@@ -59,10 +59,14 @@ pub(crate) fn end_listener(listener: &TcpListener) {
 ///
 /// # Errors
 /// `WouldBlock` when there is none; those of `accept(2)`.
-pub(crate) fn accept(listener: &TcpListener) -> io::Result<std::net::TcpStream> {
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let accepted = rustix::io::retry_on_intr(|| accept_with(listener_descriptor(listener), flags))?;
-    Ok(accepted.into())
+    Ok(rustix::io::retry_on_intr(|| accept_with(listener_descriptor(listener), flags))?)
+}
+
+/// Where a connection comes from; `None` when it has gone already.
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> Option<IpAddr> {
+    SocketAddr::try_from(getpeername(socket).ok()??).ok().map(|address| address.ip())
 }
 
 /// A listener that shares its port with the other gateway threads; the kernel spreads connections over them. What it
@@ -119,11 +123,6 @@ pub(crate) fn own_descriptors() -> io::Result<()> {
     // gateway thread calls this first thing; everything it gets from others afterwards are rings in memory, and the
     // eventfds it signals were made before it was started.
     Ok(unsafe { unshare_unsafe(UnshareFlags::FILES) }?)
-}
-
-fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
-    // SAFETY: the stream owns the descriptor and keeps it open for as long as it is borrowed.
-    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }
 
 fn listener_descriptor(listener: &TcpListener) -> BorrowedFd<'_> {

@@ -5,11 +5,13 @@
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::Connection;
+use crate::limits::RESERVED_PLACES_MAX;
+use crate::poll_ring::EPOCH_BITS;
 
 #[derive(Debug)]
 struct Place {
+    connection: Option<Connection>,
     epoch: u32,
-    connection: Option<Box<Connection>>,
 }
 
 /// The slots of one thread.
@@ -22,8 +24,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) const fn new(slots_max: usize) -> Self {
-        Self { places: Vec::new(), free: Vec::new(), used: 0, slots_max }
+    /// Memory for all places is asked for at once and touched as they are used: nothing is copied to grow, and what is not
+    /// used is not there.
+    pub(crate) fn new(slots_max: usize) -> Self {
+        let places = Vec::with_capacity(slots_max.min(RESERVED_PLACES_MAX));
+        Self { places, free: Vec::new(), used: 0, slots_max }
     }
 
     pub(crate) const fn used(&self) -> usize {
@@ -41,24 +46,24 @@ impl Table {
             return None;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { epoch: 0, connection: None });
+            self.places.push(Place { connection: None, epoch: 0 });
             Slot::try_from(self.places.len() - 1).expect("a thread holds fewer connections than a slot can name")
         });
         let place = &mut self.places[slot as usize];
-        place.epoch = place.epoch.wrapping_add(1);
-        place.connection = Some(Box::new(connection));
+        place.epoch = (place.epoch + 1) % (1 << EPOCH_BITS);
+        place.connection = Some(connection);
         self.used += 1;
         Some(slot)
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
-        self.places.get_mut(slot as usize)?.connection.as_deref_mut()
+        self.places.get_mut(slot as usize)?.connection.as_mut()
     }
 
     /// The connection, if the slot is still in the use that `epoch` names.
     pub(crate) fn get_epoch_mut(&mut self, slot: Slot, epoch: u32) -> Option<&mut Connection> {
         let place = self.places.get_mut(slot as usize)?;
-        if place.epoch == epoch { place.connection.as_deref_mut() } else { None }
+        if place.epoch == epoch { place.connection.as_mut() } else { None }
     }
 
     /// Which use of the slot this is.
@@ -70,10 +75,10 @@ impl Table {
     ///
     /// # Panics
     /// When it is empty: somebody freed it twice.
-    pub(crate) fn remove(&mut self, slot: Slot) -> Box<Connection> {
-        let connection = self.places[slot as usize].connection.take().expect("a slot is freed once");
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let removed = self.places[slot as usize].connection.take();
+        assert!(removed.is_some(), "a slot is freed once");
         self.free.push(slot);
         self.used -= 1;
-        connection
     }
 }

@@ -1,9 +1,9 @@
 //! One gateway thread: its tasks, and the state that they share.
 //!
-//! Each connection has a task that waits until its socket is readable; what it then received is handled at once, and
-//! whatever that means for others (messages to the router, frames to write) is left for the *turn*. The turn is a task of
-//! its own that is woken by the others and so runs behind every task of the same wake-up: frames that arrived together
-//! are answered with one write per connection, and each router core is woken once.
+//! What has happened to connections, timers and links is handled by the *turn*: a task of its own that is woken by the
+//! others and so runs behind every task of the same wake-up. Frames that arrived together are answered with one write per
+//! connection, and each router core is woken once. The others only wait: for connections to accept, for the doorbell (a
+//! router core, or a socket that became ready), for the time of a timer.
 //!
 //! No task wakes itself: monoio would put it in front of all others. A turn that could not finish signals the thread's own
 //! eventfd and goes on after the ring has been looked at.
@@ -11,19 +11,17 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
-use monoio::net::{TcpListener, TcpStream};
-use switchyard_gateway_core::limits::WHEEL_TICK_MS;
-use switchyard_gateway_core::wheel::Slot;
+use monoio::net::TcpListener;
 use switchyard_ring::EventFd;
 
 use crate::accept;
+use crate::alarm::Alarm;
 use crate::limits::LISTEN_BACKLOG;
-use crate::state::{Next, State, TurnEnd};
+use crate::state::{State, TurnEnd};
 use crate::sys;
 
 /// What the tasks of a thread share.
@@ -32,6 +30,7 @@ pub(crate) struct Thread {
     state: RefCell<State>,
     turn: TurnSignal,
     event: EventFd,
+    alarm: Alarm,
     finished: Cell<bool>,
 }
 
@@ -65,7 +64,8 @@ impl TurnSignal {
 
 impl Thread {
     pub(crate) fn new(state: State, event: EventFd) -> Self {
-        Self { state: RefCell::new(state), turn: TurnSignal::default(), event, finished: Cell::new(false) }
+        let (turn, alarm) = (TurnSignal::default(), Alarm::default());
+        Self { state: RefCell::new(state), turn, event, alarm, finished: Cell::new(false) }
     }
 
     /// Whether the thread takes no more connections.
@@ -78,12 +78,8 @@ impl Thread {
     }
 
     /// Takes a connection in.
-    pub(crate) fn open(self: &Rc<Self>, stream: TcpStream) {
-        let stream = Rc::new(stream);
-        let slot = self.state.borrow_mut().on_accepted(&stream);
-        if let Some(slot) = slot {
-            monoio::spawn(connection(self.clone(), slot, stream));
-        }
+    pub(crate) fn open(&self, socket: OwnedFd) {
+        self.state.borrow_mut().on_accepted(socket);
         self.turn.request();
     }
 }
@@ -96,24 +92,22 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
     let listener = Rc::new(TcpListener::from_std(listener)?);
     let accepting = monoio::spawn(accept::run(thread.clone(), listener.clone()));
     let listening = monoio::spawn(listen_for_doorbell(thread.clone()));
-    let ticking = monoio::spawn(tick(thread.clone()));
+    let sleeping = monoio::spawn(sleep(thread.clone()));
     let mut accepts = true;
     loop {
         thread.turn.wanted().await;
         let end = thread.state.borrow_mut().turn();
-        for slot in thread.state.borrow_mut().take_blocked() {
-            monoio::spawn(wait_until_writable(thread.clone(), slot.0, slot.1, slot.2));
-        }
-        if let Some(pause) = thread.state.borrow_mut().linger_sleep() {
-            monoio::spawn(end_lingering(thread.clone(), pause));
-        }
         thread.turn.wanted.set(false);
         if accepts && thread.is_leaving() {
             sys::end_listener(&listener);
             accepts = false;
         }
         match end {
-            TurnEnd::Idle => {}
+            TurnEnd::Idle => {
+                if let Some(longest) = thread.state.borrow_mut().longest_sleep() {
+                    thread.alarm.set_at_most(longest);
+                }
+            }
             TurnEnd::MoreToDo => thread.event.signal(),
             TurnEnd::Finished => break,
         }
@@ -121,9 +115,10 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
     // Tasks that are still there when the runtime ends would never be freed: their polls keep the ring alive.
     thread.finished.set(true);
     thread.event.signal();
+    thread.alarm.wake();
     accepting.await;
     listening.await;
-    ticking.await;
+    sleeping.await;
     Ok(())
 }
 
@@ -133,38 +128,6 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
 /// Those of `bind` and `listen`.
 pub(crate) fn listener(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
     sys::listener(address, LISTEN_BACKLOG)
-}
-
-/// One connection, from its first byte to its last.
-async fn connection(thread: Rc<Thread>, slot: Slot, stream: Rc<TcpStream>) {
-    while stream.readable(false).await.is_ok() {
-        let next = thread.state.borrow_mut().on_readable(slot, &stream);
-        thread.turn.request();
-        match next {
-            Next::Read => {}
-            Next::Pause => poll_fn(|context| thread.state.borrow_mut().poll_resumed(slot, context)).await,
-            Next::End => break,
-        }
-    }
-    drop(stream);
-    thread.state.borrow_mut().on_ended(slot);
-    thread.turn.request();
-}
-
-/// Waits until a socket takes more again.
-async fn wait_until_writable(thread: Rc<Thread>, slot: Slot, epoch: u32, stream: Rc<TcpStream>) {
-    // An error shows again with the next write.
-    let _ = stream.writable(false).await;
-    drop(stream);
-    thread.state.borrow_mut().on_writable(slot, epoch);
-    thread.turn.request();
-}
-
-/// Asks for a turn when something has lingered for long enough.
-async fn end_lingering(thread: Rc<Thread>, pause: Duration) {
-    monoio::time::sleep(pause).await;
-    thread.state.borrow_mut().linger_timer = false;
-    thread.turn.request();
 }
 
 /// Asks for a turn whenever somebody has rung. The read goes through the ring, so it wakes a parked thread and costs a
@@ -183,13 +146,9 @@ async fn listen_for_doorbell(thread: Rc<Thread>) {
     }
 }
 
-/// Moves the timing wheel on, and tries what did not fit again.
-async fn tick(thread: Rc<Thread>) {
-    while !thread.finished.get() {
-        monoio::time::sleep(Duration::from_millis(WHEEL_TICK_MS)).await;
-        thread.state.borrow_mut().on_tick();
-        thread.turn.request();
-    }
+/// Asks for a turn when the time of a timer has come.
+async fn sleep(thread: Rc<Thread>) {
+    thread.alarm.run(|| thread.turn.request(), || thread.finished.get()).await;
 }
 
 /// Builds a thread's state and runs it to its end.

@@ -1,7 +1,7 @@
 //! A turn: everything that the tasks of one wake-up left to do.
 //!
-//! Orders, then the router's messages, then requests that had to wait, then writing, then waking the router cores. Each
-//! part has a limit; what is over it comes with the next turn.
+//! Orders and timers, then what clients sent, then the router's messages, then requests that had to wait, then writing,
+//! then waking the router cores. Each part has a limit; what is over it comes with the next turn.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ impl State {
         self.counters.turns.add(1);
         self.take_orders();
         let mut more = self.continue_drain();
+        more |= self.fire_timers();
+        self.read_sockets();
         for core in 0..self.routers.cores() {
             more |= self.take_router_messages(core);
             more |= self.retry(WaitsFor::Credit(core));
@@ -35,6 +37,7 @@ impl State {
         more |= self.admit_hellos();
         self.end_lingering();
         more |= self.flush();
+        more |= self.polls.submit() || self.has_to_read();
         self.routers.notify();
         if self.is_finished() {
             return TurnEnd::Finished;
@@ -46,18 +49,16 @@ impl State {
         if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
     }
 
-    /// Time has passed: fires timers. Requests that had to wait are tried again by the turn that follows, so that room
-    /// which a router core made without answering anything is found.
-    pub(crate) fn on_tick(&mut self) {
-        self.now = self.clock.now();
+    /// Fires timers whose time has come. `true` when more are due than a turn takes.
+    fn fire_timers(&mut self) -> bool {
         let mut due = std::mem::take(&mut self.due);
         due.clear();
-        // What is over the limit is due at the next tick.
-        self.wheel.advance(self.now.monotonic, &mut due, TIMERS_PER_TURN);
+        let more = self.wheel.advance(self.now.monotonic, &mut due, TIMERS_PER_TURN);
         for &slot in &due {
             self.on_timer(slot);
         }
         self.due = due;
+        more
     }
 
     fn on_timer(&mut self, slot: Slot) {
@@ -161,7 +162,7 @@ impl State {
         {
             if let Some(connection) = self.table.get_mut(slot) {
                 connection.starved = false;
-                connection.wake_reader();
+                self.read_on(slot);
             }
         }
     }

@@ -1,0 +1,141 @@
+//! Sockets that are ready: reading what has arrived, and how connections end.
+//!
+//! The thread is told of changes ([`crate::poll_ring`]), so a connection remembers that its socket may hold bytes
+//! (`unread`) until it was read to the end: while it is paused, and while one read did not take everything.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
+use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::session::Context;
+use switchyard_gateway_core::wheel::Slot;
+
+use crate::connection::{Connection, Phase};
+use crate::limits::{HELD_BYTES_MAX, READS_PER_TURN};
+use crate::poll_ring::{Ready, What};
+use crate::state::State;
+use crate::sys;
+
+impl State {
+    /// Reads sockets that are ready, those that could not be read to the end before as well, as many as a turn may.
+    pub(crate) fn read_sockets(&mut self) {
+        for _ in 0..self.to_read.len().min(READS_PER_TURN) {
+            let (slot, epoch) = self.to_read.pop_front().expect("its length was just counted");
+            if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
+                connection.stands_to_read = false;
+                self.read(slot);
+            }
+        }
+        for _ in 0..READS_PER_TURN {
+            let Some(ready) = self.polls.next() else { return };
+            self.on_ready(ready);
+        }
+    }
+
+    /// Whether the next turn has something to read.
+    pub(crate) fn has_to_read(&mut self) -> bool {
+        !self.to_read.is_empty() || self.polls.has_ready()
+    }
+
+    fn on_ready(&mut self, Ready { slot, epoch, what }: Ready) {
+        // What was told of a connection that has ended comes too late.
+        let Some(connection) = self.table.get_epoch_mut(slot, epoch) else { return };
+        match what {
+            What::Readable { ended, unwatched } => {
+                connection.unread = true;
+                connection.hung_up |= ended;
+                if unwatched && let Some(socket) = &connection.socket {
+                    self.polls.watch(socket.as_fd(), slot, epoch);
+                }
+                // Whoever stands in the list is read when its turn comes.
+                if !connection.stands_to_read {
+                    self.read(slot);
+                }
+            }
+            What::Writable => {
+                connection.blocked = false;
+                self.mark_dirty(slot);
+                self.on_sign_of_life(slot);
+            }
+        }
+    }
+
+    /// Reads once what has arrived and handles it.
+    fn read(&mut self, slot: Slot) {
+        let too_much_held = self.held_bytes > HELD_BYTES_MAX;
+        let connection = self.table.get_mut(slot).expect("it was just found");
+        let Some(socket) = &connection.socket else { return };
+        if connection.is_paused() {
+            return;
+        }
+        if too_much_held {
+            connection.starved = true;
+            return self.starved.push_back(slot);
+        }
+        let received = sys::receive(socket.as_fd(), &mut self.receive_buffer);
+        match received {
+            Ok(0) => self.on_ended(slot),
+            Ok(bytes) => {
+                // Fewer than there was room for: the socket is empty, unless its end comes behind them.
+                connection.unread = bytes == self.receive_buffer.len() || connection.hung_up;
+                self.counters.bytes_in.add(bytes as u64);
+                let mut buffer = std::mem::take(&mut self.receive_buffer);
+                self.on_bytes(slot, &mut buffer[..bytes]);
+                self.receive_buffer = buffer;
+                self.read_on(slot);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.unread = false,
+            Err(_) => self.on_ended(slot),
+        }
+    }
+
+    /// Lets a connection be read whose socket may hold bytes, now that nothing may stand against it any more.
+    pub(crate) fn read_on(&mut self, slot: Slot) {
+        let epoch = self.table.epoch(slot);
+        let connection = self.connection(slot);
+        if connection.unread && !connection.stands_to_read && !connection.is_paused() {
+            connection.stands_to_read = true;
+            self.to_read.push_back((slot, epoch));
+        }
+    }
+
+    /// Nothing arrives any more. The slot stays until the last message to the router has been pushed.
+    fn on_ended(&mut self, slot: Slot) {
+        self.on_session_eof(slot);
+        self.wheel.cancel(slot);
+        let epoch = self.table.epoch(slot);
+        let connection = self.table.get_mut(slot).expect("a connection ends once");
+        self.polls.forget(slot, epoch, connection.blocked);
+        connection.socket = None;
+        connection.phase = Phase::Gone;
+        connection.outbound = Outbound::new(0);
+        if let Some(held) = &mut connection.held {
+            self.held_bytes -= std::mem::take(&mut held.rest).len();
+        }
+        if !connection.stands_in_line() {
+            self.free(slot);
+        }
+    }
+
+    /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
+    fn on_sign_of_life(&mut self, slot: Slot) {
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        let connection = self.table.get_mut(slot).expect("it was just found");
+        match &mut connection.phase {
+            Phase::Session(open) => open.session.on_received(&context),
+            Phase::Echo(echo) => echo.on_sign_of_life(context.now.monotonic),
+            Phase::Handshake(_) | Phase::Closing { .. } | Phase::Gone => {}
+        }
+    }
+}
+
+impl Connection {
+    /// Whether it must not be read now: what it sent cannot be handled, or what it gets is not read.
+    pub(crate) fn is_paused(&self) -> bool {
+        match self.phase {
+            Phase::Closing { .. } | Phase::Gone => false,
+            _ => self.starved || self.must_wait() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
+        }
+    }
+}
