@@ -17,7 +17,6 @@ use crate::limits::{
 use crate::peer::{Peer, ReadOutcome, ReadReply, ReadRequest};
 use crate::post;
 use crate::receipts::{Whose, watermark_of};
-use crate::session::give_back;
 use crate::shard::Shard;
 use crate::user::User;
 
@@ -102,7 +101,7 @@ impl Shard {
             marks.behind = true;
         } else if head > marks.sent && !marks.behind {
             marks.behind = true;
-            session.behind.push_back(index);
+            session.push_behind(index);
         }
         agenda.settle(*now, key, session, inbox_len);
     }
@@ -115,7 +114,7 @@ impl Shard {
             let inbox_len = user.inbox.len();
             let attached = user.devices.get_mut(usize::from(key.device)).and_then(|d| d.session.as_deref_mut());
             let Some(session) = attached.filter(|session| session.at == key.at) else { continue };
-            session.behind.push_back(index);
+            session.push_behind(index);
             self.agenda.settle(self.now, key, session, inbox_len);
         }
     }
@@ -169,20 +168,20 @@ fn step(
             let marks = inbox.cursor(place).of_attachment(attachment);
             if head > marks.sent && !marks.behind && !marks.reading {
                 marks.behind = true;
-                session.behind.push_back(index);
+                session.push_behind(index);
             }
             marks.peer_receipt |= missed;
             marks.own_receipt |= missed_own;
             if (missed || missed_own) && !marks.receipt_queued {
                 marks.receipt_queued = true;
-                session.receipts.push_back(index);
+                session.push_receipt(index);
             }
             session.scan = index + 1;
         }
         return Step::Done;
     }
 
-    if let Some(index) = session.receipts.front().copied() {
+    if let Some(index) = session.receipt() {
         let (&id, inbox) = inbox.get_index_mut(index as usize).expect("conversations stay in an inbox");
         for whose in [Whose::Peer, Whose::Own] {
             let watermark = watermark_of(whose, key.user, id, inbox);
@@ -201,15 +200,14 @@ fn step(
             fx.to_gateways.push((key.at.gateway, ToGateway::Receipt { sessions, receipt }));
         }
         inbox.cursor(place).of_attachment(attachment).receipt_queued = false;
-        session.receipts.pop_front();
-        give_back(&mut session.receipts);
+        session.pop_receipt();
         return Step::Done;
     }
 
     if session.reads >= READS_PER_SESSION_MAX {
         return Step::Done;
     }
-    let Some(index) = session.behind.front().copied() else { return Step::Done };
+    let Some(index) = session.behind() else { return Step::Done };
     let Some((messages, bytes)) = session.room(now) else { return Step::Done };
     let gateway_room = fx.gateway_room.get(usize::from(key.at.gateway)).copied().unwrap_or(0);
     let (&id, inbox) = inbox.get_index_mut(index as usize).expect("conversations stay in an inbox");
@@ -218,8 +216,7 @@ fn step(
     if gateway_room == 0 || *credits == 0 {
         return Step::Blocked;
     }
-    session.behind.pop_front();
-    give_back(&mut session.behind);
+    session.pop_behind();
     let head = inbox.head;
     let marks = inbox.cursor(place).of_attachment(attachment);
     marks.behind = false;

@@ -39,7 +39,7 @@ impl Shard {
         let (user_id, id) = (fact.user, fact.conversation);
         let user = self.users.touch(&user_id).expect("a fact is taken when its user is in memory");
         let known = user.inbox.len();
-        let index = user.inbox_index(id);
+        let index = user.inbox_index(self.config.hash_seed, id);
         let inbox = &mut user.inbox[index as usize];
         let head_grew = fact.head > inbox.head;
         inbox.head = inbox.head.max(fact.head);
@@ -105,7 +105,7 @@ impl Shard {
             }
             if head > marks.sent && !marks.behind && !marks.reading {
                 marks.behind = true;
-                session.behind.push_back(index);
+                session.push_behind(index);
             }
             let key = SessionKey { user: user_id, device: device_number(place), at };
             agenda.settle(*now, key, session, inbox_len);

@@ -25,6 +25,7 @@ mod dedupe;
 mod delivery;
 pub mod effects;
 mod facts;
+mod inboxes;
 pub mod limits;
 mod log;
 mod memory;

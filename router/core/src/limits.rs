@@ -53,6 +53,9 @@ pub const DEDUPE_DEVICES_MAX: usize = 2 * switchyard_schema::limits::DEVICES_PER
 /// Every how many messages a conversation's journal position is kept in the state store.
 pub const POSITION_EVERY: u64 = 64;
 
+/// Users, or conversations, that lie side by side in memory: large enough that the allocator's own bytes do not count, small
+/// enough that the chunk which is being filled does not either, in each of many shards.
+pub const CHUNK_ENTRIES: usize = 64;
 /// Entries that one tick looks at for eviction, users and conversations apart.
 pub const EVICTIONS_PER_TICK: usize = 64;
 /// When a tick with unfinished work should follow.

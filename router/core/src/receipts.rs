@@ -155,7 +155,7 @@ impl Shard {
                 }
                 if !marks.receipt_queued {
                     marks.receipt_queued = true;
-                    session.receipts.push_back(index);
+                    session.push_receipt(index);
                 }
                 let key = SessionKey { user: user_id, device: device_number(place), at };
                 agenda.settle(*now, key, session, inbox_len);
@@ -196,7 +196,7 @@ impl Shard {
             marks.own_receipt = true;
             if !marks.receipt_queued {
                 marks.receipt_queued = true;
-                session.receipts.push_back(index);
+                session.push_receipt(index);
             }
             self.agenda.settle(self.now, key, session, inbox_len);
         }

@@ -148,7 +148,7 @@ impl Shard {
 
     fn replay_inbox_of(&mut self, user_id: UserId, id: ConversationId) -> (&mut User, u32) {
         let user = self.users.touch(&user_id).expect("it is installed");
-        let index = user.inbox_index(id);
+        let index = user.inbox_index(self.config.hash_seed, id);
         user.inbox_changed(index);
         self.changes.user(user_id, user);
         (user, index)

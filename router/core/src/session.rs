@@ -19,28 +19,34 @@ pub(crate) struct Session {
     pub(crate) missed_since: Millis,
     /// The next conversation to look through for what was missed.
     pub(crate) scan: u32,
-    /// Conversations that have messages for the device, in turn.
-    pub(crate) behind: VecDeque<u32>,
-    /// Conversations that have receipts for it, in turn.
-    pub(crate) receipts: VecDeque<u32>,
+    /// What it still has to be told: nothing, for nearly every session at nearly every time.
+    owed: Option<Box<Owed>>,
     /// In the shard's queue of sessions with work.
     pub(crate) ready: bool,
     /// Reads under way.
     pub(crate) reads: u32,
-    window: Window,
-    /// Since when the window has been closed.
-    closed_at: Option<Millis>,
+    /// Bytes of what was sent and not acknowledged.
+    window_bytes: u32,
+    /// What was sent and not acknowledged.
+    window: VecDeque<InFlight>,
+    /// Since when the window has been closed; `OPEN` when it is not.
+    closed_at: Millis,
     /// The client was told why nothing more comes.
     pub(crate) stall_told: bool,
     /// The timer that tells it runs.
     pub(crate) stall_timer: bool,
 }
 
-/// What was sent and not acknowledged.
+/// Stands for no time: the window is open.
+const OPEN: Millis = Millis(u64::MAX);
+
+/// Lists of conversations.
 #[derive(Debug, Default)]
-struct Window {
-    bytes: usize,
-    messages: VecDeque<InFlight>,
+struct Owed {
+    /// Those that have messages for the device, in turn.
+    behind: VecDeque<u32>,
+    /// Those that have receipts for it, in turn.
+    receipts: VecDeque<u32>,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -56,12 +62,12 @@ impl Session {
             at,
             missed_since,
             scan: 0,
-            behind: VecDeque::new(),
-            receipts: VecDeque::new(),
+            owed: None,
             ready: false,
             reads: 0,
-            window: Window::default(),
-            closed_at: None,
+            window_bytes: 0,
+            window: VecDeque::new(),
+            closed_at: OPEN,
             stall_told: false,
             stall_timer: false,
         }
@@ -70,38 +76,74 @@ impl Session {
     /// Whether a step of catch-up can do something for it; `inbox_len` conversations are known to its user.
     pub(crate) fn wants_step(&self, inbox_len: usize) -> bool {
         (self.scan as usize) < inbox_len
-            || !self.receipts.is_empty()
-            || (!self.behind.is_empty() && self.closed_at.is_none() && self.reads < READS_PER_SESSION_MAX)
+            || self.receipt().is_some()
+            || (self.behind().is_some() && self.closed_at == OPEN && self.reads < READS_PER_SESSION_MAX)
+    }
+
+    /// The conversation whose messages come next.
+    pub(crate) fn behind(&self) -> Option<u32> {
+        self.owed.as_ref()?.behind.front().copied()
+    }
+
+    /// A conversation has messages for the device.
+    pub(crate) fn push_behind(&mut self, inbox: u32) {
+        self.owed.get_or_insert_default().behind.push_back(inbox);
+    }
+
+    /// The messages of the next conversation are on their way.
+    pub(crate) fn pop_behind(&mut self) {
+        self.pop(|owed| &mut owed.behind);
+    }
+
+    /// The conversation whose receipts come next.
+    pub(crate) fn receipt(&self) -> Option<u32> {
+        self.owed.as_ref()?.receipts.front().copied()
+    }
+
+    /// A conversation has receipts for the device.
+    pub(crate) fn push_receipt(&mut self, inbox: u32) {
+        self.owed.get_or_insert_default().receipts.push_back(inbox);
+    }
+
+    /// The receipts of the next conversation were told.
+    pub(crate) fn pop_receipt(&mut self) {
+        self.pop(|owed| &mut owed.receipts);
+    }
+
+    fn pop(&mut self, list: impl FnOnce(&mut Owed) -> &mut VecDeque<u32>) {
+        let Some(owed) = &mut self.owed else { return };
+        list(owed).pop_front();
+        self.owed.take_if(|owed| owed.behind.is_empty() && owed.receipts.is_empty());
     }
 
     /// Puts a message into the window if it fits; an empty window takes any. Otherwise the window is closed until an
     /// ack.
     pub(crate) fn admit(&mut self, now: Millis, inbox: u32, sequence: Sequence, bytes: usize) -> bool {
-        let fits = self.window.messages.is_empty()
-            || (self.window.messages.len() < DELIVERY_WINDOW_MESSAGES as usize
-                && self.window.bytes + bytes <= DELIVERY_WINDOW_BYTES);
-        if self.closed_at.is_some() {
+        let fits = self.window.is_empty()
+            || (self.window.len() < DELIVERY_WINDOW_MESSAGES as usize
+                && self.window_bytes as usize + bytes <= DELIVERY_WINDOW_BYTES);
+        if self.closed_at != OPEN {
             return false;
         }
         if !fits {
-            self.closed_at = Some(now);
+            self.closed_at = now;
             return false;
         }
         let counted = u32::try_from(bytes).expect("a frame is far below 4 GiB");
-        self.window.messages.push_back(InFlight { sequence, inbox, bytes: counted });
-        self.window.bytes += bytes;
+        self.window.push_back(InFlight { sequence, inbox, bytes: counted });
+        self.window_bytes += counted;
         true
     }
 
     /// Messages and bytes the window still takes; `None`, and closed, when it takes nothing.
     pub(crate) fn room(&mut self, now: Millis) -> Option<(u32, usize)> {
-        if self.closed_at.is_some() {
+        if self.closed_at != OPEN {
             return None;
         }
-        let taken = u32::try_from(self.window.messages.len()).expect("the window is bounded");
-        let room = (DELIVERY_WINDOW_MESSAGES - taken, DELIVERY_WINDOW_BYTES.saturating_sub(self.window.bytes));
+        let taken = u32::try_from(self.window.len()).expect("the window is bounded");
+        let room = (DELIVERY_WINDOW_MESSAGES - taken, DELIVERY_WINDOW_BYTES.saturating_sub(self.window_bytes as usize));
         if room.0 == 0 || room.1 == 0 {
-            self.closed_at = Some(now);
+            self.closed_at = now;
             return None;
         }
         Some(room)
@@ -109,41 +151,42 @@ impl Session {
 
     /// Everything of a conversation up to `delivered` was acknowledged.
     pub(crate) fn release(&mut self, inbox: u32, delivered: Sequence) {
-        let before = self.window.messages.len();
+        let before = self.window.len();
         let covered = |message: &InFlight| message.inbox == inbox && message.sequence <= delivered;
-        while let Some(message) = self.window.messages.front()
+        while let Some(message) = self.window.front()
             && covered(message)
         {
-            self.window.bytes -= message.bytes as usize;
-            self.window.messages.pop_front();
+            self.window_bytes -= message.bytes;
+            self.window.pop_front();
         }
-        let bytes = &mut self.window.bytes;
-        self.window.messages.retain(|message| {
+        let bytes = &mut self.window_bytes;
+        self.window.retain(|message| {
             let gone = covered(message);
-            *bytes -= if gone { message.bytes as usize } else { 0 };
+            *bytes -= if gone { message.bytes } else { 0 };
             !gone
         });
-        if self.window.messages.len() < before {
-            self.closed_at = None;
+        if self.window.len() < before {
+            self.closed_at = OPEN;
             self.stall_told = false;
-            give_back(&mut self.window.messages);
+            give_back(&mut self.window);
         }
     }
 
     /// Since when nothing was delivered because nothing was acknowledged.
     pub(crate) fn closed_at(&self) -> Option<Millis> {
-        self.closed_at
+        (self.closed_at != OPEN).then_some(self.closed_at)
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.window.messages.capacity() * size_of::<InFlight>()
-            + (self.behind.capacity() + self.receipts.capacity()) * size_of::<u32>()
+        let owed = self.owed.as_ref().map_or(0, |owed| {
+            size_of::<Owed>() + (owed.behind.capacity() + owed.receipts.capacity()) * size_of::<u32>()
+        });
+        size_of::<Self>() + self.window.capacity() * size_of::<InFlight>() + owed
     }
 }
 
 /// Gives the memory of an empty queue back when it is worth it.
-pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
+fn give_back<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > KEPT_QUEUE_CAPACITY {
         *queue = VecDeque::new();
     }

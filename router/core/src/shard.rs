@@ -308,8 +308,9 @@ impl Shard {
             if self.users.bytes() + self.conversations.bytes() <= self.config.state_bytes {
                 return false;
             }
-            if self.users.bytes() > self.conversations.bytes() {
-                evicted |= self.users.evict_one(self.changes.stored).is_some();
+            // Users with sessions stay, however many they are, so conversations take their turn even when users are more.
+            if self.users.bytes() > self.conversations.bytes() && self.users.evict_one(self.changes.stored).is_some() {
+                evicted = true;
             } else if let Some((_, conversation)) = self.conversations.evict_one(self.changes.stored) {
                 self.tail.dropped(&conversation);
                 evicted = true;

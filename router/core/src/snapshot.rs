@@ -75,7 +75,7 @@ impl Shard {
         if std::mem::take(&mut user.devices_dirty) {
             rows.push(devices_row(shard, id, user.devices.iter().map(|device| (device.id, device.last_seen))));
         }
-        for index in std::mem::take(&mut user.dirty_inbox) {
+        for index in user.inbox.take_dirty() {
             let (conversation, inbox) = user.inbox.get_index_mut(index as usize).expect("conversations stay");
             inbox.dirty = false;
             rows.push(inbox_row(shard, id, *conversation, &inbox.row()));

@@ -1,7 +1,5 @@
 //! One user: devices, their sessions, and an inbox of conversations with every device's cursor.
 
-use foldhash::fast::FixedState;
-use indexmap::IndexMap;
 use smallvec::SmallVec;
 use switchyard_schema::ids::{ConversationId, DeviceId, Millis, Sequence, UserId};
 use switchyard_schema::link::SessionRef;
@@ -10,18 +8,17 @@ use switchyard_schema::record::InboxRecord;
 use crate::cursor::{Cursor, Mark};
 use crate::effects::Row;
 use crate::facts::FactSlot;
+use crate::inboxes::Inboxes;
 use crate::memory::Resident;
 use crate::peer::FactStamp;
 use crate::rows::{Decoded, InboxRow, RowError, decode};
 use crate::session::Session;
 
 /// A user in memory. Devices and conversations are only ever added, so their indexes hold while it is there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct User {
     pub(crate) devices: SmallVec<[Device; 1]>,
-    pub(crate) inbox: IndexMap<ConversationId, Inbox, FixedState>,
-    /// Conversations in the inbox that no snapshot has as they are.
-    pub(crate) dirty_inbox: Vec<u32>,
+    pub(crate) inbox: Inboxes,
     /// Pending records and unconfirmed facts; while there are any it stays in memory.
     pub(crate) held: u32,
     pub(crate) devices_dirty: bool,
@@ -68,27 +65,15 @@ pub(crate) struct Inbox {
 }
 
 impl User {
-    pub(crate) fn new(hash_seed: u64) -> Self {
-        Self {
-            devices: SmallVec::new(),
-            inbox: IndexMap::with_hasher(FixedState::with_seed(hash_seed)),
-            dirty_inbox: Vec::new(),
-            held: 0,
-            devices_dirty: false,
-            dirty: false,
-            saved_in: 0,
-        }
-    }
-
     pub(crate) fn from_rows(hash_seed: u64, rows: &[Row]) -> Result<Self, RowError> {
-        let mut user = Self::new(hash_seed);
+        let mut user = Self::default();
         for row in rows {
             match decode(row)? {
                 Decoded::Devices(devices) => {
                     user.devices = devices.into_iter().map(|(id, last_seen)| Device::new(id, last_seen, 0)).collect();
                 }
                 Decoded::Inbox(conversation, row) => {
-                    user.inbox.insert(conversation, Inbox::from_row(&row));
+                    user.inbox.insert(hash_seed, conversation, Inbox::from_row(&row));
                 }
                 _ => return Err(RowError::Id),
             }
@@ -107,11 +92,9 @@ impl User {
     }
 
     /// The conversation's place in the inbox, made when it is new.
-    pub(crate) fn inbox_index(&mut self, conversation: ConversationId) -> u32 {
-        let index = match self.inbox.get_index_of(&conversation) {
-            Some(index) => index,
-            None => self.inbox.insert_full(conversation, Inbox::default()).0,
-        };
+    pub(crate) fn inbox_index(&mut self, hash_seed: u64, conversation: ConversationId) -> u32 {
+        let index = self.inbox.get_index_of(&conversation);
+        let index = index.unwrap_or_else(|| self.inbox.insert(hash_seed, conversation, Inbox::default()));
         u32::try_from(index).expect("an inbox is far below 4 G conversations")
     }
 
@@ -119,12 +102,14 @@ impl User {
     pub(crate) fn register(&mut self, id: DeviceId, registered_lsn: u64) -> usize {
         let index = device_number(self.devices.len());
         if index > 0 {
-            for (place, inbox) in self.inbox.values_mut().enumerate() {
+            let mut changed = SmallVec::<[u32; 8]>::new();
+            for (place, inbox) in (0..).zip(self.inbox.values_mut()) {
                 let delivered = inbox.cursors.iter().map(|cursor| cursor.recorded.delivered).max();
                 let Some(delivered) = delivered.filter(|delivered| *delivered > Sequence::ZERO) else { continue };
                 inbox.cursors.push(Cursor::new(index, Mark::new(delivered, Sequence::ZERO)));
-                mark_dirty(inbox, place, &mut self.dirty_inbox);
+                changed.push(place);
             }
+            changed.into_iter().for_each(|place| self.inbox.mark_dirty(place));
         }
         self.devices.push(Device::new(id, Millis(0), registered_lsn));
         self.devices_dirty = true;
@@ -133,14 +118,7 @@ impl User {
 
     /// A conversation changed in a way that the store has to know.
     pub(crate) fn inbox_changed(&mut self, index: u32) {
-        mark_dirty(&mut self.inbox[index as usize], index as usize, &mut self.dirty_inbox);
-    }
-}
-
-fn mark_dirty(inbox: &mut Inbox, place: usize, dirty: &mut Vec<u32>) {
-    if !inbox.dirty {
-        inbox.dirty = true;
-        dirty.push(u32::try_from(place).expect("an inbox is far below 4 G conversations"));
+        self.inbox.mark_dirty(index);
     }
 }
 
@@ -220,8 +198,7 @@ impl Resident for User {
     fn bytes(&self) -> usize {
         let sessions: usize = self.devices.iter().filter_map(|device| device.session.as_ref()).map(|s| s.bytes()).sum();
         let spilled = if self.devices.spilled() { self.devices.capacity() * size_of::<Device>() } else { 0 };
-        let cursors = self.inbox.capacity() * (size_of::<(ConversationId, Inbox)>() + size_of::<(u64, u64)>());
-        size_of::<Self>() + sessions + spilled + cursors + self.dirty_inbox.capacity() * size_of::<u32>()
+        size_of::<Self>() + sessions + spilled + self.inbox.bytes()
     }
 
     fn is_idle(&self, stored: u64) -> bool {
@@ -240,13 +217,13 @@ mod tests {
 
     #[test]
     fn given_an_idle_user_then_it_is_small_and_its_session_adds_little() {
-        let mut user = User::new(1);
+        let mut user = User::default();
         user.register(DeviceId::new(1).unwrap(), 1);
         let alone = user.bytes() + ENTRY_OVERHEAD_BYTES;
-        assert!(alone <= 300, "{alone} bytes");
+        assert!(alone <= 128, "{alone} bytes");
         let at = SessionRef { gateway: 0, slot: 0, epoch: 0 };
         user.devices[0].session = Some(Box::new(Session::new(at, Millis(0))));
         let attached = user.bytes() + ENTRY_OVERHEAD_BYTES;
-        assert!(attached <= 512, "{attached} bytes");
+        assert!(attached <= 224, "{attached} bytes");
     }
 }
