@@ -21,6 +21,7 @@ use counting_allocator::{Accounting, Entry};
 use places::Names;
 use server::Server;
 use switchyard_bench::table;
+use switchyard_gateway_server::CONNECTION_BYTES;
 use switchyard_swarm::idle::{self, IdleOptions};
 use switchyard_swarm::tokens::Signer;
 
@@ -142,5 +143,6 @@ fn print(entries: &[Entry], connections: usize) {
         let rest: usize = rest.iter().map(|(_, held)| held.bytes).sum();
         println!("  {:<70} {:>8.1}", "everything else", per_connection(rest));
     }
-    println!("{:<72} {:>8.1}", "together", per_connection(all_bytes));
+    println!("{:<72} {:>8.1}", "gateway: places and timers, reserved at the start", CONNECTION_BYTES as f64);
+    println!("{:<72} {:>8.1}", "together", per_connection(all_bytes) + CONNECTION_BYTES as f64);
 }

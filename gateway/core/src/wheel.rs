@@ -14,6 +14,9 @@ use crate::limits::{WHEEL_PLACES, WHEEL_TICK_MS};
 /// Which connection a timer is for.
 pub type Slot = u32;
 
+/// Bytes of user memory that a slot's timer takes.
+pub const TIMER_BYTES: usize = size_of::<Timer>();
+
 const NONE: u32 = u32::MAX;
 
 /// The timers of one thread.

@@ -54,3 +54,4 @@ pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
 pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};
 pub use links::{Doorbell, RouterEnd, doorbell};
+pub use table::CONNECTION_BYTES;

@@ -2,7 +2,7 @@
 //!
 //! A slot's epoch grows with every use, so a message for a session that has ended finds nobody.
 
-use switchyard_gateway_core::wheel::Slot;
+use switchyard_gateway_core::wheel::{Slot, TIMER_BYTES};
 
 use crate::connection::Connection;
 use crate::limits::RESERVED_PLACES_MAX;
@@ -13,6 +13,10 @@ struct Place {
     connection: Option<Connection>,
     epoch: u32,
 }
+
+/// Bytes of user memory that a connection takes at its gateway thread while it is idle: its place and its timer. Memory for
+/// both is asked for when the thread starts, and becomes the process's as connections use it.
+pub const CONNECTION_BYTES: usize = size_of::<Place>() + TIMER_BYTES;
 
 /// The slots of one thread.
 #[derive(Debug)]

@@ -161,3 +161,17 @@ fn given_a_memory_budget_when_users_are_idle_and_saved_then_they_leave_and_come_
     world.settle();
     assert_eq!(ben.again().delivered(&mut world), (151..=200).collect::<Vec<_>>());
 }
+
+#[test]
+fn given_more_users_with_sessions_than_the_budget_holds_then_they_stay_and_conversations_still_leave() {
+    let mut world = World::new(Setup { shards: 1, cores: 1, state_bytes: 0, tail_bytes: 0, ..Setup::default() });
+    let phones: Vec<_> = (1..=40).map(|user| Phone::attached(&mut world, user, 1)).collect();
+    phones[0].send(&mut world, 2, 0);
+    world.settle();
+    let held = |world: &World| (world.shards[0].stats().users, world.shards[0].stats().conversations);
+    assert_eq!(held(&world), (40, 1));
+    world.snapshot(0);
+    world.settle();
+    world.tick_all();
+    assert_eq!(held(&world), (40, 0));
+}
