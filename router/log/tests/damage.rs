@@ -111,6 +111,25 @@ fn given_no_manifest_when_a_segment_cannot_be_made_out_then_it_is_damage_and_the
     assert!(!recovered.leftovers.contains(&1));
 }
 
+/// The first start reads on and sees that the shard got further; the second knows that from the list.
+#[test]
+fn given_damage_before_a_segment_that_is_covered_when_restarted_then_the_same_shards_serve() {
+    let mut folder = Folder::default();
+    for round in 1..=2 {
+        let mut run = folder.start(1);
+        run.write(0, &[message(round, b"text")]);
+        run.stop();
+    }
+    folder.files.0.get_mut(&1).unwrap().clear();
+    let covered = |_| 2;
+    let (recovered, _) = common::recover_files(&folder.files, None, &covered);
+    assert_eq!(refusing(&recovered), [1, 2, 3], "nothing says that these lost nothing");
+    folder.adopt(&recovered);
+    let (again, _) = folder.recover_from(&covered);
+    assert_eq!(again.statistics.segments_skipped, 1);
+    assert_eq!(refusing(&again), [1, 2, 3]);
+}
+
 #[test]
 fn given_a_file_that_was_never_finished_when_recovered_then_it_is_a_leftover() {
     let mut folder = cut_off();

@@ -157,6 +157,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             Some(entry) if self.skips(entry) => {
                 self.statistics.segments_skipped += 1;
                 self.chain(entry).exact = false;
+                self.reaches(entry);
                 return Ok(());
             }
             _ => {}
