@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agenda;
+mod budget;
 pub mod canary;
 pub mod disk;
 pub mod fault;

@@ -150,7 +150,7 @@ impl Plan {
         }
     }
 
-    /// Devices of all users.
+    /// Whether a kind of fault happens in this run.
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.iter().any(|(kind, _)| *kind == fault)

@@ -11,6 +11,7 @@ use switchyard_schema::ids::{Millis, ShardId};
 use switchyard_schema::link::ToRouter;
 
 use crate::agenda::{Event, Turn};
+use crate::budget;
 use crate::canary::{Canary, Memory};
 use crate::disk::{Disk, Report};
 use crate::links::CoreEnds;
@@ -145,6 +146,9 @@ impl Core {
         self.use_disk(now, hands);
         self.send(hands, &mut notified);
         worked |= self.advance(now, hands, &mut notified);
+        if let Some(breach) = budget::exceeded(&self.engine) {
+            hands.shared.truth.fail(breach);
+        }
         if self.phase != Phase::Closed {
             // A core that is due and finds nothing to do looks again soon; here that is a virtual millisecond.
             let us = if worked { 1 } else { self.pause(now).max(1) * 1000 };
