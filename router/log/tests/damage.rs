@@ -43,6 +43,24 @@ fn given_an_open_segment_cut_short_anywhere_when_recovered_then_it_is_damage_and
     }
 }
 
+/// A batch is only begun when the one before is durable, so of two unreadable ones at least the first is no torn tail.
+#[test]
+fn given_the_last_two_batches_damaged_when_recovered_then_it_is_no_torn_tail() {
+    let mut folder = cut_off();
+    let (second, third) = (2 * 4096, 3 * 4096);
+    let file = folder.files.0.get_mut(&1).unwrap();
+    file[second + 80] ^= 1; // a record
+    file[third] ^= 1; // the header
+    let (recovered, seen) = folder.recover();
+    assert_eq!((refusing(&recovered), recovered.torn.len()), (vec![0, 1, 2, 3], 0));
+    assert_eq!(seen, folder.written[..2]);
+
+    folder.files.0.get_mut(&1).unwrap()[second] ^= 1;
+    let (recovered, _) = folder.recover();
+    let torn = recovered.torn[0];
+    assert_eq!((torn.from, torn.to), (8192, 16_384), "without a header both may be one batch, and both are set aside");
+}
+
 #[test]
 fn given_a_sealed_segment_when_only_unused_space_is_cut_then_every_shard_serves() {
     let mut folder = Folder::default();

@@ -264,7 +264,11 @@ impl<'a, S: Storage> Walk<'a, S> {
             let resume = at + header.map_or(BLOCK_BYTES, |header| header.padded_bytes());
             let next = find_next(window, &reading.entry, chain.number, resume..reading.limit)?;
             let maimed = reading.maimed.clone().filter(|_| next.is_none());
-            if next.is_none() && reading.end.is_none() && maimed.is_none() {
+            if next.is_none()
+                && reading.end.is_none()
+                && maimed.is_none()
+                && !goes_on(window, at, header, reading.limit)?
+            {
                 chain.restore(before);
                 self.tail(window, &reading, &mut chain, at, header)?;
                 break;
@@ -507,6 +511,17 @@ impl<'a, S: Storage> Walk<'a, S> {
             statistics: self.statistics,
         }
     }
+}
+
+/// Whether anything was written behind the batch that begins at `from`: only one is in flight, so that one was durable.
+fn goes_on<S: Storage>(
+    window: &mut Window<'_, S>,
+    from: u32,
+    header: Option<BatchHeader>,
+    limit: u32,
+) -> Result<bool, S> {
+    let end = (from + header.map_or(BATCH_BYTES_MAX, |header| header.padded_bytes())).min(limit);
+    Ok(last_written(window, end..limit)? > end)
 }
 
 /// The shards whose records may be lost with a listed segment; none with a covered one.
