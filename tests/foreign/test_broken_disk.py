@@ -1,17 +1,20 @@
-"""A disk that fails under the running server: whoever sends is told, and so is the operator; what was accepted stays."""
+"""A disk that fails under the running server, or damages what it has: whoever sends or reads is told, and so is the
+operator; what was accepted and is whole stays."""
 
 import fcntl
 import os
 import struct
 import subprocess
+import time
 
 import pytest
 
-from client import text_of
+from client import direct, text_of
 
 # EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, linux/fs/ext4/ext4.h.
 EXT4_IOC_SHUTDOWN, NOLOGFLUSH = 0x8004587D, 2
 MEGABYTES = 640
+DEADLINE_SECONDS = 30
 
 
 def quietly(*command):
@@ -70,4 +73,31 @@ def test_a_device_that_fails_shows_and_loses_nothing(disk, own_server, connect):
     alice = connect(server, 1)
     alice.expect("accepted", client_message_id=alice.send(2, "refused", name))
     assert text_of(bob.expect("deliver")) == "refused"
+    assert server.stop() == 0, server.log_text()
+
+
+def test_damage_that_only_a_reader_meets_shows(own_server, connect):
+    server = own_server.start()
+    connect(server, 1).say(2, "worn out")
+    assert server.stop() == 0, server.log_text()
+    segment, at = next(
+        (path, path.read_bytes().index(b"worn out"))
+        for path in (server.data / "journal").glob("*.seg")
+        if b"worn out" in path.read_bytes()
+    )
+    with open(segment, "r+b") as file:
+        file.seek(at)
+        file.write(b"x")
+
+    server.start()
+    assert server.admin("/healthz")[0] == 200, "the state store has what a start needs"
+    connect(server, 2)  # what it lacks cannot be delivered, and it did not ask for it
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while server.admin("/healthz")[0] == 200:
+        assert time.monotonic() < deadline
+    assert "met damaged data" in server.admin("/healthz")[1]
+    assert f"message 1 of direct:1-2 in {segment.name}, byte" in server.log_text()
+    alice = connect(server, 1)
+    alice.put(type="fetch", request="7", conversation=direct(2), after="0", limit=10)
+    alice.expect_error("shard_damaged", regarding="7")
     assert server.stop() == 0, server.log_text()

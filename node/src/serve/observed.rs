@@ -86,6 +86,13 @@ impl Observed for Server {
                 if state != StorageState::Ready {
                     faults.push(format!("router core {core}: the journal is {state:?}; sends are refused"));
                 }
+                let damaged_reads = counters.damaged_reads.get();
+                if damaged_reads > 0 {
+                    faults.push(format!(
+                        "router core {core}: {damaged_reads} reads of history met damaged data, which is not served; the log \
+                         says where, run `logview verify`"
+                    ));
+                }
             }
             if !router.is_store_healthy() {
                 faults.push(

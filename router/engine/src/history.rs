@@ -8,17 +8,19 @@
 //! below that the store knows the place of, and what lies between is void.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use bytes::Bytes;
 use switchyard_log::Position;
 use switchyard_log::history::{Found, ReadRange, decode, first_read};
 use switchyard_log::record::Payload;
+use switchyard_log::segment::file_name;
 use switchyard_router_core::effects::{HistoryRead, HistoryResult, Keep};
 use switchyard_router_core::limits::POSITION_EVERY;
 use switchyard_router_core::rows::{decode_position, position_key};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::VoidRange;
-use switchyard_schema::ids::{Sequence, ShardId};
+use switchyard_schema::ids::{ConversationId, Sequence, ShardId};
 use switchyard_schema::record::{MessageRecord, Record};
 
 use crate::given_up::GivenUp;
@@ -53,6 +55,27 @@ struct Walk {
     waits_for_batch: bool,
 }
 
+/// A message that cannot be read where it should be, and that no repair gave up.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct DamagedMessage {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Which of it.
+    pub sequence: Sequence,
+    /// Where it should be; unknown when the state store names no place that there can be.
+    pub position: Option<Position>,
+}
+
+impl fmt::Display for DamagedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {} of {}", self.sequence.0, self.conversation)?;
+        match self.position {
+            Some(position) => write!(f, " in {}, byte {}", file_name(position.segment), position.offset),
+            None => write!(f, ", whose place is not known"),
+        }
+    }
+}
+
 /// What a walk must not read.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Readable {
@@ -78,6 +101,8 @@ pub(crate) struct History {
     cache: VecDeque<(ReadRange, Bytes)>,
     cached_bytes: usize,
     given_up: GivenUp,
+    damaged: u64,
+    newest_damaged: Option<DamagedMessage>,
 }
 
 impl History {
@@ -89,6 +114,11 @@ impl History {
     /// Bytes of recent reads that are kept.
     pub(crate) const fn cached_bytes(&self) -> usize {
         self.cached_bytes
+    }
+
+    /// How many walks met damage, and the newest of it.
+    pub(crate) const fn damaged(&self) -> (u64, Option<DamagedMessage>) {
+        (self.damaged, self.newest_damaged)
     }
 
     /// Walks under way or in line.
@@ -113,7 +143,7 @@ impl History {
         }
         let Some((shard, wanted)) = self.line.pop_front() else { return Step::Wait };
         let Some(start) = Position::unpack(wanted.start.1) else {
-            let result = HistoryResult::Failed(ErrorCode::ShardDamaged);
+            let result = self.refused(wanted.conversation, wanted.start.0, None);
             return Step::Done { shard, token: wanted.token, result };
         };
         self.next_walk += 1;
@@ -214,14 +244,14 @@ impl History {
                 Ok(Lookup::Message(message, previous)) => {
                     let state = self.walks.get_mut(&walk).expect("looked up above");
                     if message.sequence != sequence || message.conversation != state.wanted.conversation {
-                        return self.end(walk, |_| HistoryResult::Failed(ErrorCode::ShardDamaged));
+                        return self.end_at_damage(walk);
                     }
                     if let Some(void_to) = state.take(message, previous) {
                         return self.end(walk, |state| state.messages(void_to));
                     }
                 }
                 Err(Unreadable) if self.given_up.contains(position) => return self.pass_over(walk),
-                Err(Unreadable) => return self.end(walk, |_| HistoryResult::Failed(ErrorCode::ShardDamaged)),
+                Err(Unreadable) => return self.end_at_damage(walk),
             }
         }
     }
@@ -283,6 +313,24 @@ impl History {
             let Some((_, bytes)) = self.cache.pop_front() else { break };
             self.cached_bytes -= bytes.len();
         }
+    }
+
+    fn end_at_damage(&mut self, walk: u64) -> Step {
+        let Some(state) = self.walks.get(&walk) else { return Step::Wait };
+        let (conversation, (sequence, position)) = (state.wanted.conversation, state.at);
+        let result = self.refused(conversation, sequence, Some(position));
+        self.end(walk, |_| result)
+    }
+
+    fn refused(
+        &mut self,
+        conversation: ConversationId,
+        sequence: Sequence,
+        position: Option<Position>,
+    ) -> HistoryResult {
+        self.damaged += 1;
+        self.newest_damaged = Some(DamagedMessage { conversation, sequence, position });
+        HistoryResult::Failed(ErrorCode::ShardDamaged)
     }
 
     fn end(&mut self, walk: u64, result: impl FnOnce(&mut Walk) -> HistoryResult) -> Step {

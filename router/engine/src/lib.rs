@@ -22,5 +22,6 @@ mod stats;
 pub use clock::SteadyClock;
 pub use config::EngineConfig;
 pub use engine::Engine;
+pub use history::DamagedMessage;
 pub use outbox::{JournalRead, Outbox, StoreAsk, StoreFailed, StoreReply};
 pub use stats::EngineStats;

@@ -1,8 +1,10 @@
-//! How much a router core holds in memory, by what for: each part has a budget or a limit of its own.
+//! How much a router core holds in memory, by what for, each part with a budget or a limit of its own; and what it could
+//! not read.
 
 use switchyard_router_core::ShardStats;
 
 use crate::engine::Engine;
+use crate::history::DamagedMessage;
 
 /// What one router core holds.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -19,6 +21,10 @@ pub struct EngineStats {
     pub history_cache_bytes: usize,
     /// Requests that wait for room at the state store.
     pub store_asks: usize,
+    /// Walks through history that met damage so far.
+    pub damaged_reads: u64,
+    /// What the newest of them met.
+    pub newest_damaged: Option<DamagedMessage>,
 }
 
 impl Engine {
@@ -49,6 +55,7 @@ impl Engine {
             sum.evicted += evicted;
         }
         let (queued_records, queued_bytes) = self.commit.queued();
+        let (damaged_reads, newest_damaged) = self.history.damaged();
         EngineStats {
             shards: sum,
             queued_records,
@@ -56,6 +63,8 @@ impl Engine {
             walks: self.history.walks(),
             history_cache_bytes: self.history.cached_bytes(),
             store_asks: self.outbox.store.len(),
+            damaged_reads,
+            newest_damaged,
         }
     }
 }

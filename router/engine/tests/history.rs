@@ -87,6 +87,10 @@ fn given_a_damaged_record_when_fetched_then_refused_until_a_repair_gave_it_up() 
     let fetch = Fetch { request: 1, conversation, range: FetchRange::After(Sequence(100)), limit: 100 };
     core.conversation(ToRouter::Fetch { origin: origin(2), fetch });
     assert_eq!(core.refused(), [ErrorCode::ShardDamaged]);
+    let stats = core.engine.stats();
+    let damaged = stats.newest_damaged.expect("it is known which");
+    assert_eq!((stats.damaged_reads, damaged.conversation, damaged.sequence), (1, conversation, Sequence(150)));
+    assert_eq!(damaged.position.map(|position| position.offset / 4096 * 4096), Some(region.from));
 
     core.engine.set_kept(&repaired(region));
     let page = core.fetch(2, 1, FetchRange::After(Sequence(100)));
@@ -113,6 +117,16 @@ fn given_the_newest_message_given_up_when_fetched_then_the_page_ends_with_the_vo
     assert_eq!(page.void, [VoidRange { from: Sequence(193), to: Sequence(250) }]);
     assert_eq!(page.messages.len(), 12);
     assert!(!page.more);
+}
+
+/// Nobody asked for the message by name, so nobody is answered; the operator hears of it.
+#[test]
+fn given_a_damaged_record_when_a_device_catches_up_then_it_is_counted() {
+    let (mut core, _) = with_damage_at(150);
+    core.conversation(ToRouter::Attach(origin(2)));
+    core.rest(1_000);
+    let damaged = core.engine.stats().newest_damaged.expect("it was met");
+    assert_eq!(damaged.sequence, Sequence(150));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use glommio::timer::Timer;
-use switchyard_engine::{Engine, SteadyClock, StoreAsk, StoreReply};
+use switchyard_engine::{DamagedMessage, Engine, SteadyClock, StoreAsk, StoreReply};
 use switchyard_log::batch::SealedBatch;
 use switchyard_log::planner::SegmentTail;
 use switchyard_router_core::effects::StorageState;
@@ -106,6 +106,8 @@ pub(crate) struct CoreLoop {
     disk_broke: bool,
     /// When to count again what the core holds.
     count_at: Millis,
+    /// The newest damage that the log was told of.
+    damage_told: Option<DamagedMessage>,
 }
 
 impl CoreLoop {
@@ -137,6 +139,7 @@ impl CoreLoop {
             segment_retry_at: Millis(0),
             disk_broke: false,
             count_at: Millis(0),
+            damage_told: None,
         }
     }
 
@@ -182,7 +185,19 @@ impl CoreLoop {
         self.send();
         if now >= self.count_at {
             self.count_at = Millis(now.0 + COUNT_MS);
-            self.counters.hold(&self.engine.stats());
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        let stats = self.engine.stats();
+        self.counters.hold(&stats);
+        if let Some(damage) = stats.newest_damaged
+            && self.damage_told != stats.newest_damaged
+        {
+            self.damage_told = stats.newest_damaged;
+            let advice = "run `logview verify`; `logview repair` gives up what is lost";
+            tracing::error!(%damage, core = self.core(), advice, "damaged data is not served");
         }
     }
 

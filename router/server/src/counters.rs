@@ -107,6 +107,8 @@ counters! {
     history_cache_bytes,
     /// Requests that wait for room at the state store.
     store_backlog,
+    /// Reads of history that met damage.
+    damaged_reads,
     /// Records replayed at start.
     replayed_records,
     /// Milliseconds that recovery took at start.
@@ -145,7 +147,7 @@ impl CoreCounters {
     }
 
     pub(crate) fn hold(&self, stats: &EngineStats) {
-        let EngineStats { shards, queued_records, queued_bytes, walks, history_cache_bytes, store_asks } = *stats;
+        let EngineStats { shards, queued_records, queued_bytes, walks, history_cache_bytes, store_asks, .. } = *stats;
         self.users.set(shards.users as u64);
         self.conversations.set(shards.conversations as u64);
         self.state_bytes.set(shards.state_bytes as u64);
@@ -159,6 +161,7 @@ impl CoreCounters {
         self.history_walks.set(walks as u64);
         self.history_cache_bytes.set(history_cache_bytes as u64);
         self.store_backlog.set(store_asks as u64);
+        self.damaged_reads.set(stats.damaged_reads);
     }
 
     pub(crate) fn set_journal(&self, state: StorageState) {

@@ -11,8 +11,8 @@ use switchyard_router_core::limits::{HISTORY_READS_MAX, PARKED_PER_SHARD_MAX};
 const QUEUES_PER_TURN: usize = 2;
 
 /// The first limit that a core is over, after a turn.
-pub(crate) fn exceeded(engine: &Engine) -> Option<String> {
-    let EngineStats { shards, queued_records, queued_bytes, walks, history_cache_bytes, store_asks } = engine.stats();
+pub(crate) fn exceeded(engine: &Engine, stats: &EngineStats) -> Option<String> {
+    let EngineStats { shards, queued_records, queued_bytes, walks, history_cache_bytes, store_asks, .. } = *stats;
     let own = engine.config().shards().count();
     // What cannot become durable any more stays where it is.
     let tail_bytes_max = match engine.storage() {

@@ -75,6 +75,8 @@ pub(crate) struct Core {
     pub(crate) canary: Option<Canary>,
     /// Batches under way that were released already.
     released: u32,
+    /// As the operator last saw them.
+    damaged_reads: u64,
 }
 
 /// What a core's turn works with besides itself.
@@ -104,6 +106,7 @@ impl Core {
             stalled_until_us: 0,
             canary,
             released: 0,
+            damaged_reads: 0,
         }
     }
 
@@ -146,9 +149,7 @@ impl Core {
         self.use_disk(now, hands);
         self.send(hands, &mut notified);
         worked |= self.advance(now, hands, &mut notified);
-        if let Some(breach) = budget::exceeded(&self.engine) {
-            hands.shared.truth.fail(breach);
-        }
+        self.look_at_stats(hands.shared);
         if self.phase != Phase::Closed {
             // A core that is due and finds nothing to do looks again soon; here that is a virtual millisecond.
             let us = if worked { 1 } else { self.pause(now).max(1) * 1000 };
@@ -156,6 +157,22 @@ impl Core {
             self.wake(hands.shared, us + drawn_us);
         }
         notified
+    }
+
+    fn look_at_stats(&mut self, shared: &mut Shared) {
+        let stats = self.engine.stats();
+        if let Some(breach) = budget::exceeded(&self.engine, &stats) {
+            shared.truth.fail(breach);
+        }
+        if let Some(damage) = stats.newest_damaged
+            && stats.damaged_reads > std::mem::replace(&mut self.damaged_reads, stats.damaged_reads)
+        {
+            tell!(shared, "core {}: cannot read {damage}", self.index());
+            if shared.trouble.damaged == 0 {
+                shared.truth.fail(format!("a read met damage on a sound disk: {damage}"));
+            }
+            shared.trouble.damage_shown += 1;
+        }
     }
 
     fn inputs(&mut self, now: Millis, hands: &mut Hands<'_>, notified: &mut Notified) -> bool {
