@@ -19,6 +19,11 @@ const PAIRS: u64 = 8;
 
 /// The part of the child: pairs of users send round after round until it dies. Nothing without its environment.
 pub(crate) fn write_until_killed() {
+    write_after(|_| ());
+}
+
+/// The same, when something has been done to the data folder of the server that has just started and has no user yet.
+pub(crate) fn write_after(prepare: impl FnOnce(&Path)) {
     let Ok(path) = std::env::var(FOLDER) else { return };
     if let Ok(accepted) = std::env::var(ACCEPTED) {
         return look(path.as_ref(), &accepted);
@@ -27,6 +32,7 @@ pub(crate) fn write_until_killed() {
     config.snapshot_records = 200;
     config.snapshot_ms = 300;
     let mut rig = Rig::start(path.as_ref(), &config);
+    prepare(path.as_ref());
     let senders: Vec<_> = (0..PAIRS).map(|pair| rig.attach(100 + pair, 1)).collect();
     let mut out = std::io::stdout().lock();
     for round in 1_u64.. {

@@ -32,30 +32,63 @@ impl SmallDisk {
         (made && disk.attach()).then_some(disk)
     }
 
-    /// Mounts it again.
+    /// Mounts it again. What nobody syncs stays in memory: the file system's own timer would write it every five seconds.
     pub(crate) fn attach(&self) -> bool {
-        run("mount", &["-o".as_ref(), "loop".as_ref(), self.image.as_ref(), self.mount.as_ref()])
+        run("mount", &["-o".as_ref(), "loop,commit=300".as_ref(), self.image.as_ref(), self.mount.as_ref()])
     }
 
     /// Unmounts it; what the system has not written yet is written if the disk takes it. The rings of a process that has
     /// just ended may hold files for a moment longer.
     pub(crate) fn detach(&self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let output = Command::new("umount").arg(&self.mount).output();
-            if output.is_ok_and(|output| output.status.success()) {
-                return true;
-            }
-            if Instant::now() > deadline {
-                return false;
-            }
-        }
+        unmount(&self.mount)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         detach_later(&self.mount);
+    }
+}
+
+/// The same files at another place, where every sync is answered and none is done: an overlay that is `volatile`
+/// (linux/Documentation/filesystems/overlayfs.rst). Unmounted when dropped.
+pub(crate) struct WithoutSyncs {
+    /// Where the server works.
+    pub(crate) mount: PathBuf,
+    /// Where the files are.
+    pub(crate) files: PathBuf,
+}
+
+impl WithoutSyncs {
+    /// Lays it over a file system. `None` where the kernel has no such thing.
+    pub(crate) fn over(disk: &SmallDisk) -> Option<Self> {
+        let [mount, files, work, below] = ["mount", "files", "work", "below"].map(|name| disk.mount.join(name));
+        for folder in [&mount, &files, &work, &below] {
+            fs::create_dir_all(folder).ok()?;
+        }
+        let (upper, work, lower) = (files.display(), work.display(), below.display());
+        let options = format!("volatile,upperdir={upper},workdir={work},lowerdir={lower}");
+        let arguments = ["-t", "overlay", "overlay", "-o", &options].map(OsStr::new);
+        run("mount", &[&arguments[..], &[mount.as_ref()]].concat()).then_some(Self { mount, files })
+    }
+}
+
+impl Drop for WithoutSyncs {
+    fn drop(&mut self) {
+        unmount(&self.mount);
+    }
+}
+
+fn unmount(mount: &Path) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let output = Command::new("umount").arg(mount).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
     }
 }
 
