@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::error::ErrorCode;
 use crate::frame::{Ack, Fetch, Receipt, Regarding, VoidRange, Watermark};
-use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
+use crate::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, ShardId, UserId};
 use crate::record::MessageRecord;
 
 /// A session, as the router names it. Unique in the life of the process: a slot's epoch grows with every new session.
@@ -68,7 +68,7 @@ pub enum ToRouter {
 }
 
 impl ToRouter {
-    /// Whether the gateway must hold a credit of the router core that will answer.
+    /// Whether the gateway must hold a credit for the core that it goes to and the core that will answer.
     #[must_use]
     pub const fn needs_credit(&self) -> bool {
         matches!(self, Self::Attach(_) | Self::Send(_) | Self::Fetch { .. })
@@ -100,6 +100,8 @@ pub enum ToGateway {
     Refused {
         /// The session that asked.
         session: SessionRef,
+        /// The shard that it asked. Of a Send that is the conversation's, though the answer comes from the sender's.
+        shard: ShardId,
         /// Why.
         code: ErrorCode,
         /// When to try again, when the code allows it.

@@ -78,15 +78,6 @@ def talk(one, other):
     one.expect_receipt(other.user, delivered=int(accepted["sequence"]))
 
 
-def memory_bytes(server):
-    with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
-
-
-def figure(server, name):
-    return sum(sample["value"] for sample in json.loads(server.admin("/stats")[1])[name])
-
-
 def until(what, look):
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not look():
@@ -128,20 +119,20 @@ def pour(stream, frames):
 
 
 def test_ten_thousand_connections_that_never_say_hello(abused, pair):
-    before, quiet = memory_bytes(abused), figure(abused, "gateway_open")
+    before, quiet = abused.memory_bytes(), abused.figure("gateway_open")
     silent = [raw(abused, number) for number in range(SILENT)]
     for stream in silent[::2]:
         stream.sendall(UPGRADE)
     talk(*pair)
-    assert figure(abused, "gateway_accepted") >= SILENT
-    assert memory_bytes(abused) - before < 128 * MEBIBYTE
-    until("all of them to be sent away", lambda: figure(abused, "gateway_open") <= quiet)
+    assert abused.figure("gateway_accepted") >= SILENT
+    assert abused.memory_bytes() - before < 128 * MEBIBYTE
+    until("all of them to be sent away", lambda: abused.figure("gateway_open") <= quiet)
     for stream in silent:
         stream.close()
 
 
 def test_readers_that_stop_reading(abused, pair, new_user):
-    before = memory_bytes(abused)
+    before = abused.memory_bytes()
     user, peer = new_user(), new_user()
     writer = Client.connect(abused, user)
     for _ in range(60):
@@ -153,7 +144,7 @@ def test_readers_that_stop_reading(abused, pair, new_user):
     for stream in deaf:
         pour(stream, frames)
     talk(*pair)
-    assert memory_bytes(abused) - before < 128 * MEBIBYTE
+    assert abused.memory_bytes() - before < 128 * MEBIBYTE
     for stream in deaf:
         stream.close()
 
@@ -165,7 +156,7 @@ def test_floods_of_pings(abused, pair, new_user):
         pour(stream, ping)
     for _ in range(20):
         talk(*pair)
-    until("a flood to be stopped", lambda: figure(abused, "gateway_flood_pauses") > 0)
+    until("a flood to be stopped", lambda: abused.figure("gateway_flood_pauses") > 0)
     for stream in floods:
         stream.close()
 

@@ -4,6 +4,7 @@
 addresses it printed. The same data folder can be served again after `stop`, `kill` or with other core counts.
 """
 
+import json
 import os
 import pathlib
 import queue
@@ -104,6 +105,19 @@ class Server:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def figures(self, name):
+        """A figure of /stats, by thread."""
+        return {sample["labels"]["core"]: sample["value"] for sample in json.loads(self.admin("/stats")[1])[name]}
+
+    def figure(self, name):
+        """A figure of /stats, over all threads."""
+        return sum(self.figures(name).values())
+
+    def memory_bytes(self):
+        """Resident memory of the process."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
     def signal(self, number):
         self.process.send_signal(number)

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use switchyard_ring::Pulse;
 use switchyard_schema::error::ErrorCode;
 
 /// A number with one writer.
@@ -31,6 +32,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// When the thread was last seen to work.
+            pub pulse: Pulse,
             refused: [Counter; ErrorCode::ALL.len()],
         }
 
@@ -88,6 +91,8 @@ counters! {
     credit_stalls,
     /// Turns.
     turns,
+    /// Times that the thread stood still for longer than one that works does.
+    stalls,
 }
 
 impl Counters {

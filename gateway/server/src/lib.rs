@@ -11,8 +11,8 @@
 //! use switchyard_schema::ids::ShardCount;
 //!
 //! // One gateway thread and one router core.
-//! let (requests, _router_requests) = link(limits::reserved_slots_to_router(1), limits::OPEN_SLOTS_TO_ROUTER);
-//! let (_router_answers, answers) = link(limits::RESERVED_SLOTS_TO_GATEWAY, limits::OPEN_SLOTS_TO_GATEWAY);
+//! let (requests, _router_requests) = link(limits::reserved_slots(1), limits::OPEN_SLOTS_TO_ROUTER);
+//! let (_router_answers, answers) = link(limits::reserved_slots(1), limits::OPEN_SLOTS_TO_GATEWAY);
 //! let (doorbell, _wakes_this_thread) = doorbell()?;
 //! let (_router_parker, waker) = wake::pair(|| { /* wake the router core */ });
 //! let thread = ThreadParts { doorbell, routers: vec![RouterEnd { requests, answers, waker }], processor: None };

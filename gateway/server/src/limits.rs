@@ -41,9 +41,12 @@ pub const TIMERS_PER_TURN: usize = 4_096;
 /// Waiting requests that one turn tries again.
 pub const RETRIES_PER_TURN: usize = 1_024;
 
-/// Requests that a gateway thread may have unanswered at one router core: what a core answers in a few milliseconds, so
-/// that a gateway keeps it busy, and few enough that the reserved slots are small.
+/// Requests that one router core may owe a gateway thread answers to: what a core answers in a few milliseconds, so that
+/// a gateway keeps it busy, and few enough that the reserved slots are small. They are shared out evenly over the cores
+/// that requests go to first: those that lie at a core which stands still must not use up what is meant for the others.
 pub const CREDITS_PER_ROUTER_CORE: usize = 1_024;
+/// The smallest such share, however many cores there are: it still keeps a pair of cores busy.
+pub const CREDITS_PER_PAIR_MIN: usize = 64;
 /// Open slots of the link from a gateway thread to a router core: acks and goodbyes, one batch of a busy thread.
 pub const OPEN_SLOTS_TO_ROUTER: usize = 4_096;
 /// Open slots of the link from a router core to a gateway thread: deliveries and receipts of a few turns.
@@ -53,7 +56,13 @@ pub const OPEN_SLOTS_TO_GATEWAY: usize = 4_096;
 /// readable is not read.
 pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Of those, bytes of connections that are not read because they sent too many frames. Beyond it such a connection is
+/// Held bytes from which on connections are read in small bites, so that many which wait, for a router core that stands
+/// still perhaps, do not keep the others from being read at all.
+pub const HELD_TIGHT_BYTES: usize = HELD_BYTES_MAX / 2;
+/// Such a bite: twenty thousand connections, which is what one descriptor table holds, fit the other half with one each.
+pub const HELD_BITE_BYTES: usize = 1024;
+
+/// Of [`HELD_BYTES_MAX`], bytes of connections that are not read because they sent too many frames. Beyond it such a connection is
 /// closed, so that a flood does not use up what others need.
 pub const FLOOD_HELD_BYTES_MAX: usize = HELD_BYTES_MAX / 4;
 
@@ -67,12 +76,17 @@ pub const DRAIN_LAST_MS: u64 = 1_000;
 /// Seconds after which a client that found the gateway full may try again.
 pub const RETRY_AFTER_S: u32 = 5;
 
-/// Slots that the link from one gateway thread to one router core reserves. A request may go to one core and be answered
-/// by another, so the credits of every core may meet in the same link.
+/// Requests that a gateway thread may have unanswered that go to one router core and are answered by one, the same or
+/// another.
 #[must_use]
-pub const fn reserved_slots_to_router(router_cores: usize) -> usize {
-    router_cores * CREDITS_PER_ROUTER_CORE
+pub const fn credits_per_pair(router_cores: usize) -> usize {
+    let share = CREDITS_PER_ROUTER_CORE / router_cores;
+    if share > CREDITS_PER_PAIR_MIN { share } else { CREDITS_PER_PAIR_MIN }
 }
 
-/// Slots that the link from one router core to one gateway thread reserves: one for each credit of that core.
-pub const RESERVED_SLOTS_TO_GATEWAY: usize = CREDITS_PER_ROUTER_CORE;
+/// Slots that the links between one gateway thread and one router core reserve, each way: what goes to one core may be
+/// answered by any, and what one core answers may have gone to any.
+#[must_use]
+pub const fn reserved_slots(router_cores: usize) -> usize {
+    router_cores * credits_per_pair(router_cores)
+}

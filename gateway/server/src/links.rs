@@ -8,7 +8,7 @@ use switchyard_ring::{Consumer, Credits, EventFd, Parker, Producer, Waker, wake}
 use switchyard_schema::ids::{ShardCount, ShardId};
 use switchyard_schema::link::{ToGateway, ToRouter};
 
-use crate::limits::CREDITS_PER_ROUTER_CORE;
+use crate::limits::credits_per_pair;
 
 /// What a gateway thread sleeps on.
 #[derive(Debug)]
@@ -45,18 +45,27 @@ pub struct RouterEnd {
 pub(crate) struct Routers {
     shards: ShardCount,
     cores: Vec<Core>,
+    /// Connections in all lines together.
+    waiting: usize,
 }
 
 #[derive(Debug)]
 struct Core {
     end: RouterEnd,
-    credits: Credits,
     /// Whether something was pushed since the core was last notified.
     touched: bool,
-    /// Connections whose request waits for a credit of this core, oldest first.
-    waiting_for_credit: VecDeque<Slot>,
+    /// Requests to this core, by the core that answers.
+    pairs: Vec<Pair>,
     /// Connections whose message waits for an open slot of this core's link, oldest first.
     waiting_for_room: VecDeque<Slot>,
+}
+
+/// Requests that go to one core and are answered by one, the same or another.
+#[derive(Debug)]
+struct Pair {
+    credits: Credits,
+    /// Connections whose request waits for a credit, oldest first.
+    waiting: VecDeque<Slot>,
 }
 
 /// A place for one message.
@@ -71,7 +80,9 @@ pub(crate) struct Place {
 /// What a message waits for when there is no place for it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WaitsFor {
-    Credit(usize),
+    /// A credit for requests to one core that another answers.
+    Credit { target: usize, answering: usize },
+    /// An open slot of the link to a core.
     Room(usize),
 }
 
@@ -80,33 +91,34 @@ impl Routers {
     /// When there is no router core.
     pub(crate) fn new(shards: ShardCount, ends: Vec<RouterEnd>) -> Self {
         assert!(!ends.is_empty(), "a gateway needs a router core");
+        let cores = ends.len();
+        let pair = |_| Pair { credits: Credits::new(credits_per_pair(cores)), waiting: VecDeque::new() };
         let core = |end| Core {
             end,
-            credits: Credits::new(CREDITS_PER_ROUTER_CORE),
             touched: false,
-            waiting_for_credit: VecDeque::new(),
+            pairs: (0..cores).map(pair).collect(),
             waiting_for_room: VecDeque::new(),
         };
-        Self { shards, cores: ends.into_iter().map(core).collect() }
+        Self { shards, cores: ends.into_iter().map(core).collect(), waiting: 0 }
     }
 
     pub(crate) fn cores(&self) -> usize {
         self.cores.len()
     }
 
-    /// Finds a place for a message in the link to the core of its shard, and takes a credit of the core that answers when it
-    /// needs one. Nobody passes those that wait for the same thing, unless `first_in_line`.
+    /// Finds a place for a message in the link to the core of its shard, and takes a credit when it needs one. Nobody passes
+    /// those that wait for the same thing, unless `first_in_line`.
     pub(crate) fn place_for(&mut self, message: &ToRouter, first_in_line: bool) -> Result<Place, WaitsFor> {
         let shard = self.shard_of(message);
         let target = self.core_of(shard);
         match self.answering_core(message) {
             Some(answering) => {
-                let core = &mut self.cores[answering];
-                let passes = first_in_line || core.waiting_for_credit.is_empty();
-                if passes && core.credits.take() {
+                let pair = &mut self.cores[target].pairs[answering];
+                let passes = first_in_line || pair.waiting.is_empty();
+                if passes && pair.credits.take() {
                     Ok(Place { target, shard, reserved: true })
                 } else {
-                    Err(WaitsFor::Credit(answering))
+                    Err(WaitsFor::Credit { target, answering })
                 }
             }
             None => {
@@ -135,10 +147,9 @@ impl Routers {
 
     /// The next message of a core. Its credit, if it returns one, is free again.
     pub(crate) fn pop(&mut self, core: usize) -> Option<ToGateway> {
-        let core = &mut self.cores[core];
-        let message = core.end.answers.pop()?;
-        if message.returns_credit() {
-            core.credits.put_back();
+        let message = self.cores[core].end.answers.pop()?;
+        if let Some(target) = self.asked_core(core, &message) {
+            self.cores[target].pairs[core].credits.put_back();
         }
         Some(message)
     }
@@ -169,28 +180,31 @@ impl Routers {
         }
     }
 
-    /// Whether a message waits for a place.
-    pub(crate) fn somebody_waits(&self) -> bool {
-        self.cores.iter().any(|core| !core.waiting_for_credit.is_empty() || !core.waiting_for_room.is_empty())
+    /// Whether anybody stands in a line.
+    pub(crate) const fn anybody_waits(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Puts a connection at the end of the line.
     pub(crate) fn wait(&mut self, slot: Slot, waits_for: WaitsFor) {
         self.line(waits_for).push_back(slot);
+        self.waiting += 1;
     }
 
     /// The first in line, when there is now a fair chance that its message fits.
     pub(crate) fn next_in_line(&mut self, waits_for: WaitsFor) -> Option<Slot> {
         let has_chance = match waits_for {
-            WaitsFor::Credit(core) => self.cores[core].credits.free() > 0,
+            WaitsFor::Credit { target, answering } => self.cores[target].pairs[answering].credits.free() > 0,
             WaitsFor::Room(core) => self.cores[core].end.requests.room() > 0,
         };
-        if has_chance { self.line(waits_for).pop_front() } else { None }
+        let first = if has_chance { self.line(waits_for).pop_front() } else { None };
+        self.waiting -= usize::from(first.is_some());
+        first
     }
 
     fn line(&mut self, waits_for: WaitsFor) -> &mut VecDeque<Slot> {
         match waits_for {
-            WaitsFor::Credit(core) => &mut self.cores[core].waiting_for_credit,
+            WaitsFor::Credit { target, answering } => &mut self.cores[target].pairs[answering].waiting,
             WaitsFor::Room(core) => &mut self.cores[core].waiting_for_room,
         }
     }
@@ -205,7 +219,7 @@ impl Routers {
         }
     }
 
-    /// The core whose credit a request holds: the one that will answer it.
+    /// The core that will answer a request.
     fn answering_core(&self, message: &ToRouter) -> Option<usize> {
         let shard = match message {
             ToRouter::Attach(origin) => self.shards.of_user(origin.user),
@@ -214,6 +228,19 @@ impl Routers {
             ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
         };
         Some(self.core_of(shard))
+    }
+
+    /// The core that a request went to whose answer this is.
+    fn asked_core(&self, answering: usize, answer: &ToGateway) -> Option<usize> {
+        match answer {
+            ToGateway::Attached(_) => Some(answering),
+            ToGateway::Refused { shard, .. } => Some(self.core_of(*shard)),
+            ToGateway::Accepted { conversation, .. } => Some(self.core_of(self.shards.of_conversation(*conversation))),
+            ToGateway::Page(page) => Some(self.core_of(self.shards.of_conversation(page.conversation))),
+            ToGateway::Deliver { .. } | ToGateway::Receipt { .. } | ToGateway::Replaced(_) | ToGateway::Stalled(_) => {
+                None
+            }
+        }
     }
 
     fn core_of(&self, shard: ShardId) -> usize {

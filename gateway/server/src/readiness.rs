@@ -12,7 +12,7 @@ use switchyard_gateway_core::session::Context;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::{Connection, Phase};
-use crate::limits::{HELD_BYTES_MAX, READS_PER_TURN};
+use crate::limits::{HELD_BITE_BYTES, HELD_BYTES_MAX, HELD_TIGHT_BYTES, READS_PER_TURN};
 use crate::poll_ring::{Ready, What};
 use crate::state::State;
 use crate::sys;
@@ -73,12 +73,13 @@ impl State {
             connection.starved = true;
             return self.starved.push_back(slot);
         }
-        let received = sys::receive(socket.as_fd(), &mut self.receive_buffer);
+        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { self.receive_buffer.len() };
+        let received = sys::receive(socket.as_fd(), &mut self.receive_buffer[..at_most]);
         match received {
             Ok(0) => self.on_ended(slot),
             Ok(bytes) => {
                 // Fewer than there was room for: the socket is empty, unless its end comes behind them.
-                connection.unread = bytes == self.receive_buffer.len() || connection.hung_up;
+                connection.unread = bytes == at_most || connection.hung_up;
                 self.counters.bytes_in.add(bytes as u64);
                 let mut buffer = std::mem::take(&mut self.receive_buffer);
                 self.on_bytes(slot, &mut buffer[..bytes]);

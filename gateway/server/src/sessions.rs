@@ -84,7 +84,8 @@ impl State {
 
     /// The session's timer is due.
     pub(crate) fn on_session_timer(&mut self, slot: Slot) {
-        let is_held = self.connection(slot).stands_in_line();
+        let connection = self.connection(slot);
+        let is_held = connection.hello_waits || connection.stands_in_line();
         self.step(slot, |open, context, effects| open.session.on_timer(context, is_held, effects));
         // It may have been a flood that had to wait.
         self.go_on(slot);

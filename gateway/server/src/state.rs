@@ -12,6 +12,7 @@ use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
 use switchyard_gateway_core::session::{Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
+use switchyard_ring::limits::SLEEP_MS_MAX;
 use switchyard_schema::ids::Millis;
 
 use crate::address::AddressBlock;
@@ -240,15 +241,16 @@ impl State {
         self.table.get_mut(slot).expect("a task, a line or a list names only slots in use")
     }
 
-    /// How long the thread may sleep when nobody wakes it; `None`: for ever. What waits for room in a link is tried again
-    /// now and then, so that room which a router core made without answering anything is found.
-    pub(crate) fn longest_sleep(&mut self) -> Option<Duration> {
+    /// How long the thread may sleep when nobody wakes it: long enough to cost nothing, and short enough to be seen alive.
+    /// What waits for room in a link is tried again more often, so that room which a router core made without answering
+    /// anything is found.
+    pub(crate) fn longest_sleep(&mut self) -> Duration {
         let now = self.now.monotonic;
-        let looks_again = self.routers.somebody_waits() || self.drain.is_some();
+        let looks_again = self.routers.anybody_waits() || self.drain.is_some();
         let next_look = looks_again.then(|| now.plus(WHEEL_TICK_MS));
         let lingers_until = self.lingering.front().map(|(until, _)| *until);
-        let next = [self.wheel.next_look(), lingers_until, next_look].into_iter().flatten().min()?;
-        Some(Duration::from_millis(next.since(now)))
+        let next = [self.wheel.next_look(), lingers_until, next_look].into_iter().flatten().min();
+        Duration::from_millis(next.map_or(SLEEP_MS_MAX, |next| next.since(now).min(SLEEP_MS_MAX)))
     }
 
     /// Whether the drain's deadline has passed.

@@ -103,11 +103,7 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
             accepts = false;
         }
         match end {
-            TurnEnd::Idle => {
-                if let Some(longest) = thread.state.borrow_mut().longest_sleep() {
-                    thread.alarm.set_at_most(longest);
-                }
-            }
+            TurnEnd::Idle => thread.alarm.set_at_most(thread.state.borrow_mut().longest_sleep()),
             TurnEnd::MoreToDo => thread.event.signal(),
             TurnEnd::Finished => break,
         }

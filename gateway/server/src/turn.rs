@@ -24,15 +24,15 @@ impl State {
         self.parker.awake();
         self.now = self.clock.now();
         self.counters.turns.add(1);
+        self.show_life();
         self.take_orders();
         let mut more = self.continue_drain();
         more |= self.fire_timers();
         self.read_sockets();
         for core in 0..self.routers.cores() {
             more |= self.take_router_messages(core);
-            more |= self.retry(WaitsFor::Credit(core));
-            more |= self.retry(WaitsFor::Room(core));
         }
+        more |= self.retry_all();
         self.feed_starved();
         more |= self.admit_hellos();
         self.end_lingering();
@@ -47,6 +47,13 @@ impl State {
             more = !self.routers.all_empty();
         }
         if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
+    }
+
+    fn show_life(&self) {
+        if let Some(silence) = self.counters.pulse.beat(Instant::now()) {
+            self.counters.stalls.add(1);
+            tracing::warn!(thread = self.index, ms = silence.as_millis(), "this gateway thread stood still");
+        }
     }
 
     /// Fires timers whose time has come. `true` when more are due than a turn takes.
@@ -144,6 +151,22 @@ impl State {
         self.counters.router_in.add(popped as u64);
         self.routers.on_popped(core, found, popped);
         popped == ROUTER_MESSAGES_PER_TURN
+    }
+
+    /// Tries what waits in every line again. `true` when the limit was reached in some.
+    fn retry_all(&mut self) -> bool {
+        // Many cores have many lines, and nearly always all of them are empty.
+        if !self.routers.anybody_waits() {
+            return false;
+        }
+        let mut more = false;
+        for target in 0..self.routers.cores() {
+            for answering in 0..self.routers.cores() {
+                more |= self.retry(WaitsFor::Credit { target, answering });
+            }
+            more |= self.retry(WaitsFor::Room(target));
+        }
+        more
     }
 
     /// Tries the messages that wait in one line again, oldest first. `true` when the turn's limit was reached.

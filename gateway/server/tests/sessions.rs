@@ -13,7 +13,7 @@ use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey
 use switchyard_gateway_server::{DrainPlan, limits};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{Receipt, Regarding, Watermark};
-use switchyard_schema::ids::{Millis, Sequence, UserId};
+use switchyard_schema::ids::{Millis, Sequence, ShardId, UserId};
 use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 use tungstenite::Message;
 
@@ -244,6 +244,7 @@ fn given_a_refusal_of_the_router_then_the_client_gets_it_and_it_is_counted() {
     let ToRouter::Fetch { origin, fetch } = fixture.router().next() else { panic!("a fetch comes") };
     fixture.router().answer(ToGateway::Refused {
         session: origin.session,
+        shard: ShardId(0),
         code: ErrorCode::Overloaded,
         retry_after_ms: Some(100),
         regarding: Regarding::Request(fetch.request),

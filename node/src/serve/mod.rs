@@ -3,6 +3,7 @@
 mod banner;
 mod observed;
 mod shutdown;
+mod watchdog;
 mod wiring;
 
 use std::error::Error;
@@ -17,6 +18,7 @@ use crate::keys;
 
 use observed::Server;
 use shutdown::{Leaving, Signals};
+use watchdog::Watchdog;
 
 /// How long a start waits for the lock of the data folder: longer than a killed process takes to be gone, shorter than
 /// anybody waits for an error.
@@ -60,7 +62,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         }
         Err(error) => tracing::error!(%error, "keys not reloaded; the previous ones stay in force"),
     };
-    let leaving = signals.serve(reload, || server.lost_thread());
+    let mut watchdog = Watchdog::default();
+    let look = || {
+        watchdog.begun(server.stalls()).iter().for_each(|stall| tracing::error!("{stall}"));
+        server.lost_thread()
+    };
+    let leaving = signals.serve(reload, look);
     if let Leaving::Lost(what) = leaving {
         tracing::error!(what, "a part of the server is gone; the rest leaves in order, to be started again");
     }

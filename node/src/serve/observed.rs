@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_server::{DrainPlan, Gateway, ThreadsFailed};
+use switchyard_ring::Pulse;
 use switchyard_router_server::StorageState;
 use switchyard_router_server::counters;
 use switchyard_router_server::router::{RouterHandle, StartReport};
 
+use super::watchdog::{Stall, Thread};
 use crate::admin::{Kind, Observed, Sample};
 
 /// Clients that are told to leave come back within this time, spread out.
@@ -71,14 +73,20 @@ impl Server {
         .flatten()
     }
 
-    fn with<T>(&self, read: impl FnOnce(&Gateway, &RouterHandle) -> T) -> Option<T> {
-        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.as_ref().map(|(gateway, router)| read(gateway, router))
+    /// The threads that make no progress.
+    pub(super) fn stalls(&self) -> Vec<Stall> {
+        self.with(|gateway, router| {
+            let gateways = gateway.counters().enumerate();
+            let gateways = gateways.map(|(index, counters)| (Thread::Gateway(index), &counters.pulse));
+            let routers = router.counters().iter().enumerate();
+            let routers = routers.map(|(index, counters)| (Thread::Router(index), &counters.pulse));
+            Stall::among(gateways.chain(routers), Instant::now()).collect()
+        })
+        .unwrap_or_default()
     }
-}
 
-impl Observed for Server {
-    fn faults(&self) -> Vec<String> {
+    /// What is broken, and stays so without somebody's help.
+    fn broken(&self) -> Vec<String> {
         self.with(|gateway, router| {
             let mut faults = Vec::new();
             for (core, counters) in router.counters().iter().enumerate() {
@@ -98,7 +106,8 @@ impl Observed for Server {
                 faults.push(
                     "the state store takes no snapshots; look at the log and at the free space of the disk".to_owned(),
                 );
-            } else if faults.is_empty() && !router.is_healthy() {
+            }
+            if !router.is_whole() {
                 faults.push("a router core has ended; restart and see the log for why".to_owned());
             }
             let recovered = &router.report().recovered;
@@ -117,6 +126,19 @@ impl Observed for Server {
         .unwrap_or_default()
     }
 
+    fn with<T>(&self, read: impl FnOnce(&Gateway, &RouterHandle) -> T) -> Option<T> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.as_ref().map(|(gateway, router)| read(gateway, router))
+    }
+}
+
+impl Observed for Server {
+    fn faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self.stalls().iter().map(Stall::to_string).collect();
+        faults.extend(self.broken());
+        faults
+    }
+
     fn reasons_not_ready(&self) -> Vec<String> {
         if self.leaving.load(Ordering::Relaxed) {
             return vec!["the server is leaving".to_owned()];
@@ -128,9 +150,10 @@ impl Observed for Server {
 
     fn samples(&self) -> Vec<Sample> {
         self.with(|gateway, router| {
-            let mut samples = Vec::new();
+            let (mut samples, now) = (Vec::new(), Instant::now());
             for (core, counters) in gateway.counters().enumerate() {
                 samples.extend(counters.all().map(|(name, value)| sample("gateway", name, core, value)));
+                samples.push(silence("gateway", core, &counters.pulse, now));
                 samples.extend(counters.refused().filter(|(_, count)| *count > 0).map(|(code, count)| Sample {
                     name: "gateway_refused".to_owned(),
                     kind: Kind::Counter,
@@ -141,6 +164,7 @@ impl Observed for Server {
             for (core, counters) in router.counters().iter().enumerate() {
                 samples.extend(counters.each().map(|(name, value)| sample("router", name, core, value)));
                 samples.push(Sample::new("router_commit_us", Kind::Counter, ("core", core), counters.commit_us.get()));
+                samples.push(silence("router", core, &counters.pulse, now));
             }
             samples
         })
@@ -151,4 +175,10 @@ impl Observed for Server {
 fn sample(part: &str, name: &str, core: usize, value: u64) -> Sample {
     let kind = if GAUGES.contains(&name) || counters::GAUGES.contains(&name) { Kind::Gauge } else { Kind::Counter };
     Sample::new(format!("{part}_{name}"), kind, ("core", core), value)
+}
+
+/// How long a thread has given no sign of life; one that works sleeps for up to half a second.
+fn silence(part: &str, core: usize, pulse: &Pulse, now: Instant) -> Sample {
+    let ms = u64::try_from(pulse.silence(now).as_millis()).unwrap_or(u64::MAX);
+    Sample::new(format!("{part}_silence_ms"), Kind::Gauge, ("core", core), ms)
 }

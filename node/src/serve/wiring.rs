@@ -36,7 +36,7 @@ pub(super) fn start(
         &LinkConfig {
             gateways,
             cores,
-            credits: limits::CREDITS_PER_ROUTER_CORE,
+            credits: limits::credits_per_pair(cores),
             open_to_router: limits::OPEN_SLOTS_TO_ROUTER,
             open_to_gateway: limits::OPEN_SLOTS_TO_GATEWAY,
             open_between_cores: OPEN_SLOTS_BETWEEN_CORES,

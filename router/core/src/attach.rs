@@ -97,9 +97,8 @@ impl Shard {
     }
 
     pub(crate) fn refuse_attach(&self, origin: &Origin, code: ErrorCode, fx: &mut Effects) {
-        let session = origin.session;
-        let retry_after_ms = retry_after_ms(code);
-        let refused = ToGateway::Refused { session, code, retry_after_ms, regarding: Regarding::Session };
+        let (session, shard, retry_after_ms) = (origin.session, self.config.shard, retry_after_ms(code));
+        let refused = ToGateway::Refused { session, shard, code, retry_after_ms, regarding: Regarding::Session };
         post::answer(session, refused, fx);
     }
 

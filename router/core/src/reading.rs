@@ -162,7 +162,7 @@ impl Shard {
 
     fn refuse_reading(&self, reading: &Reading, code: ErrorCode, fx: &mut Effects) {
         match reading.asker {
-            Asker::Fetch { session, request } => refuse_fetch(session, request, code, fx),
+            Asker::Fetch { session, request } => self.refuse_fetch(session, request, code, fx),
             Asker::CatchUp { from, request } => self.refuse_read(from, request, fx),
         }
     }
@@ -171,11 +171,12 @@ impl Shard {
         let reply = ReadReply { request, outcome: ReadOutcome::Unavailable };
         post::reserved(&self.config, to, Peer::ReadReply(Box::new(reply)), fx);
     }
-}
 
-pub(crate) fn refuse_fetch(session: SessionRef, request: u64, code: ErrorCode, fx: &mut Effects) {
-    let (retry_after_ms, regarding) = (retry_after_ms(code), Regarding::Request(request));
-    post::answer(session, ToGateway::Refused { session, code, retry_after_ms, regarding }, fx);
+    pub(crate) fn refuse_fetch(&self, session: SessionRef, request: u64, code: ErrorCode, fx: &mut Effects) {
+        let shard = self.config.shard;
+        let (retry_after_ms, regarding) = (retry_after_ms(code), Regarding::Request(request));
+        post::answer(session, ToGateway::Refused { session, shard, code, retry_after_ms, regarding }, fx);
+    }
 }
 
 /// The first and last message to read, inside what is durable and not void; `None` when there is nothing to read.

@@ -17,7 +17,7 @@ use crate::memory::Table;
 use crate::parking::{Input, Parked, Parking};
 use crate::peer::{Peer, SendRefused};
 use crate::post;
-use crate::reading::{Readings, refuse_fetch};
+use crate::reading::Readings;
 use crate::snapshot::Changes;
 use crate::tail::Tail;
 use crate::user::User;
@@ -244,7 +244,7 @@ impl Shard {
                 Input::Gateway(ToRouter::Send(request))
             }
             Input::Gateway(ToRouter::Fetch { origin, fetch }) if fetch.conversation.peer_of(origin.user).is_none() => {
-                return refuse_fetch(origin.session, fetch.request, ErrorCode::NotAMember, fx);
+                return self.refuse_fetch(origin.session, fetch.request, ErrorCode::NotAMember, fx);
             }
             input => input,
         };
@@ -261,8 +261,8 @@ impl Shard {
             Input::Gateway(ToRouter::Send(request)) => self.on_send(request, fx),
             Input::Gateway(ToRouter::Ack { origin, ack }) => self.on_ack(&origin, ack, fx),
             Input::Gateway(ToRouter::Fetch { origin, fetch }) => self.on_fetch(&origin, &fetch, fx),
-            Input::Peer(_, Peer::Refused(SendRefused { session, code, retry_after_ms, regarding })) => {
-                post::answer(session, ToGateway::Refused { session, code, retry_after_ms, regarding }, fx);
+            Input::Peer(shard, Peer::Refused(SendRefused { session, code, retry_after_ms, regarding })) => {
+                post::answer(session, ToGateway::Refused { session, shard, code, retry_after_ms, regarding }, fx);
             }
             Input::Peer(_, Peer::Repeated(answer)) => self.on_repeated(&answer, fx),
             Input::Peer(_, Peer::Head(fact)) => self.on_head(&fact, fx),
@@ -295,7 +295,9 @@ impl Shard {
             Input::Gateway(ToRouter::Send(request)) => {
                 self.refuse_send(&request.origin, request.client_message_id, code, fx);
             }
-            Input::Gateway(ToRouter::Fetch { origin, fetch }) => refuse_fetch(origin.session, fetch.request, code, fx),
+            Input::Gateway(ToRouter::Fetch { origin, fetch }) => {
+                self.refuse_fetch(origin.session, fetch.request, code, fx)
+            }
             Input::Peer(from, Peer::Read(request)) => self.refuse_read(from, request, fx),
             Input::Gateway(ToRouter::Detach { .. } | ToRouter::Ack { .. }) | Input::Peer(..) => {}
         }

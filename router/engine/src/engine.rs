@@ -135,7 +135,7 @@ impl Engine {
         let slot = slot(slots, config, shard);
         if slot.refuses {
             refusal::gateway(config, shard, input, fx);
-        } else if let Some(input) = if is_out_of_room { refusal::out_of_room(input, fx) } else { Some(input) } {
+        } else if let Some(input) = if is_out_of_room { refusal::out_of_room(shard, input, fx) } else { Some(input) } {
             slot.touch(now);
             slot.shard.handle_gateway(now, input, fx);
         }

@@ -15,18 +15,18 @@ const CODE: ErrorCode = ErrorCode::ShardDamaged;
 /// Nothing gets better before an operator has looked.
 const RETRY_AFTER_MS: Option<u32> = Some(60_000);
 
-fn refuse(session: SessionRef, code: ErrorCode, regarding: Regarding, fx: &mut Effects) {
-    let refused = ToGateway::Refused { session, code, retry_after_ms: RETRY_AFTER_MS, regarding };
+fn refuse(session: SessionRef, shard: ShardId, code: ErrorCode, regarding: Regarding, fx: &mut Effects) {
+    let refused = ToGateway::Refused { session, shard, code, retry_after_ms: RETRY_AFTER_MS, regarding };
     fx.answer(session.gateway, refused);
 }
 
 /// Answers what would bring records while the queue of the journal is full: a session may not begin, since its end is
 /// recorded, and an ack is dropped, since a client repeats it until it has seen its own watermark. Gives back the rest.
-pub(crate) fn out_of_room(input: ToRouter, fx: &mut Effects) -> Option<ToRouter> {
+pub(crate) fn out_of_room(shard: ShardId, input: ToRouter, fx: &mut Effects) -> Option<ToRouter> {
     match input {
         ToRouter::Attach(Origin { session, .. }) => {
             let (code, retry_after_ms) = (ErrorCode::StorageUnavailable, Some(STORAGE_RETRY_MS));
-            let refused = ToGateway::Refused { session, code, retry_after_ms, regarding: Regarding::Session };
+            let refused = ToGateway::Refused { session, shard, code, retry_after_ms, regarding: Regarding::Session };
             fx.answer(session.gateway, refused);
             None
         }
@@ -38,8 +38,8 @@ pub(crate) fn out_of_room(input: ToRouter, fx: &mut Effects) -> Option<ToRouter>
 /// Answers a gateway in place of the damaged `shard`.
 pub(crate) fn gateway(config: &EngineConfig, shard: ShardId, input: ToRouter, fx: &mut Effects) {
     match input {
-        ToRouter::Attach(origin) => refuse(origin.session, CODE, Regarding::Session, fx),
-        ToRouter::Fetch { origin, fetch } => refuse(origin.session, CODE, Regarding::Request(fetch.request), fx),
+        ToRouter::Attach(origin) => refuse(origin.session, shard, CODE, Regarding::Session, fx),
+        ToRouter::Fetch { origin, fetch } => refuse(origin.session, shard, CODE, Regarding::Request(fetch.request), fx),
         ToRouter::Send(request) => {
             // The credit is one of the sender's core, which therefore gives the answer.
             let refused = SendRefused {
@@ -59,13 +59,13 @@ pub(crate) fn gateway(config: &EngineConfig, shard: ShardId, input: ToRouter, fx
 /// Answers another shard in place of the damaged `shard`.
 pub(crate) fn peer(config: &EngineConfig, shard: ShardId, from: ShardId, input: Peer, fx: &mut Effects) {
     match input {
-        Peer::Refused(refused) => refuse(refused.session, refused.code, refused.regarding, fx),
+        Peer::Refused(refused) => refuse(refused.session, from, refused.code, refused.regarding, fx),
         Peer::Repeated(answer) => {
-            refuse(answer.session, CODE, Regarding::Send(answer.client_message_id), fx);
+            refuse(answer.session, from, CODE, Regarding::Send(answer.client_message_id), fx);
         }
         Peer::Head(fact) => {
             if let Some(answer) = fact.answer {
-                refuse(answer.session, CODE, Regarding::Send(answer.client_message_id), fx);
+                refuse(answer.session, from, CODE, Regarding::Send(answer.client_message_id), fx);
             }
         }
         Peer::Read(request) => {
@@ -91,7 +91,7 @@ mod tests {
         let (user, device) = (UserId::new(1).unwrap(), DeviceId::new(1).unwrap());
         let session = SessionRef { gateway: 0, slot: 1, epoch: 1 };
         gateway(&config, ShardId(0), ToRouter::Attach(Origin { session, user, device }), &mut fx);
-        out_of_room(ToRouter::Attach(Origin { session, user, device }), &mut fx);
+        out_of_room(ShardId(0), ToRouter::Attach(Origin { session, user, device }), &mut fx);
         let conversation = ConversationId::direct(user, user);
         let request = ReadRequest { session, user, conversation, after: Sequence(0), messages: 1, bytes: 1 };
         peer(&config, ShardId(0), ShardId(1), Peer::Read(request), &mut fx);

@@ -6,7 +6,7 @@
 //! crate waits for another thread to do something.
 //!
 //! A thread that serves many links parks on one [`Parker`]; everyone who pushes to it holds a [`Waker`] and calls
-//! [`Waker::notify`] once per turn, not once per message.
+//! [`Waker::notify`] once per turn, not once per message. That a thread works at all its [`Pulse`] shows.
 //!
 //! ```
 //! let (producer, consumer) = switchyard_ring::link::<u32>(1, 1);
@@ -24,10 +24,12 @@ pub mod credits;
 pub mod eventfd;
 pub mod limits;
 pub mod link;
+pub mod pulse;
 mod sync;
 pub mod wake;
 
 pub use credits::Credits;
 pub use eventfd::EventFd;
 pub use link::{Consumer, Producer, link};
+pub use pulse::Pulse;
 pub use wake::{Parker, Waker};

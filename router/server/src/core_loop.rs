@@ -121,6 +121,9 @@ impl CoreLoop {
         stop: Arc<StopSignal>,
     ) -> Self {
         let (touched_gateways, touched_cores) = (vec![false; ends.gateways.len()], vec![false; ends.cores.len()]);
+        // It works from now on: what went before was the start.
+        let started = Instant::now();
+        counters.pulse.beat(started);
         Self {
             engine,
             ends,
@@ -130,9 +133,9 @@ impl CoreLoop {
             counters,
             stop,
             clock: SteadyClock::default(),
-            started: Instant::now(),
+            started,
             phase: Phase::Serving,
-            executor_had_a_round: Instant::now(),
+            executor_had_a_round: started,
             touched_gateways,
             touched_cores,
             making_segment: false,
@@ -143,8 +146,14 @@ impl CoreLoop {
         }
     }
 
+    /// Reads the clock, and shows by it that the core works.
     fn now(&mut self) -> Millis {
-        self.clock.read(since_epoch(), self.started.elapsed())
+        let now = Instant::now();
+        if let Some(silence) = self.counters.pulse.beat(now) {
+            self.counters.stalls.add(1);
+            tracing::warn!(core = self.core(), ms = silence.as_millis(), "this router core stood still");
+        }
+        self.clock.read(since_epoch(), now.saturating_duration_since(self.started))
     }
 
     /// Serves until it is told to stop, then leaves everything in order.

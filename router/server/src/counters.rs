@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use switchyard_engine::EngineStats;
+use switchyard_ring::Pulse;
 use switchyard_router_core::effects::StorageState;
 
 /// Buckets of the commit histogram: bucket `i` counts commits below `COMMIT_BUCKET_US[i]`, the last one all others.
@@ -38,6 +39,8 @@ macro_rules! counters {
             pub commits: [Counter; COMMIT_BUCKET_US.len() + 1],
             /// Microseconds of all commits.
             pub commit_us: Counter,
+            /// When the core was last seen to work.
+            pub pulse: Pulse,
             journal: AtomicU8,
         }
 
@@ -55,6 +58,8 @@ counters! {
     turns,
     /// Times that the loop slept.
     sleeps,
+    /// Times that the loop stood still for longer than a core that works does.
+    stalls,
     /// Messages from gateway threads.
     gateway_messages,
     /// Messages from other router cores.

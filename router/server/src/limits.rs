@@ -18,6 +18,7 @@ pub const LATENCY_MS: u64 = 60_000;
 pub const MESSAGES_PER_RING_PER_TURN: usize = 256;
 /// Longest sleep of a core: bounds what a lost wake-up could cost, and is how often state is looked over.
 pub const IDLE_TICK_MS: u64 = 500;
+const _: () = assert!(IDLE_TICK_MS <= switchyard_ring::limits::SLEEP_MS_MAX, "an idle core looks alive");
 
 /// How often a core counts what it holds in memory, for the admin listener.
 pub const COUNT_MS: u64 = 1_000;

@@ -2,9 +2,9 @@
 //!
 //! | link | reserved slots | open slots |
 //! |---|---|---|
-//! | gateway → router core | the gateway's credits of every core, since a request may be answered by another core than it goes to | acks, goodbyes |
-//! | router core → gateway | the gateway's credits of that core | deliveries, receipts |
-//! | router core → router core | the credits that all gateways have of the receiving core, the sender's reads, and replies to the receiver's reads | facts |
+//! | gateway → router core | the gateway's credits for requests to that core, whichever answers them | acks, goodbyes |
+//! | router core → gateway | the gateway's credits for answers of that core, whichever it asked | deliveries, receipts |
+//! | router core → router core | all gateways' credits for requests to the one that the other answers, the sender's reads, and replies to the receiver's reads | facts |
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ pub struct LinkConfig {
     pub gateways: usize,
     /// Router cores.
     pub cores: usize,
-    /// Requests that one gateway thread may have unanswered at one router core.
+    /// Requests that one gateway thread may have unanswered that go to one router core and are answered by one, the same
+    /// or another.
     pub credits: usize,
     /// Open slots from a gateway thread to a router core.
     pub open_to_router: usize,
@@ -146,7 +147,7 @@ impl Links {
             let mut ends = Vec::with_capacity(config.cores);
             for core in &mut cores {
                 let (requests, served) = link(config.credits * config.cores, config.open_to_router);
-                let (answers, received) = link(config.credits, config.open_to_gateway);
+                let (answers, received) = link(config.credits * config.cores, config.open_to_gateway);
                 core.gateways.push(CoreGatewayEnd { requests: served, answers, waker: gateway_waker.clone() });
                 ends.push(GatewayEnd { requests, answers: received, waker: core.waker.clone() });
             }

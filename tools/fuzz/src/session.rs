@@ -11,7 +11,7 @@ use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{
     Ack, ClientFrame, Fetch, FetchRange, Hello, Receipt, Regarding, Send, ServerFrame, VoidRange, Watermark,
 };
-use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, ShardId, UserId};
 use switchyard_schema::limits::PENDING_SENDS_MAX;
 use switchyard_schema::link::{PageReply, SessionRef, ToGateway, ToRouter};
 use switchyard_schema::{body, encode, json, wire};
@@ -212,7 +212,8 @@ impl World {
                 if !self.welcomed && regarding == Regarding::Session && !self.finished {
                     self.detached += 1; // the router knows no such session
                 }
-                ToGateway::Refused { session: SESSION, code, retry_after_ms: source.flag().then_some(250), regarding }
+                let retry_after_ms = source.flag().then_some(250);
+                ToGateway::Refused { session: SESSION, shard: ShardId(0), code, retry_after_ms, regarding }
             }
             (6, _) => {
                 let draft = encode::deliver_draft(conversation, PEER, &body::text("hello"));

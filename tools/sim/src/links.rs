@@ -48,7 +48,7 @@ pub(crate) fn make(sizes: RingSizes, gateways: usize, cores: usize) -> (Vec<Vec<
         let mut ends = Vec::new();
         for core in &mut core_ends {
             let (requests, served) = link(sizes.credits * cores, sizes.open_to_router);
-            let (answers, received) = link(sizes.credits, sizes.open_to_gateway);
+            let (answers, received) = link(sizes.credits * cores, sizes.open_to_gateway);
             core.gateways.push(CoreGatewayEnd { requests: served, answers });
             ends.push(GatewayEnd { requests, answers: received });
         }

@@ -28,7 +28,7 @@ impl Span {
 /// The sizes of rings.
 #[derive(Copy, Clone, Debug)]
 pub struct RingSizes {
-    /// Requests that one gateway thread may have unanswered at one router core.
+    /// Requests that one gateway thread may have unanswered that go to one router core and are answered by one.
     pub credits: usize,
     /// Open slots from a gateway thread to a router core.
     pub open_to_router: usize,

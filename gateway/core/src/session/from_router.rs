@@ -37,7 +37,7 @@ pub enum FromRouter<'a> {
 pub fn dispatch(message: &ToGateway, mut each: impl FnMut(SessionRef, FromRouter<'_>)) {
     match message {
         ToGateway::Attached(session) => each(*session, FromRouter::Attached),
-        &ToGateway::Refused { session, code, retry_after_ms, regarding } => {
+        &ToGateway::Refused { session, code, retry_after_ms, regarding, .. } => {
             each(session, FromRouter::Refused { code, retry_after_ms, regarding });
         }
         &ToGateway::Accepted { session, client_message_id, conversation, message, sequence } => {

@@ -184,8 +184,8 @@ impl Session {
         }
     }
 
-    /// The time asked for has come. `held` tells that messages of this session wait for room in the router's links, so that
-    /// it is the server that does not listen.
+    /// The time asked for has come. `held` tells that what the client sent waits, for room in the router's links or for its
+    /// turn, so that it is the server that does not listen.
     pub fn on_timer(&mut self, context: &Context<'_>, held: bool, out: &mut SessionEffects) {
         let now = context.now.monotonic;
         if self.paused_until.is_over(now) {
@@ -194,6 +194,8 @@ impl Session {
         }
         let is_over = self.deadline.is_over(now);
         match &mut self.state {
+            // It may well be the Hello that waits.
+            State::AwaitHello { .. } if is_over && held => self.deadline = Deadline::at(now.plus(HELLO_MS)),
             State::AwaitHello { .. } if is_over => {
                 self.fail(context, &ErrorCode::HelloTimeout.into(), out);
             }

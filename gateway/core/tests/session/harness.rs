@@ -9,7 +9,7 @@ use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Se
 use switchyard_gateway_core::ws::{Decoder, Event, Role, WsError};
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::{Ack, ClientFrame, Fetch, FetchRange, Hello, Regarding, Send, ServerFrame};
-use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, UserId};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Millis, Sequence, ShardId, UserId};
 use switchyard_schema::link::{Origin, SessionRef, ToGateway, ToRouter};
 use switchyard_schema::{body, encode, json, wire};
 
@@ -252,7 +252,8 @@ impl World {
 
     /// The router refuses a request.
     pub(crate) fn refuse(&mut self, code: ErrorCode, regarding: Regarding) -> Vec<Seen> {
-        self.router(ToGateway::Refused { session: SESSION, code, retry_after_ms: Some(250), regarding })
+        let (shard, retry_after_ms) = (ShardId(0), Some(250));
+        self.router(ToGateway::Refused { session: SESSION, shard, code, retry_after_ms, regarding })
     }
 
     /// The router says that a Send is durable.

@@ -20,6 +20,21 @@ fn given_no_hello_when_five_seconds_pass_then_the_session_closes_as_timed_out() 
 }
 
 #[test]
+fn given_a_hello_that_waits_for_its_turn_when_five_seconds_pass_then_it_is_not_late() {
+    let mut world = World::upgraded(Form::Binary, Some(&good_token()));
+    world.held = true;
+    assert_eq!(world.pass(9_000), []);
+    assert_eq!(world.hello(None, 1), []);
+    assert!(matches!(world.take_for_router()[..], [ToRouter::Attach(_)]));
+    // What waited may have been the beginning of one.
+    let mut world = World::upgraded(Form::Binary, Some(&good_token()));
+    world.held = true;
+    assert_eq!(world.pass(9_000), []);
+    world.held = false;
+    assert_eq!(world.pass(1_000), [error(ErrorCode::HelloTimeout), close(CloseCode::Timeout)]);
+}
+
+#[test]
 fn given_silence_when_a_heartbeat_passes_then_the_server_pings_once_and_gives_up_after_the_second() {
     let mut world = World::open(Form::Binary);
     assert_eq!(world.pass(HEARTBEAT_MS - 1), []);

@@ -67,8 +67,8 @@ fn thread_parts(cores: usize) -> (ThreadParts, Vec<RouterSide>) {
     let mut ends = Vec::new();
     let mut sides = Vec::new();
     for _ in 0..cores {
-        let (requests, popped) = link(limits::reserved_slots_to_router(cores), limits::OPEN_SLOTS_TO_ROUTER);
-        let (answers, received) = link(limits::RESERVED_SLOTS_TO_GATEWAY, limits::OPEN_SLOTS_TO_GATEWAY);
+        let (requests, popped) = link(limits::reserved_slots(cores), limits::OPEN_SLOTS_TO_ROUTER);
+        let (answers, received) = link(limits::reserved_slots(cores), limits::OPEN_SLOTS_TO_GATEWAY);
         // The test polls its links, so nobody needs to wake it.
         let (_, unheard) = wake::pair(|| ());
         ends.push(RouterEnd { requests, answers: received, waker: unheard });

@@ -180,8 +180,12 @@ impl Gateway {
         let mut more = false;
         for core in 0..self.routers.cores() {
             more |= self.take_router_messages(core);
-            more |= self.retry(WaitsFor::Credit(core));
-            more |= self.retry(WaitsFor::Room(core));
+        }
+        for target in 0..self.routers.cores() {
+            for answering in 0..self.routers.cores() {
+                more |= self.retry(WaitsFor::Credit { target, answering });
+            }
+            more |= self.retry(WaitsFor::Room(target));
         }
         self.flush(shared, network);
         assert!(self.held_bytes <= HELD_BYTES_MAX, "a gateway thread holds more than it may");

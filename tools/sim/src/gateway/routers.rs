@@ -19,10 +19,17 @@ pub(crate) struct Routers {
 #[derive(Debug)]
 struct Core {
     end: GatewayEnd,
-    credits: Credits,
     touched: bool,
-    waiting_for_credit: VecDeque<Slot>,
+    /// Requests to this core, by the core that answers.
+    pairs: Vec<Pair>,
     waiting_for_room: VecDeque<Slot>,
+}
+
+/// Requests that go to one core and are answered by one, the same or another.
+#[derive(Debug)]
+struct Pair {
+    credits: Credits,
+    waiting: VecDeque<Slot>,
 }
 
 /// A place for one message.
@@ -37,17 +44,20 @@ pub(crate) struct Place {
 /// What a message waits for when there is no place for it.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum WaitsFor {
-    Credit(usize),
+    /// A credit for requests to one core that another answers.
+    Credit { target: usize, answering: usize },
+    /// An open slot of the link to a core.
     Room(usize),
 }
 
 impl Routers {
     pub(crate) fn new(shards: ShardCount, ends: Vec<GatewayEnd>, credits: usize) -> Self {
+        let cores = ends.len();
+        let pair = |_| Pair { credits: Credits::new(credits), waiting: VecDeque::new() };
         let core = |end| Core {
             end,
-            credits: Credits::new(credits),
             touched: false,
-            waiting_for_credit: VecDeque::new(),
+            pairs: (0..cores).map(pair).collect(),
             waiting_for_room: VecDeque::new(),
         };
         Self { shards, cores: ends.into_iter().map(core).collect() }
@@ -57,18 +67,18 @@ impl Routers {
         self.cores.len()
     }
 
-    /// Finds a place for a message, and takes a credit of the core that answers when it needs one.
+    /// Finds a place for a message, and takes a credit when it needs one.
     pub(crate) fn place_for(&mut self, message: &ToRouter, first_in_line: bool) -> Result<Place, WaitsFor> {
         let shard = self.shard_of(message);
         let target = self.core_of(shard);
         match self.answering_core(message) {
             Some(answering) => {
-                let core = &mut self.cores[answering];
-                let passes = first_in_line || core.waiting_for_credit.is_empty();
-                if passes && core.credits.take() {
+                let pair = &mut self.cores[target].pairs[answering];
+                let passes = first_in_line || pair.waiting.is_empty();
+                if passes && pair.credits.take() {
                     Ok(Place { target, shard, reserved: true })
                 } else {
-                    Err(WaitsFor::Credit(answering))
+                    Err(WaitsFor::Credit { target, answering })
                 }
             }
             None => {
@@ -97,10 +107,9 @@ impl Routers {
 
     /// The next message of a core. Its credit, if it returns one, is free again.
     pub(crate) fn pop(&mut self, core: usize) -> Option<ToGateway> {
-        let core = &mut self.cores[core];
-        let message = core.end.answers.pop()?;
-        if message.returns_credit() {
-            core.credits.put_back();
+        let message = self.cores[core].end.answers.pop()?;
+        if let Some(target) = self.asked_core(core, &message) {
+            self.cores[target].pairs[core].credits.put_back();
         }
         Some(message)
     }
@@ -134,7 +143,7 @@ impl Routers {
     /// The first in line, when there is now a fair chance that its message fits.
     pub(crate) fn next_in_line(&mut self, waits_for: WaitsFor) -> Option<Slot> {
         let has_chance = match waits_for {
-            WaitsFor::Credit(core) => self.cores[core].credits.free() > 0,
+            WaitsFor::Credit { target, answering } => self.cores[target].pairs[answering].credits.free() > 0,
             WaitsFor::Room(core) => self.cores[core].end.requests.room() > 0,
         };
         if has_chance { self.line(waits_for).pop_front() } else { None }
@@ -142,12 +151,13 @@ impl Routers {
 
     /// Credits that are out, over all cores.
     pub(crate) fn credits_out(&self) -> usize {
-        self.cores.iter().map(|core| core.credits.limit() - core.credits.free()).sum()
+        let pairs = self.cores.iter().flat_map(|core| &core.pairs);
+        pairs.map(|pair| pair.credits.limit() - pair.credits.free()).sum()
     }
 
     fn line(&mut self, waits_for: WaitsFor) -> &mut VecDeque<Slot> {
         match waits_for {
-            WaitsFor::Credit(core) => &mut self.cores[core].waiting_for_credit,
+            WaitsFor::Credit { target, answering } => &mut self.cores[target].pairs[answering].waiting,
             WaitsFor::Room(core) => &mut self.cores[core].waiting_for_room,
         }
     }
@@ -170,6 +180,19 @@ impl Routers {
             ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
         };
         Some(self.core_of(shard))
+    }
+
+    /// The core that a request went to whose answer this is.
+    fn asked_core(&self, answering: usize, answer: &ToGateway) -> Option<usize> {
+        match answer {
+            ToGateway::Attached(_) => Some(answering),
+            ToGateway::Refused { shard, .. } => Some(self.core_of(*shard)),
+            ToGateway::Accepted { conversation, .. } => Some(self.core_of(self.shards.of_conversation(*conversation))),
+            ToGateway::Page(page) => Some(self.core_of(self.shards.of_conversation(page.conversation))),
+            ToGateway::Deliver { .. } | ToGateway::Receipt { .. } | ToGateway::Replaced(_) | ToGateway::Stalled(_) => {
+                None
+            }
+        }
     }
 
     fn core_of(&self, shard: ShardId) -> usize {
