@@ -10,6 +10,7 @@ use switchyard_gateway_core::session::Session;
 use switchyard_gateway_core::ws::Decoder;
 use switchyard_schema::link::ToRouter;
 
+use crate::counters::Stage;
 use crate::echo::Echo;
 
 /// A connection.
@@ -33,8 +34,8 @@ pub(crate) struct Connection {
     pub(crate) lingers: bool,
     /// Whether the socket took no more and is watched until it does.
     pub(crate) blocked: bool,
-    /// Whether it is counted as an open session.
-    pub(crate) is_counted: bool,
+    /// How far it is, as far as that is counted.
+    pub(crate) counted: Stage,
     /// Whether its Hello waits for those before it.
     pub(crate) hello_waits: bool,
     /// Whether it is not read because the thread holds too many bytes.
@@ -55,7 +56,7 @@ impl Connection {
             dirty: false,
             lingers: false,
             blocked: false,
-            is_counted: false,
+            counted: Stage::Upgrading,
             hello_waits: false,
             starved: false,
         }
@@ -78,6 +79,20 @@ pub(crate) enum Phase {
     },
     /// The connection has ended; the place is kept until its last message to the router has been pushed.
     Gone,
+}
+
+impl Phase {
+    /// How far that is, for those who count.
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Handshake(_) => Stage::Upgrading,
+            Self::Session(open) if open.session.is_open() => Stage::Open,
+            Self::Session(open) if open.session.awaits_hello() => Stage::AwaitingHello,
+            Self::Session(open) if open.session.is_attaching() => Stage::Attaching,
+            Self::Echo(_) => Stage::Echoing,
+            Self::Session(_) | Self::Closing { .. } | Self::Gone => Stage::Closing,
+        }
+    }
 }
 
 /// A WebSocket with a session.

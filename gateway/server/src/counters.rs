@@ -53,10 +53,22 @@ counters! {
     turned_away,
     /// Times accepting had to pause because descriptors or memory ran out.
     accept_pauses,
-    /// Connections open now.
+    /// Connections that the thread may hold.
+    connections_max,
+    /// Connections open now, those included that are being turned away or whose last message to the router waits.
     open,
-    /// Sessions that are attached to the router now.
+    /// Of those, connections whose upgrade request has not arrived whole.
+    upgrading,
+    /// Of those, sessions whose Hello has not come, or waits for its turn.
+    awaiting_hello,
+    /// Of those, sessions that wait for the router to know them.
+    attaching,
+    /// Of those, sessions that are attached to the router.
     sessions,
+    /// Of those, echoes.
+    echoing,
+    /// Of those, connections that end when everything is written, or that have ended.
+    closing,
     /// Upgrade requests that were malformed (HTTP 400, 405, 426, 431).
     handshakes_malformed,
     /// Upgrade requests for a path that does not exist.
@@ -75,10 +87,14 @@ counters! {
     flood_pauses,
     /// Sessions closed because they went on sending while they were not read.
     too_fast,
-    /// Frames received.
+    /// WebSocket messages and control frames received.
     frames_in,
-    /// Frames queued to be written.
+    /// WebSocket messages and control frames queued to be written.
     frames_out,
+    /// Messages whose sender was told that they are durable.
+    sends_accepted,
+    /// Messages told to a session, each session counted.
+    deliveries,
     /// Bytes received.
     bytes_in,
     /// Bytes written.
@@ -87,12 +103,33 @@ counters! {
     router_out,
     /// Messages popped from router cores.
     router_in,
-    /// Requests that had to wait because no credit was free or the link was full.
+    /// Messages that waited in the links from router cores when the newest turn began.
+    ring_depth,
+    /// Requests that had to wait because their router core had as many unanswered as it may.
     credit_stalls,
+    /// Messages without an answer that had to wait because the link to their router core was full.
+    room_stalls,
+    /// Hellos that wait for their turn.
+    hellos_waiting,
+    /// Bytes that were received and are kept because they cannot be handled yet.
+    held_bytes,
+    /// Bytes that wait to be written.
+    outbound_bytes,
     /// Turns.
     turns,
     /// Times that the thread stood still for longer than one that works does.
     stalls,
+}
+
+/// How far a connection is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    Upgrading,
+    AwaitingHello,
+    Attaching,
+    Open,
+    Echoing,
+    Closing,
 }
 
 impl Counters {
@@ -104,6 +141,28 @@ impl Counters {
     pub(crate) fn count_refused(&self, code: ErrorCode) {
         if let Some(index) = ErrorCode::ALL.iter().position(|one| *one == code) {
             self.refused[index].add(1);
+        }
+    }
+
+    /// A connection is now in `stage`.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.of_stage(stage).add(1);
+    }
+
+    /// A connection is no longer in `stage`.
+    pub(crate) fn leave(&self, stage: Stage) {
+        let counter = self.of_stage(stage);
+        counter.set(counter.get() - 1);
+    }
+
+    const fn of_stage(&self, stage: Stage) -> &Counter {
+        match stage {
+            Stage::Upgrading => &self.upgrading,
+            Stage::AwaitingHello => &self.awaiting_hello,
+            Stage::Attaching => &self.attaching,
+            Stage::Open => &self.sessions,
+            Stage::Echoing => &self.echoing,
+            Stage::Closing => &self.closing,
         }
     }
 }

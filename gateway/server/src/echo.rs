@@ -21,6 +21,13 @@ pub(crate) struct Echo {
     heartbeat: Heartbeat,
 }
 
+/// WebSocket messages and control frames of one step.
+#[derive(Default)]
+struct Frames {
+    received: u64,
+    queued: u64,
+}
+
 /// What is left to do with a connection after bytes of it were handled.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum After {
@@ -49,14 +56,15 @@ impl Echo {
     }
 
     /// Answers everything in `input`. The answers gather in one buffer, so that they leave with one write.
-    fn on_bytes(&mut self, mut input: &mut [u8], outbound: &mut Outbound, frames: &mut u64) -> After {
+    fn on_bytes(&mut self, mut input: &mut [u8], outbound: &mut Outbound, frames: &mut Frames) -> After {
         let mut answers = BytesMut::new();
         let after = loop {
             match self.decoder.decode(input) {
                 Ok(step) => {
                     let consumed = step.consumed;
                     let Some(event) = step.event else { break After::GoOn };
-                    *frames += 1;
+                    frames.received += 1;
+                    frames.queued += u64::from(!matches!(event, Event::Pong(_)));
                     match answer(event, &mut answers, outbound) {
                         Ok(After::GoOn) => {}
                         Ok(after) => break after,
@@ -86,6 +94,7 @@ impl State {
         let connection = self.connection(slot);
         connection.outbound = Outbound::new(Echo::outbound_bytes_max(message_bytes_max));
         connection.phase = Phase::Echo(Box::new(echo));
+        self.count_stage(slot);
     }
 
     /// Bytes of an echo's client arrived.
@@ -94,9 +103,12 @@ impl State {
         let connection = self.connection(slot);
         let Phase::Echo(echo) = &mut connection.phase else { return };
         echo.on_sign_of_life(now);
-        let mut frames = 0;
+        let mut frames = Frames::default();
+        let before_bytes = connection.outbound.queued_bytes();
         let after = echo.on_bytes(input, &mut connection.outbound, &mut frames);
-        self.counters.frames_in.add(frames);
+        self.outbound_bytes += connection.outbound.queued_bytes() - before_bytes;
+        self.counters.frames_in.add(frames.received);
+        self.counters.frames_out.add(frames.queued);
         self.mark_dirty(slot);
         self.on_echo_answered(slot, after);
     }
@@ -113,8 +125,7 @@ impl State {
             Beat::Ping => {
                 let mut ping = BytesMut::new();
                 encode::put_frame(&mut ping, Opcode::Ping, &[]);
-                let queued = connection.outbound.push(ping.freeze());
-                self.mark_dirty(slot);
+                let queued = self.queue(slot, ping.freeze());
                 self.wheel.schedule(slot, next_look);
                 self.on_echo_answered(slot, queued.map_or(After::Drop, |()| After::GoOn));
             }

@@ -80,7 +80,9 @@ impl State {
         };
         let waiting_bytes = connection.outbound.queued_bytes();
         let written = write_out(socket.as_fd(), &mut connection.outbound, buffer);
-        self.counters.bytes_out.add((waiting_bytes - connection.outbound.queued_bytes()) as u64);
+        let written_bytes = waiting_bytes - connection.outbound.queued_bytes();
+        self.outbound_bytes -= written_bytes;
+        self.counters.bytes_out.add(written_bytes as u64);
         match written {
             Written::Enough => {}
             Written::All => {

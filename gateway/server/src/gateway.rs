@@ -113,6 +113,7 @@ impl Gateway {
     ) -> Result<(), SpawnError> {
         let ThreadParts { doorbell, routers, processor } = parts;
         let counters = Arc::new(Counters::default());
+        counters.connections_max.set(u64::from(config.connections_per_thread_max));
         let event = doorbell.event.clone();
         let address = self.local_address;
         let state_parts = Parts {

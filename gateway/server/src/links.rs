@@ -159,6 +159,11 @@ impl Routers {
         self.cores[core].end.answers.len()
     }
 
+    /// Messages of all cores that wait to be popped.
+    pub(crate) fn all_waiting(&self) -> usize {
+        self.cores.iter().map(|core| core.end.answers.len()).sum()
+    }
+
     /// A turn found `found` messages of a core and popped `popped`: a core that found its link full is told that there is
     /// room.
     pub(crate) fn on_popped(&mut self, core: usize, found: usize, popped: usize) {

@@ -110,11 +110,13 @@ impl State {
         self.polls.forget(slot, epoch, connection.blocked);
         connection.socket = None;
         connection.phase = Phase::Gone;
-        connection.outbound = Outbound::new(0);
+        self.outbound_bytes -= std::mem::replace(&mut connection.outbound, Outbound::new(0)).queued_bytes();
         if let Some(held) = &mut connection.held {
             self.held_bytes -= std::mem::take(&mut held.rest).len();
         }
-        if !connection.stands_in_line() {
+        let is_done = !connection.stands_in_line();
+        self.count_stage(slot);
+        if is_done {
             self.free(slot);
         }
     }

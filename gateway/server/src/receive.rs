@@ -47,8 +47,7 @@ impl State {
             Route::Echo => self.open_echo(slot),
         }
         let response = upgrade.response();
-        self.connection(slot).outbound.push(response.into()).expect("the first frame fits an empty queue");
-        self.mark_dirty(slot);
+        self.queue(slot, response.into()).expect("the first frame fits an empty queue");
     }
 
     fn count_refusal(&self, refusal: &Refusal) {

@@ -4,14 +4,16 @@ use bytes::Bytes;
 use switchyard_gateway_core::handshake::{Form, Upgrade};
 use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::{Context, Session, SessionEffects, dispatch};
+use switchyard_gateway_core::session::{Context, FromRouter, Session, SessionEffects, dispatch};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_gateway_core::ws::{Decoder, Role};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway};
 
 use crate::connection::{Connection, Held, Open, Phase};
+use crate::counters::Stage;
 use crate::limits::FLOOD_HELD_BYTES_MAX;
+use crate::links::WaitsFor;
 use crate::state::State;
 
 impl State {
@@ -75,7 +77,13 @@ impl State {
     pub(crate) fn on_router_message(&mut self, message: &ToGateway) {
         dispatch(message, |to, said| {
             assert_eq!(to.gateway, self.index, "a message came to the wrong gateway thread");
-            if self.table.get_epoch_mut(to.slot, to.epoch).is_some() {
+            if let Some(connection) = self.table.get_epoch_mut(to.slot, to.epoch) {
+                match said {
+                    _ if connection.counted != Stage::Open => {}
+                    FromRouter::Accepted(_) => self.counters.sends_accepted.add(1),
+                    FromRouter::Deliver(_) => self.counters.deliveries.add(1),
+                    _ => {}
+                }
                 self.step(to.slot, |open, context, effects| open.session.on_router(context, said, effects));
                 self.go_on(to.slot);
             }
@@ -124,11 +132,12 @@ impl State {
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
-        self.count_session(slot);
+        self.count_stage(slot);
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
         let connection = self.table.get_mut(slot).expect("its session just made a step");
         if !self.effects.frames.is_empty() {
             self.counters.frames_out.add(self.effects.frames.len() as u64);
+            let before_bytes = connection.outbound.queued_bytes();
             let overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
             if overflowed {
                 self.counters.too_slow.add(1);
@@ -137,6 +146,7 @@ impl State {
                 open.session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }
+            self.outbound_bytes = self.outbound_bytes - before_bytes + connection.outbound.queued_bytes();
             if self.effects.may_linger && !overflowed {
                 self.let_linger(slot);
             } else {
@@ -153,17 +163,6 @@ impl State {
         self.effects.clear();
     }
 
-    /// Keeps count of the sessions that are open.
-    fn count_session(&mut self, slot: Slot) {
-        let connection = self.table.get_mut(slot).expect("its session just made a step");
-        let is_open = matches!(&connection.phase, Phase::Session(open) if open.session.is_open());
-        let was_open = std::mem::replace(&mut connection.is_counted, is_open);
-        if is_open != was_open {
-            let sessions = self.counters.sessions.get();
-            self.counters.sessions.set(if is_open { sessions + 1 } else { sessions - 1 });
-        }
-    }
-
     /// Pushes the session's messages, behind those that wait already.
     fn push_messages(&mut self, slot: Slot) {
         let connection = self.table.get_mut(slot).expect("its session just made a step");
@@ -178,7 +177,10 @@ impl State {
                     self.counters.router_out.add(1);
                 }
                 Err(waits_for) => {
-                    self.counters.credit_stalls.add(1);
+                    match waits_for {
+                        WaitsFor::Credit { .. } => self.counters.credit_stalls.add(1),
+                        WaitsFor::Room(_) => self.counters.room_stalls.add(1),
+                    }
                     connection.held.get_or_insert_default().messages.push_back(message);
                     self.routers.wait(slot, waits_for);
                 }

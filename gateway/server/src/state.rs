@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
+use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
 use switchyard_gateway_core::session::{Now, SessionEffects};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
@@ -20,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::connection::{Connection, Phase};
 use crate::control::{Control, DrainPlan};
-use crate::counters::Counters;
+use crate::counters::{Counters, Stage};
 use crate::limits::{HELLOS_PER_TURN, RECEIVE_BYTES, RESERVED_PLACES_MAX, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
@@ -57,6 +59,8 @@ pub(crate) struct State {
     /// Connections that are not read because too many bytes are held.
     pub(crate) starved: VecDeque<Slot>,
     pub(crate) held_bytes: usize,
+    /// Bytes that wait to be written, all connections together.
+    pub(crate) outbound_bytes: usize,
     pub(crate) due: Vec<Slot>,
     /// What the step of a session that is just being made asks for.
     pub(crate) effects: SessionEffects,
@@ -135,6 +139,7 @@ impl State {
             hellos_left: HELLOS_PER_TURN,
             starved: VecDeque::new(),
             held_bytes: 0,
+            outbound_bytes: 0,
             due: Vec::new(),
             effects: SessionEffects::new(),
             users: UserRates::new(seed),
@@ -164,6 +169,7 @@ impl State {
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
+        self.counters.enter(Stage::Upgrading);
         match refusal {
             Some(refusal) => self.say_last(slot, refusal.response.into()),
             None => self.schedule(slot, HANDSHAKE_MS),
@@ -188,14 +194,39 @@ impl State {
 
     /// Empties the slot of a connection that is gone.
     pub(crate) fn free(&mut self, slot: Slot) {
-        self.table.remove(slot);
+        let connection = self.table.remove(slot);
+        self.counters.leave(connection.counted);
         self.counters.open.set(self.table.used() as u64);
+        debug_assert!(self.table.used() > 0 || self.outbound_bytes + self.held_bytes == 0, "bytes that nobody holds");
+    }
+
+    /// Counts a connection where it is now, after its phase or its session's state may have changed.
+    pub(crate) fn count_stage(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        let stage = connection.phase.stage();
+        let before = std::mem::replace(&mut connection.counted, stage);
+        if stage != before {
+            self.counters.leave(before);
+            self.counters.enter(stage);
+        }
+    }
+
+    /// Queues bytes to be written.
+    ///
+    /// # Errors
+    /// When the connection may hold no more.
+    pub(crate) fn queue(&mut self, slot: Slot, bytes: Bytes) -> Result<(), Overflow> {
+        let more_bytes = bytes.len();
+        self.connection(slot).outbound.push(bytes)?;
+        self.outbound_bytes += more_bytes;
+        self.mark_dirty(slot);
+        Ok(())
     }
 
     /// Queues the last bytes of a connection and lets it end when they are written.
-    pub(crate) fn say_last(&mut self, slot: Slot, bytes: bytes::Bytes) {
+    pub(crate) fn say_last(&mut self, slot: Slot, bytes: Bytes) {
         // A peer that has read so little that not even this fits is dropped when the grace is over.
-        let _ = self.connection(slot).outbound.push(bytes);
+        let _ = self.queue(slot, bytes);
         self.close(slot);
     }
 
@@ -207,6 +238,7 @@ impl State {
         }
         connection.phase = Phase::Closing { half_closed: false };
         self.read_on(slot);
+        self.count_stage(slot);
         self.mark_dirty(slot);
         self.schedule(slot, CLOSE_GRACE_MS);
     }
@@ -221,6 +253,7 @@ impl State {
             // What is read next is the end.
             connection.unread = true;
             self.read_on(slot);
+            self.count_stage(slot);
         }
     }
 

@@ -79,10 +79,10 @@ impl Table {
     ///
     /// # Panics
     /// When it is empty: somebody freed it twice.
-    pub(crate) fn remove(&mut self, slot: Slot) {
-        let removed = self.places[slot as usize].connection.take();
-        assert!(removed.is_some(), "a slot is freed once");
+    pub(crate) fn remove(&mut self, slot: Slot) -> Connection {
+        let removed = self.places[slot as usize].connection.take().expect("a slot is freed once");
         self.free.push(slot);
         self.used -= 1;
+        removed
     }
 }

@@ -25,6 +25,7 @@ impl State {
         self.now = self.clock.now();
         self.counters.turns.add(1);
         self.show_life();
+        self.counters.ring_depth.set(self.routers.all_waiting() as u64);
         self.take_orders();
         let mut more = self.continue_drain();
         more |= self.fire_timers();
@@ -39,6 +40,7 @@ impl State {
         more |= self.flush();
         more |= self.polls.submit() || self.has_to_read();
         self.routers.notify();
+        self.show();
         if self.is_finished() {
             return TurnEnd::Finished;
         }
@@ -47,6 +49,13 @@ impl State {
             more = !self.routers.all_empty();
         }
         if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
+    }
+
+    /// Shows others what is held now.
+    fn show(&self) {
+        self.counters.held_bytes.set(self.held_bytes as u64);
+        self.counters.outbound_bytes.set(self.outbound_bytes as u64);
+        self.counters.hellos_waiting.set(self.hellos.len() as u64);
     }
 
     fn show_life(&self) {

@@ -140,7 +140,7 @@ fn given_a_router_that_does_not_pop_when_acks_fill_the_link_then_none_is_lost() 
         phone.socket.flush().unwrap();
         phone
     });
-    wait_for("the link to be full", || (fixture.counter("credit_stalls") > 0).then_some(()));
+    wait_for("the link to be full", || (fixture.counter("room_stalls") > 0).then_some(()));
     assert_eq!(fixture.router().requests.len(), limits::OPEN_SLOTS_TO_ROUTER);
     for number in 1..=acks {
         let ToRouter::Ack { ack, .. } = fixture.router().next() else { panic!("ack {number} comes") };
@@ -163,7 +163,7 @@ fn given_a_full_link_when_a_client_leaves_then_its_detach_comes_once_there_is_ro
     wait_for("a full link", || (fixture.router().requests.len() == limits::OPEN_SLOTS_TO_ROUTER).then_some(()));
     let left = leaving.origin;
     drop(leaving);
-    wait_for("the detach to wait", || (fixture.counter("credit_stalls") > 0).then_some(()));
+    wait_for("the detach to wait", || (fixture.counter("room_stalls") > 0).then_some(()));
     assert_eq!(fixture.counter("open"), 2, "its slot stays");
     for _ in 0..limits::OPEN_SLOTS_TO_ROUTER {
         assert!(matches!(fixture.router().next(), ToRouter::Ack { .. }));

@@ -119,6 +119,12 @@ impl Session {
         matches!(self.state, State::AwaitHello { .. })
     }
 
+    /// Whether the router has been asked and has not answered.
+    #[must_use]
+    pub const fn is_attaching(&self) -> bool {
+        matches!(self.state, State::Attaching { .. })
+    }
+
     /// Whether Welcome has been sent and the session has not ended.
     #[must_use]
     pub const fn is_open(&self) -> bool {
