@@ -1,4 +1,6 @@
 //! Over real sockets, beside Redis, interleaved in one run: median of five pairs of runs, both driven by the same loop.
+//! Server and load run wherever the kernel puts them; `cargo xtask bench peers` compares more, with the server alone on
+//! one processor.
 //!
 //! Needs a release build of the server (`cargo xtask bench` makes it) and `redis-server`. About three minutes; shorter
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
@@ -8,33 +10,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use switchyard_bench::redis::{self, RedisLoad, RedisOptions, RedisServer};
-use switchyard_bench::table::{self, Measured, Row};
-use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
-use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
-use switchyard_swarm::tokens::Signer;
+use switchyard_bench::compare::Comparison;
+use switchyard_bench::load::Times;
+use switchyard_bench::placement::Placement;
+use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
+use switchyard_bench::server::{Kind, Places};
+use switchyard_bench::table;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const TEXT_BYTES: usize = 100;
 const WARM_UP: Duration = Duration::from_millis(500);
-
-/// What is compared.
-struct Scenario {
-    name: &'static str,
-    pairs: u32,
-    depth: u32,
-    ack_every: u32,
-    online: bool,
-}
-
-const SCENARIOS: [Scenario; 4] = [
-    Scenario { name: "routed, 64 pairs, depth 1", pairs: 64, depth: 1, ack_every: 1, online: true },
-    Scenario { name: "routed, 64 pairs, depth 16", pairs: 64, depth: 16, ack_every: 8, online: true },
-    Scenario { name: "durable accepts, 64 senders", pairs: 64, depth: 1, ack_every: 1, online: false },
-    Scenario { name: "durable accepts, 1024 senders", pairs: 1024, depth: 1, ack_every: 1, online: false },
-];
 
 fn main() {
     // Criterion's arguments (a filter, `--test`) mean nothing here; a filter that names another bench skips this one.
@@ -50,70 +36,18 @@ fn main() {
 }
 
 fn compare() -> Result<(), String> {
-    let measured = Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0));
-    let runs: usize = setting("SWITCHYARD_BENCH_PAIRS", 5);
-    let folder = table::target().join("bench");
-    let data = folder.join("switchyard");
-    fresh_folder(&data).map_err(|error| error.to_string())?;
-    let server = Server::start(&ServerOptions { binary: binary()?, data: data.clone(), cores: cores() })
-        .map_err(|error| error.to_string())?;
-    let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
-    let peer = RedisServer::start(&folder.join("redis"))?;
-    println!("{}", table::head());
-    let mut rows = Vec::new();
-    for scenario in &SCENARIOS {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..runs {
-            ours.push(run_ours(scenario, &server, &signer, measured)?);
-            theirs.push(run_theirs(scenario, &peer, measured)?);
-        }
-        let peer =
-            if scenario.online { "Redis pub/sub (not durable, no receipts)" } else { "Redis XADD, appendfsync always" };
-        let row = Row { name: scenario.name.to_owned(), peer: peer.to_owned(), ours, theirs };
-        println!("{}", row.lines());
-        rows.push(row);
-    }
+    let release = table::target().join("release");
+    let comparison = Comparison {
+        places: Places { switchyard: binary()?, cores: cores(), echoes: release, data: table::target().join("bench") },
+        placement: Placement::Free,
+        rounds: setting("SWITCHYARD_BENCH_PAIRS", 5),
+        times: Times { warm_up: WARM_UP, measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0)) },
+    };
+    let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
+    let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;
     let path = table::write_json("end_to_end", &rows).map_err(|error| error.to_string())?;
     println!("written to {}", path.display());
-    server.stop().map_err(|error| error.to_string())
-}
-
-fn run_ours(scenario: &Scenario, server: &Server, signer: &Signer, measured: Duration) -> Result<Measured, String> {
-    let options = ChatOptions {
-        address: server.websocket,
-        pairs: scenario.pairs,
-        pace: Pace::Depth { depth: scenario.depth, until: Until::Accepted },
-        length: Length::Time { warm_up: WARM_UP, measured },
-        text_bytes: TEXT_BYTES,
-        recipients_online: scenario.online,
-        ack_every: scenario.ack_every,
-        threads: 1,
-        server_pid: Some(server.pid()),
-    };
-    let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
-    if report.faults.any() {
-        return Err(format!("{}: {:?}", scenario.name, report.faults));
-    }
-    let latency = if scenario.online { report.delivered } else { report.accepted };
-    Ok(Measured {
-        messages_per_s: report.messages_per_s,
-        p50_us: latency.p50_us,
-        p99_us: latency.p99_us,
-        server_cpu_us: report.server_cpu_us_per_message.unwrap_or_default(),
-    })
-}
-
-fn run_theirs(scenario: &Scenario, peer: &RedisServer, measured: Duration) -> Result<Measured, String> {
-    redis::run(&RedisOptions {
-        address: peer.address,
-        pid: peer.pid(),
-        load: if scenario.online { RedisLoad::PubSub } else { RedisLoad::Append },
-        pairs: scenario.pairs as usize,
-        depth: u64::from(scenario.depth),
-        text_bytes: TEXT_BYTES,
-        warm_up: WARM_UP,
-        measured,
-    })
+    Ok(())
 }
 
 /// The server to measure: $SWITCHYARD_BIN, else the release build.

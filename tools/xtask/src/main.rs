@@ -25,7 +25,7 @@ cargo xtask <command>
   sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
-  bench     the benches, end to end included
+  bench     the benches, end to end included; `bench peers` compares with other servers (`bench peers --help`)
 ";
 
 fn main() -> ExitCode {

@@ -4,17 +4,13 @@ use std::path::Path;
 
 use crate::steps::{Outcome, available, root, run, target};
 
-/// Debian packages, each with a program that shows whether it is there.
+/// Debian packages that the tests need, each with a program that shows whether it is there.
 const DEBIAN: &[(&str, &str)] =
     &[("cmake", "cmake"), ("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
 
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
-    let missing: Vec<&str> =
-        DEBIAN.iter().filter(|(_, program)| !available(program, &["--version"])).map(|(package, _)| *package).collect();
-    if !missing.is_empty() {
-        install_debian(&missing)?;
-    }
+    debian(DEBIAN)?;
     if !available("cargo", &["deny", "--version"]) {
         // A debug build checks as well and installs in a third of the time.
         run("cargo", &["install", "--locked", "--debug", "cargo-deny"])?;
@@ -23,9 +19,15 @@ pub(crate) fn install() -> Outcome {
     python_environment().map(drop)
 }
 
-fn install_debian(packages: &[&str]) -> Outcome {
+/// Installs those of these packages whose program is missing.
+pub(crate) fn debian(packages: &[(&str, &str)]) -> Outcome {
+    let missing = packages.iter().filter(|(_, program)| !available(program, &["--version"]));
+    let packages: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
     let mut line = vec!["install", "--yes", "--no-install-recommends"];
-    line.extend_from_slice(packages);
+    line.extend_from_slice(&packages);
     run("apt-get", &["update", "--quiet"])?;
     run("apt-get", &line).map_err(|reason| format!("{reason}; install these packages yourself: {}", packages.join(" ")))
 }

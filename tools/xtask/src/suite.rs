@@ -121,12 +121,25 @@ pub(crate) fn sim(arguments: &[String]) -> Outcome {
     run("cargo", &line)
 }
 
-/// The benches; arguments go to criterion.
+/// The benches; arguments go to criterion, or after `peers` to the comparison with other servers.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "peers"
+    {
+        return peers(rest);
+    }
     run("cargo", &["build", "--release", "--locked", "--package", "switchyard"])?;
     let mut line = vec!["bench", "--locked", "--package", "switchyard-bench"];
     line.extend(arguments.iter().map(String::as_str));
     run("cargo", &line)
+}
+
+/// This server beside others, all built alike.
+fn peers(arguments: &[String]) -> Outcome {
+    setup::debian(&[("redis-server", "redis-server"), ("nats-server", "nats-server")])?;
+    run("cargo", &["build", "--release", "--locked", "--package", "switchyard", "--package", "switchyard-peers"])?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run(&binary_of("release", "peers"), &arguments)
 }
 
 fn build_binaries() -> Outcome {
@@ -137,7 +150,11 @@ fn build_binaries() -> Outcome {
 }
 
 fn binary(name: &str) -> String {
+    binary_of("debug", name)
+}
+
+fn binary_of(profile: &str, name: &str) -> String {
     let folder = target();
     let folder = if folder.is_absolute() { folder } else { root().join(folder) };
-    folder.join("debug").join(name).to_string_lossy().into_owned()
+    folder.join(profile).join(name).to_string_lossy().into_owned()
 }

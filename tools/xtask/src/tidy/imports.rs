@@ -17,6 +17,7 @@ const ROUTER_SERVER: &str = "switchyard-router-server";
 const CLIENT_CORE: &str = "switchyard-client-core";
 const CLIENT: &str = "switchyard-client";
 const SWARM: &str = "switchyard-swarm";
+const BENCH: &str = "switchyard-bench";
 
 /// Crate → what of ours it may import outside tests.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -37,7 +38,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("logview", &[SCHEMA, LOG]),
     ("switchyard-fuzz", &[SCHEMA, GATEWAY_CORE, LOG]),
     ("switchyard-sim", &[SCHEMA, RING, GATEWAY_CORE, ROUTER_CORE, LOG, ENGINE, CLIENT_CORE]),
-    ("switchyard-bench", &[SCHEMA, RING, GATEWAY_CORE, ROUTER_CORE, LOG, ENGINE, ROUTER_SERVER, SWARM]),
+    (BENCH, &[SCHEMA, RING, GATEWAY_CORE, ROUTER_CORE, LOG, ENGINE, ROUTER_SERVER, SWARM]),
+    ("switchyard-peers", &[BENCH]),
 ];
 
 /// Every import that is not allowed, as a sentence.
