@@ -157,7 +157,12 @@ fn given_no_space_for_a_snapshot_when_there_is_again_then_the_store_takes_it_and
     let deadline = Instant::now() + Duration::from_secs(60);
     while !rig.handle.is_healthy() {
         alice.send(&mut rig);
-        assert!(Instant::now() < deadline, "there is space, yet no snapshot is taken");
+        assert!(
+            Instant::now() < deadline,
+            "there is space, yet no snapshot is taken: journal {:?}, store healthy: {}",
+            rig.handle.counters()[0].journal(),
+            rig.handle.is_store_healthy()
+        );
     }
     rig.stop();
     let mut rig = Rig::start(&data, &config);
