@@ -8,7 +8,7 @@ use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::SessionRef;
 
 use crate::limits::STALLED_AFTER_MS;
-use crate::session::Session;
+use crate::session::{Lag, Session};
 
 /// A session of a user's device.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Agenda {
     /// Sessions that another replaced and whose gateway had no room to be told. A gateway has each of them still, so
     /// there are no more than it has slots.
     pub(crate) replaced: VecDeque<SessionRef>,
+    /// How far sessions are behind.
+    pub(crate) lag: Lag,
 }
 
 impl Agenda {

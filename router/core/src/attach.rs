@@ -72,10 +72,11 @@ impl Shard {
         post::answer(origin.session, ToGateway::Attached(origin.session), fx);
         let key = SessionKey { user: origin.user, device: device_number(index), at: origin.session };
         agenda.settle(*now, key, &mut session, inbox_len);
-        if let Some(old) = device.session.replace(session)
-            && old.at != origin.session
-        {
-            self.tell_replaced(old.at, fx);
+        if let Some(old) = device.session.replace(session) {
+            old.leave(&mut agenda.lag);
+            if old.at != origin.session {
+                self.tell_replaced(old.at, fx);
+            }
         }
         self.users.recount(&origin.user);
     }
@@ -122,7 +123,9 @@ impl Shard {
             }
             return;
         }
-        device.session = None;
+        if let Some(session) = device.session.take() {
+            session.leave(&mut self.agenda.lag);
+        }
         device.last_seen = device.last_seen.max(last_seen);
         if self.log.takes_records() {
             let record = DeviceRecord { user: origin.user, device: origin.device, last_seen: device.last_seen };

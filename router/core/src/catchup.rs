@@ -11,12 +11,12 @@ use crate::config::ShardConfig;
 use crate::cursor::Mark;
 use crate::effects::Effects;
 use crate::limits::{
-    READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_MS, READS_PER_SESSION_MAX, SCAN_PER_STEP, STALLED_AFTER_MS,
-    TIMERS_PER_TICK,
+    READ_BYTES_MAX, READ_MESSAGES_MAX, READ_RETRY_MS, SCAN_PER_STEP, STALLED_AFTER_MS, TIMERS_PER_TICK,
 };
 use crate::peer::{Peer, ReadOutcome, ReadReply, ReadRequest};
 use crate::post;
 use crate::receipts::{Whose, watermark_of};
+use crate::session::Lag;
 use crate::shard::Shard;
 use crate::user::User;
 
@@ -42,7 +42,7 @@ impl Shard {
             let attached = user.devices.get_mut(place).and_then(|device| device.session.as_deref_mut());
             let Some(session) = attached.filter(|session| session.at == key.at) else { continue };
             session.ready = false;
-            blocked = match step(&self.config, self.now, key, user, fx) {
+            blocked = match step(&self.config, self.now, key, user, &mut self.agenda.lag, fx) {
                 Step::Done => 0,
                 Step::Blocked => blocked + 1,
             };
@@ -71,7 +71,7 @@ impl Shard {
         let marks = inbox.cursor(place).of_attachment(attachment);
         assert!(marks.reading, "a reply answers a read of the same session");
         marks.reading = false;
-        session.reads -= 1;
+        session.end_read(&mut agenda.lag);
         let key = SessionKey { user: user_id, device: crate::user::device_number(place), at };
 
         let mut found = false;
@@ -101,7 +101,7 @@ impl Shard {
             marks.behind = true;
         } else if head > marks.sent && !marks.behind {
             marks.behind = true;
-            session.push_behind(index);
+            session.push_behind(index, &mut agenda.lag);
         }
         agenda.settle(*now, key, session, inbox_len);
     }
@@ -114,7 +114,7 @@ impl Shard {
             let inbox_len = user.inbox.len();
             let attached = user.devices.get_mut(usize::from(key.device)).and_then(|d| d.session.as_deref_mut());
             let Some(session) = attached.filter(|session| session.at == key.at) else { continue };
-            session.push_behind(index);
+            session.push_behind(index, &mut self.agenda.lag);
             self.agenda.settle(self.now, key, session, inbox_len);
         }
     }
@@ -150,6 +150,7 @@ fn step(
     now: switchyard_schema::ids::Millis,
     key: SessionKey,
     user: &mut User,
+    lag: &mut Lag,
     fx: &mut Effects,
 ) -> Step {
     let User { devices, inbox, .. } = user;
@@ -168,7 +169,7 @@ fn step(
             let marks = inbox.cursor(place).of_attachment(attachment);
             if head > marks.sent && !marks.behind && !marks.reading {
                 marks.behind = true;
-                session.push_behind(index);
+                session.push_behind(index, lag);
             }
             marks.peer_receipt |= missed;
             marks.own_receipt |= missed_own;
@@ -204,7 +205,7 @@ fn step(
         return Step::Done;
     }
 
-    if session.reads >= READS_PER_SESSION_MAX {
+    if session.reads_enough() {
         return Step::Done;
     }
     let Some(index) = session.behind() else { return Step::Done };
@@ -216,7 +217,7 @@ fn step(
     if gateway_room == 0 || *credits == 0 {
         return Step::Blocked;
     }
-    session.pop_behind();
+    session.pop_behind(lag);
     let head = inbox.head;
     let marks = inbox.cursor(place).of_attachment(attachment);
     marks.behind = false;
@@ -224,7 +225,7 @@ fn step(
         return Step::Done;
     }
     marks.reading = true;
-    session.reads += 1;
+    session.begin_read(lag);
     *credits -= 1;
     let request = ReadRequest {
         session: key.at,

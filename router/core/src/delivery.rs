@@ -105,7 +105,7 @@ impl Shard {
             }
             if head > marks.sent && !marks.behind && !marks.reading {
                 marks.behind = true;
-                session.push_behind(index);
+                session.push_behind(index, &mut agenda.lag);
             }
             let key = SessionKey { user: user_id, device: device_number(place), at };
             agenda.settle(*now, key, session, inbox_len);

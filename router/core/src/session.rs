@@ -24,7 +24,7 @@ pub(crate) struct Session {
     /// In the shard's queue of sessions with work.
     pub(crate) ready: bool,
     /// Reads under way.
-    pub(crate) reads: u32,
+    reads: u32,
     /// Bytes of what was sent and not acknowledged.
     window_bytes: u32,
     /// What was sent and not acknowledged.
@@ -39,6 +39,15 @@ pub(crate) struct Session {
 
 /// Stands for no time: the window is open.
 const OPEN: Millis = Millis(u64::MAX);
+
+/// How far the sessions of a shard are behind.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Lag {
+    /// Sessions that lack messages.
+    pub(crate) sessions: usize,
+    /// Conversations that have messages for them, counted for each session.
+    pub(crate) conversations: usize,
+}
 
 /// Lists of conversations.
 #[derive(Debug, Default)]
@@ -77,7 +86,7 @@ impl Session {
     pub(crate) fn wants_step(&self, inbox_len: usize) -> bool {
         (self.scan as usize) < inbox_len
             || self.receipt().is_some()
-            || (self.behind().is_some() && self.closed_at == OPEN && self.reads < READS_PER_SESSION_MAX)
+            || (self.behind().is_some() && self.closed_at == OPEN && !self.reads_enough())
     }
 
     /// The conversation whose messages come next.
@@ -85,14 +94,16 @@ impl Session {
         self.owed.as_ref()?.behind.front().copied()
     }
 
-    /// A conversation has messages for the device.
-    pub(crate) fn push_behind(&mut self, inbox: u32) {
+    /// A conversation has messages for the device that did not go to it at once.
+    pub(crate) fn push_behind(&mut self, inbox: u32, lag: &mut Lag) {
         self.owed.get_or_insert_default().behind.push_back(inbox);
+        lag.grow(self.lacks());
     }
 
-    /// The messages of the next conversation are on their way.
-    pub(crate) fn pop_behind(&mut self) {
-        self.pop(|owed| &mut owed.behind);
+    /// The next conversation had its turn.
+    pub(crate) fn pop_behind(&mut self, lag: &mut Lag) {
+        self.pop(|owed| &mut owed.behind).expect("it was just seen");
+        lag.shrink(self.lacks());
     }
 
     /// The conversation whose receipts come next.
@@ -107,13 +118,41 @@ impl Session {
 
     /// The receipts of the next conversation were told.
     pub(crate) fn pop_receipt(&mut self) {
-        self.pop(|owed| &mut owed.receipts);
+        self.pop(|owed| &mut owed.receipts).expect("it was just seen");
     }
 
-    fn pop(&mut self, list: impl FnOnce(&mut Owed) -> &mut VecDeque<u32>) {
-        let Some(owed) = &mut self.owed else { return };
-        list(owed).pop_front();
+    fn pop(&mut self, list: impl FnOnce(&mut Owed) -> &mut VecDeque<u32>) -> Option<u32> {
+        let popped = list(self.owed.as_mut()?).pop_front();
         self.owed.take_if(|owed| owed.behind.is_empty() && owed.receipts.is_empty());
+        popped
+    }
+
+    /// Whether it has as many reads under way as it may.
+    pub(crate) const fn reads_enough(&self) -> bool {
+        self.reads >= READS_PER_SESSION_MAX
+    }
+
+    /// The next messages of a conversation were asked for.
+    pub(crate) fn begin_read(&mut self, lag: &mut Lag) {
+        self.reads += 1;
+        lag.grow(self.lacks());
+    }
+
+    /// They came, or none did.
+    pub(crate) fn end_read(&mut self, lag: &mut Lag) {
+        self.reads -= 1;
+        lag.shrink(self.lacks());
+    }
+
+    /// The session ends: nobody is behind for it.
+    pub(crate) fn leave(&self, lag: &mut Lag) {
+        lag.conversations -= self.lacks();
+        lag.sessions -= usize::from(self.lacks() > 0);
+    }
+
+    /// Conversations that have messages for the device.
+    fn lacks(&self) -> usize {
+        self.owed.as_ref().map_or(0, |owed| owed.behind.len()) + self.reads as usize
     }
 
     /// Puts a message into the window if it fits; an empty window takes any. Otherwise the window is closed until an
@@ -182,6 +221,20 @@ impl Session {
             size_of::<Owed>() + (owed.behind.capacity() + owed.receipts.capacity()) * size_of::<u32>()
         });
         size_of::<Self>() + self.window.capacity() * size_of::<InFlight>() + owed
+    }
+}
+
+impl Lag {
+    /// A session lacks one conversation more; now it lacks `lacks`.
+    fn grow(&mut self, lacks: usize) {
+        self.conversations += 1;
+        self.sessions += usize::from(lacks == 1);
+    }
+
+    /// A session lacks one conversation less; now it lacks `lacks`.
+    fn shrink(&mut self, lacks: usize) {
+        self.conversations -= 1;
+        self.sessions -= usize::from(lacks == 0);
     }
 }
 

@@ -64,6 +64,10 @@ pub struct ShardStats {
     pub reads: usize,
     /// Users and conversations that left memory so far.
     pub evicted: u64,
+    /// Attached sessions that lack messages: they are being caught up, or their window is full.
+    pub sessions_behind: usize,
+    /// Conversations that have messages for them, counted for each session.
+    pub conversations_behind: usize,
 }
 
 impl Shard {
@@ -116,6 +120,8 @@ impl Shard {
             parked: self.parked.len(),
             reads: self.readings.len(),
             evicted: self.users.evicted() + self.conversations.evicted(),
+            sessions_behind: self.agenda.lag.sessions,
+            conversations_behind: self.agenda.lag.conversations,
         }
     }
 

@@ -43,6 +43,8 @@ impl Engine {
                 parked,
                 reads,
                 evicted,
+                sessions_behind,
+                conversations_behind,
             } = slot.shard.stats();
             sum.users += users;
             sum.conversations += conversations;
@@ -53,6 +55,8 @@ impl Engine {
             sum.parked += parked;
             sum.reads += reads;
             sum.evicted += evicted;
+            sum.sessions_behind += sessions_behind;
+            sum.conversations_behind += conversations_behind;
         }
         let (queued_records, queued_bytes) = self.commit.queued();
         let (damaged_reads, newest_damaged) = self.history.damaged();

@@ -172,10 +172,14 @@ impl CoreLoop {
     fn turn(&mut self, now: Millis) {
         self.counters.turns.add(1);
         for (index, end) in self.ends.gateways.iter().enumerate() {
-            self.engine.set_gateway_room(index, end.answers.room());
+            let room = end.answers.room();
+            self.counters.to_gateways_full.add(u64::from(room == 0));
+            self.engine.set_gateway_room(index, room);
         }
         for (index, end) in self.ends.cores.iter().enumerate() {
-            self.engine.set_core_room(index, end.as_ref().map_or(0, |end| end.outgoing.room()));
+            let room = end.as_ref().map_or(0, |end| end.outgoing.room());
+            self.counters.to_cores_full.add(u64::from(room == 0 && end.is_some()));
+            self.engine.set_core_room(index, room);
         }
         if let Some(committed) = self.commits.poll() {
             self.on_committed(now, committed);
@@ -280,6 +284,7 @@ impl CoreLoop {
     }
 
     fn take_messages(&mut self, now: Millis) {
+        self.counters.peer_ring_depth.set(self.ends.cores.iter().flatten().map(|end| end.incoming.len() as u64).sum());
         for end in self.ends.cores.iter().flatten() {
             let (found, mut popped) = (end.incoming.len(), 0);
             while popped < MESSAGES_PER_RING_PER_TURN {

@@ -6,42 +6,46 @@ use switchyard_engine::EngineStats;
 use switchyard_ring::Pulse;
 use switchyard_router_core::effects::StorageState;
 
-/// Buckets of the commit histogram: bucket `i` counts commits below `COMMIT_BUCKET_US[i]`, the last one all others.
-pub const COMMIT_BUCKET_US: [u64; 15] =
-    [64, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096, 8192, 16_384, 65_536, 262_144, 1_048_576];
+use crate::histogram::Histogram;
 
-/// Those of [`CoreCounters::each`] that go down too.
-pub const GAUGES: &[&str] = &[
-    "ring_depth",
-    "users",
-    "conversations",
-    "state_bytes",
-    "tail_bytes",
-    "pending",
-    "unconfirmed_facts",
-    "parked_inputs",
-    "queued_records",
-    "queued_bytes",
-    "history_walks",
-    "history_cache_bytes",
-    "store_backlog",
-    "replayed_records",
-    "recovery_ms",
+/// Microseconds up to which commits are told apart: from the fastest disks with a protected cache to one that is in trouble.
+const COMMIT_US: [u64; 19] = [
+    32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144,
+    1_048_576,
 ];
+/// Records up to which batches are told apart: from one alone to the largest batch.
+const BATCH_RECORDS: [u64; 14] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+/// Bytes up to which batches are told apart: from one block to the largest batch.
+const BATCH_BYTES: [u64; 8] = [4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144, 524_288];
+
+/// How many values came up to each bound; up to `None` come all.
+pub type Cumulative = Vec<(Option<u64>, u64)>;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters of one router core.
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub struct CoreCounters {
             $($(#[$doc])* pub $name: Counter,)*
-            /// Commits by duration, write and sync together.
-            pub commits: [Counter; COMMIT_BUCKET_US.len() + 1],
-            /// Microseconds of all commits.
-            pub commit_us: Counter,
             /// When the core was last seen to work.
             pub pulse: Pulse,
+            batches_by_us: Histogram<{ COMMIT_US.len() }>,
+            batches_by_records: Histogram<{ BATCH_RECORDS.len() }>,
+            batches_by_bytes: Histogram<{ BATCH_BYTES.len() }>,
             journal: AtomicU8,
+        }
+
+        impl Default for CoreCounters {
+            fn default() -> Self {
+                Self {
+                    $($name: Counter::default(),)*
+                    pulse: Pulse::default(),
+                    batches_by_us: Histogram::new(&COMMIT_US),
+                    batches_by_records: Histogram::new(&BATCH_RECORDS),
+                    batches_by_bytes: Histogram::new(&BATCH_BYTES),
+                    journal: AtomicU8::default(),
+                }
+            }
         }
 
         impl CoreCounters {
@@ -68,12 +72,18 @@ counters! {
     to_gateways,
     /// Messages to other router cores.
     to_cores,
+    /// Times that a turn began with no open slot in the link to a gateway thread.
+    to_gateways_full,
+    /// Times that a turn began with no open slot in the link to another router core.
+    to_cores_full,
     /// Batches made durable, closing marks included.
     batches,
     /// Records in them.
     records,
     /// Bytes of them, padding included.
     batch_bytes,
+    /// Microseconds that they took, from when their write began until they were durable.
+    commit_us,
     /// Segments made.
     segments,
     /// Segments that could not be made.
@@ -86,6 +96,8 @@ counters! {
     history_reads,
     /// Messages that waited in the rings from gateways when the newest turn began.
     ring_depth,
+    /// Messages that waited in the rings from other router cores then.
+    peer_ring_depth,
     /// Users in memory, as of the last second.
     users,
     /// Conversations in memory.
@@ -98,6 +110,10 @@ counters! {
     evictions,
     /// What waits for the journal to be told.
     pending,
+    /// Attached sessions that lack messages: they are being caught up, or their window is full.
+    sessions_behind,
+    /// Conversations that have messages for them, counted for each session.
+    conversations_behind,
     /// Facts that other shards have not confirmed.
     unconfirmed_facts,
     /// Inputs that wait for users and conversations to be loaded.
@@ -143,12 +159,23 @@ impl Counter {
 
 impl CoreCounters {
     pub(crate) fn committed(&self, us: u64, records: u64, bytes: u64) {
-        let bucket = COMMIT_BUCKET_US.iter().position(|bound| us < *bound).unwrap_or(COMMIT_BUCKET_US.len());
-        self.commits[bucket].add(1);
-        self.commit_us.add(us);
         self.batches.add(1);
+        self.commit_us.add(us);
+        self.batches_by_us.count(us);
         self.records.add(records);
+        self.batches_by_records.count(records);
         self.batch_bytes.add(bytes);
+        self.batches_by_bytes.count(bytes);
+    }
+
+    /// Batches by what the counter of that name sums up.
+    #[must_use]
+    pub fn histograms(&self) -> [(&'static str, Cumulative); 3] {
+        [
+            ("commit_us", self.batches_by_us.cumulative().collect()),
+            ("records", self.batches_by_records.cumulative().collect()),
+            ("batch_bytes", self.batches_by_bytes.cumulative().collect()),
+        ]
     }
 
     pub(crate) fn hold(&self, stats: &EngineStats) {
@@ -159,6 +186,8 @@ impl CoreCounters {
         self.tail_bytes.set(shards.tail_bytes as u64);
         self.evictions.set(shards.evicted);
         self.pending.set(shards.pending as u64);
+        self.sessions_behind.set(shards.sessions_behind as u64);
+        self.conversations_behind.set(shards.conversations_behind as u64);
         self.unconfirmed_facts.set(shards.unconfirmed as u64);
         self.parked_inputs.set(shards.parked as u64);
         self.queued_records.set(queued_records as u64);
@@ -186,5 +215,25 @@ impl CoreCounters {
             1 => StorageState::Full,
             _ => StorageState::Failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_batches_when_counted_then_every_histogram_has_each_of_them_and_its_counter_the_sum() {
+        let counters = CoreCounters::default();
+        for (us, records, bytes) in [(90, 1, 4096), (90, 40, 8192), (2_000_000, 8192, 524_288)] {
+            counters.committed(us, records, bytes);
+        }
+        assert_eq!((counters.batches.get(), counters.commit_us.get()), (3, 2_000_180));
+        for (name, cumulative) in counters.histograms() {
+            assert!(counters.each().any(|(counter, sum)| counter == name && sum > 0), "{name} is summed up");
+            assert_eq!(cumulative.last(), Some(&(None, 3)), "{name}");
+        }
+        let [(_, by_us), ..] = counters.histograms();
+        assert!(by_us.contains(&(Some(64), 0)) && by_us.contains(&(Some(128), 2)), "{by_us:?}");
     }
 }

@@ -13,6 +13,7 @@ pub mod counters;
 pub mod executor;
 pub mod folder;
 mod guarded;
+mod histogram;
 mod journal_files;
 mod journal_folder;
 pub mod limits;

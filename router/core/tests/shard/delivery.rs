@@ -86,6 +86,35 @@ fn given_a_device_that_never_acks_when_its_window_is_full_then_nothing_more_and_
 }
 
 #[test]
+fn given_sessions_that_do_not_ack_then_they_count_as_behind_until_they_have_everything_or_leave() {
+    let mut world = World::new(Setup::default());
+    let (anna, carl) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 3, 1));
+    let (phone, tablet) = (Phone::attached(&mut world, 2, 1), Phone::attached(&mut world, 2, 2));
+    for number in 0..300 {
+        anna.send(&mut world, 2, number);
+        carl.send(&mut world, 2, number);
+    }
+    world.settle();
+    assert_eq!(world.behind(), (2, 4), "two devices lack messages of two conversations");
+    let mut delivered = 0;
+    for _ in 0..4 {
+        delivered += phone.delivered(&mut world).len();
+        phone.ack(&mut world, 1, 300, 0);
+        phone.ack(&mut world, 3, 300, 0);
+        world.settle();
+    }
+    assert_eq!(delivered, 600);
+    assert_eq!(world.behind(), (1, 2));
+    let again = tablet.again();
+    again.attach(&mut world);
+    world.settle();
+    assert_eq!(world.behind(), (1, 2), "the new session begins where the acks ended");
+    again.detach(&mut world);
+    world.settle();
+    assert_eq!(world.behind(), (0, 0));
+}
+
+#[test]
 fn given_large_messages_when_256_kib_are_unacknowledged_then_nothing_more() {
     let mut world = World::new(Setup::default());
     let (anna, ben) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));

@@ -265,6 +265,7 @@ impl Model {
             }
         }
         assert!(self.world.shards.iter().all(|shard| shard.is_settled()), "every fact is confirmed");
+        assert_eq!(self.world.behind(), (0, 0), "who has everything is not behind");
     }
 
     /// What any session ever saw is found by the new ones, before anything new happens.

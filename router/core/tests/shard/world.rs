@@ -423,6 +423,12 @@ impl World {
         mine.into_iter().map(|(_, seen)| seen).collect()
     }
 
+    /// Sessions that lack messages, and the conversations that have them.
+    pub(crate) fn behind(&self) -> (usize, usize) {
+        let stats = self.shards.iter().map(|shard| shard.stats());
+        stats.fold((0, 0), |sum, stats| (sum.0 + stats.sessions_behind, sum.1 + stats.conversations_behind))
+    }
+
     /// Whether any message between shards waits that `wanted` knows.
     pub(crate) fn has_peer(&self, wanted: impl Fn(&Peer) -> bool) -> bool {
         self.peers.iter().any(|envelope| wanted(&envelope.peer))
