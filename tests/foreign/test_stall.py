@@ -110,7 +110,7 @@ def test_a_router_core(server, pair):
         until("health to tell", lambda: blames(server, "router core 1"), lambda: talk(*here))
         silence = server.figures("router_silence_ms")
         assert silence["1"] >= 2_000 > silence["0"]
-        assert 'switchyard_router_silence_ms{core="1"}' in server.admin("/metrics")[1]
+        assert 'switchyard_router_silence_seconds{core="1"}' in server.admin("/metrics")[1]
         until("the stall to last", is_over, lambda: talk(*here))
         assert blames(server, "router core 1")
         assert not there[0].held("accepted")

@@ -1,6 +1,7 @@
 //! The admin listener: health, stats and metrics over HTTP, read-only, loopback only, on the side thread.
 
-mod metrics;
+mod catalogue;
+mod prometheus;
 mod sample;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::oneshot;
 
-pub(crate) use sample::{Kind, Sample};
+pub(crate) use sample::Sample;
 
 /// What the listener reports on.
 pub(crate) trait Observed: Send + Sync + 'static {
@@ -97,7 +98,7 @@ async fn stats(State(observed): State<Arc<dyn Observed>>) -> impl IntoResponse {
 }
 
 async fn scrape(State(observed): State<Arc<dyn Observed>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::render(&observed.samples()))
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], prometheus::render(&observed.samples()))
 }
 
 fn verdict(reasons: Vec<String>) -> (StatusCode, String) {

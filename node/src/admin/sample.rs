@@ -2,22 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-/// How a figure behaves.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-}
-
 /// A figure. Figures of one name differ in their labels.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Sample {
-    /// Prometheus name without the prefix `switchyard_`.
+    /// What it is the figure of, with its unit last.
     pub(crate) name: String,
-    /// How it behaves.
-    pub(crate) kind: Kind,
     /// What tells it from others of its name.
     pub(crate) labels: Vec<(&'static str, String)>,
     /// The figure.
@@ -25,13 +14,19 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// A figure with one label.
-    pub(crate) fn new(name: impl Into<String>, kind: Kind, label: (&'static str, impl ToString), value: u64) -> Self {
-        Self { name: name.into(), kind, labels: vec![(label.0, label.1.to_string())], value }
+    /// A figure that there is once.
+    pub(crate) fn new(name: impl Into<String>, value: u64) -> Self {
+        Self { name: name.into(), labels: Vec::new(), value }
+    }
+
+    /// The same with one label more.
+    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.labels.push((name, value.to_string()));
+        self
     }
 }
 
-/// `{"<name>": [{"labels": {…}, "value": n}, …], …}`, names in order of appearance.
+/// `{"<name>": [{"labels": {…}, "value": n}, …], …}`.
 pub(super) fn to_json(samples: &[Sample]) -> Value {
     let mut names = Map::new();
     for sample in samples {

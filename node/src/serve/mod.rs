@@ -1,7 +1,9 @@
 //! `switchyard serve`: wires gateway and router, serves until a signal, leaves in order.
 
 mod banner;
+mod figures;
 mod observed;
+mod process;
 mod shutdown;
 mod watchdog;
 mod wiring;
@@ -16,9 +18,14 @@ use crate::admin::AdminListener;
 use crate::config::Config;
 use crate::keys;
 
+use figures::Figures;
 use observed::Server;
+use process::Began;
 use shutdown::{Leaving, Signals};
 use watchdog::Watchdog;
+
+#[cfg(test)]
+pub(crate) use figures::tests::of_nothing as figures_of_nothing;
 
 /// How long a start waits for the lock of the data folder: longer than a killed process takes to be gone, shorter than
 /// anybody waits for an error.
@@ -31,6 +38,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// # Errors
 /// When it cannot start; the text says what to do.
 pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    let began = Began::now();
     let signals = Signals::install()?;
     switchyard_gateway_server::check_io_uring()?;
     let folder = open_folder(config)?;
@@ -39,7 +47,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     let keys = Arc::new(keys::load(&config.keys_dir, &config.audience)?);
     let (gateway, router) = wiring::start(config, folder, keys)?;
-    let server = Arc::new(Server::new(gateway, router));
+    let figures = Figures::new(&gateway, &router, config.data_dir.clone(), began);
+    let server = Arc::new(Server::new(gateway, router, figures));
     let admin = AdminListener::start(config.listen_admin, server.clone()).map_err(|source| {
         format!(
             "cannot listen at {} for the admin listener: {source}; choose another address with --listen-admin",

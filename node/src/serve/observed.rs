@@ -6,29 +6,26 @@ use std::time::{Duration, Instant};
 
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_server::{DrainPlan, Gateway, ThreadsFailed};
-use switchyard_ring::Pulse;
 use switchyard_router_server::StorageState;
-use switchyard_router_server::counters;
 use switchyard_router_server::router::{RouterHandle, StartReport};
 
+use super::figures::Figures;
 use super::watchdog::{Stall, Thread};
-use crate::admin::{Kind, Observed, Sample};
+use crate::admin::{Observed, Sample};
 
 /// Clients that are told to leave come back within this time, spread out.
 const RECONNECT_SPREAD_MS: u32 = 5_000;
-
-/// Figures that go up and down; all others only grow.
-const GAUGES: &[&str] = &["open", "sessions"];
 
 /// Gateway and router of this process; empty once it has left.
 pub(super) struct Server {
     parts: Mutex<Option<(Gateway, RouterHandle)>>,
     leaving: AtomicBool,
+    figures: Figures,
 }
 
 impl Server {
-    pub(super) fn new(gateway: Gateway, router: RouterHandle) -> Self {
-        Self { parts: Mutex::new(Some((gateway, router))), leaving: AtomicBool::new(false) }
+    pub(super) fn new(gateway: Gateway, router: RouterHandle, figures: Figures) -> Self {
+        Self { parts: Mutex::new(Some((gateway, router))), leaving: AtomicBool::new(false), figures }
     }
 
     pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
@@ -149,36 +146,8 @@ impl Observed for Server {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        self.with(|gateway, router| {
-            let (mut samples, now) = (Vec::new(), Instant::now());
-            for (core, counters) in gateway.counters().enumerate() {
-                samples.extend(counters.all().map(|(name, value)| sample("gateway", name, core, value)));
-                samples.push(silence("gateway", core, &counters.pulse, now));
-                samples.extend(counters.refused().filter(|(_, count)| *count > 0).map(|(code, count)| Sample {
-                    name: "gateway_refused".to_owned(),
-                    kind: Kind::Counter,
-                    labels: vec![("core", core.to_string()), ("code", code.name().to_owned())],
-                    value: count,
-                }));
-            }
-            for (core, counters) in router.counters().iter().enumerate() {
-                samples.extend(counters.each().map(|(name, value)| sample("router", name, core, value)));
-                samples.push(Sample::new("router_commit_us", Kind::Counter, ("core", core), counters.commit_us.get()));
-                samples.push(silence("router", core, &counters.pulse, now));
-            }
-            samples
-        })
-        .unwrap_or_default()
+        let faults = self.faults().len();
+        let is_ready = faults == 0 && self.reasons_not_ready().is_empty();
+        self.figures.read(faults, is_ready)
     }
-}
-
-fn sample(part: &str, name: &str, core: usize, value: u64) -> Sample {
-    let kind = if GAUGES.contains(&name) || counters::GAUGES.contains(&name) { Kind::Gauge } else { Kind::Counter };
-    Sample::new(format!("{part}_{name}"), kind, ("core", core), value)
-}
-
-/// How long a thread has given no sign of life; one that works sleeps for up to half a second.
-fn silence(part: &str, core: usize, pulse: &Pulse, now: Instant) -> Sample {
-    let ms = u64::try_from(pulse.silence(now).as_millis()).unwrap_or(u64::MAX);
-    Sample::new(format!("{part}_silence_ms"), Kind::Gauge, ("core", core), ms)
 }
