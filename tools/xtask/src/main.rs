@@ -18,6 +18,7 @@ cargo xtask <command>
   tidy      check import direction, file length, headers, leftovers, unsafe
   loom      model-check the rings' wake-up and credit protocols
   foreign   the Python clients against the real binary
+  metrics   the metrics of the real binary, the alert rules and the dashboard, with promtool
   autobahn  the Autobahn Testsuite's fuzzing client against /echo
   crash     kill -9 under load, short form
   sim       run seeds of the simulator: --seeds 1000, or --seed N to replay one and read its story
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "loom" => suite::loom(),
         "foreign" => suite::foreign(rest),
+        "metrics" => suite::metrics(),
         "autobahn" => suite::autobahn(),
         "crash" => suite::crash(),
         "sim" => suite::sim(rest),

@@ -16,6 +16,7 @@ pub(crate) fn install() -> Outcome {
         run("cargo", &["install", "--locked", "--debug", "cargo-deny"])?;
     }
     node_modules()?;
+    promtool()?;
     python_environment().map(drop)
 }
 
@@ -47,6 +48,27 @@ pub(crate) fn python_environment() -> Result<String, String> {
     run(&text(&python), &["-m", "pip", "install", "--quiet", "--requirement", &text(&requirements)])?;
     std::fs::write(&marker, wanted).map_err(|error| format!("{} cannot be written: {error}", marker.display()))?;
     Ok(text(&python))
+}
+
+/// Prometheus' own checker: the one of this machine, else the one in Debian's package. That package is unpacked and not
+/// installed, for installing it would start a server.
+pub(crate) fn promtool() -> Result<String, String> {
+    const NAME: &str = "promtool";
+    if available(NAME, &["--version"]) {
+        return Ok(NAME.to_owned());
+    }
+    let folder = target().join("prometheus");
+    let folder = if folder.is_absolute() { folder } else { root().join(folder) };
+    let program = text(&folder.join("usr/bin").join(NAME));
+    if !available(&program, &["--version"]) {
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        run("apt-get", &["update", "--quiet"])?;
+        // `apt-get download` knows no other place than the folder that it runs in.
+        let unpack = "cd \"$1\" && apt-get download --quiet prometheus && dpkg-deb --extract prometheus_*.deb .";
+        run("sh", &["-e", "-c", unpack, "sh", &text(&folder)])
+            .map_err(|reason| format!("{reason}; put promtool of Prometheus on the PATH yourself"))?;
+    }
+    Ok(program)
 }
 
 /// The folder of the JavaScript client's modules, made on first use from `tests/foreign/node/package-lock.json`.

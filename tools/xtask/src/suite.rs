@@ -4,6 +4,9 @@ use crate::setup;
 use crate::steps::{Outcome, available, root, run, run_with, target, timed};
 use crate::tidy;
 
+/// The tests of what an operator sees, which need promtool and are a step of their own.
+const METRICS: &str = "tests/foreign/test_metrics.py";
+
 /// Everything that decides whether a change is good.
 pub(crate) fn test() -> Outcome {
     timed(&[
@@ -16,7 +19,8 @@ pub(crate) fn test() -> Outcome {
         ("loom", loom),
         ("schema is current", || schema(&["--check".to_owned()])),
         ("dependencies", deny),
-        ("foreign clients", || foreign(&[])),
+        ("foreign clients", || foreign(&[format!("--ignore={METRICS}")])),
+        ("metrics", metrics),
         ("autobahn", autobahn),
         ("crash", crash),
         ("simulator", short_sim),
@@ -76,11 +80,23 @@ pub(crate) fn deny() -> Outcome {
 /// Clients in Python and JavaScript against the real binary.
 pub(crate) fn foreign(arguments: &[String]) -> Outcome {
     build_binaries()?;
-    let (python, modules) = (setup::python_environment()?, setup::node_modules()?);
+    pytest("tests/foreign", arguments)
+}
+
+/// What an operator watches the server with: metrics, alert rules and dashboard against the real binary.
+pub(crate) fn metrics() -> Outcome {
+    build_binaries()?;
+    pytest(METRICS, &[])
+}
+
+fn pytest(what: &str, arguments: &[String]) -> Outcome {
+    let (python, modules, promtool) = (setup::python_environment()?, setup::node_modules()?, setup::promtool()?);
     let binary = binary("switchyard");
-    let mut line = vec!["-m", "pytest", "tests/foreign", "-q"];
+    let mut line = vec!["-m", "pytest", what, "-q"];
     line.extend(arguments.iter().map(String::as_str));
-    run_with(&python, &line, &[("SWITCHYARD_BIN", &binary), ("SWITCHYARD_NODE_MODULES", &modules)])
+    let environment =
+        [("SWITCHYARD_BIN", &*binary), ("SWITCHYARD_NODE_MODULES", &*modules), ("SWITCHYARD_PROMTOOL", &*promtool)];
+    run_with(&python, &line, &environment)
 }
 
 /// The Autobahn Testsuite against `/echo` of the real binary.
