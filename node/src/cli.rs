@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flags, LogFormat};
+use crate::top;
 
 /// A messaging core: WebSocket gateway and durable router in one process.
 #[derive(Parser, Debug)]
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print a token signed with the development key.
     Token(Token),
+    /// Show a running server live; piped, a line per interval.
+    Top(Top),
     /// Check or print the configuration.
     Config {
         #[command(subcommand)]
@@ -88,6 +91,32 @@ pub(crate) struct Token {
     /// Data folder of the server.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// The server's admin address, as it prints it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7401")]
+    pub(crate) admin: SocketAddr,
+    /// Time between two pictures, 100ms to 1h.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+    /// End after so many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+impl Top {
+    pub(crate) const fn options(&self) -> top::Options {
+        top::Options { admin: self.admin, interval: self.interval, count: self.count }
+    }
+}
+
+/// Shorter ones would show the ticks of the kernel's clock, longer ones nobody waits for.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let may_be = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if may_be.contains(&interval) { Ok(interval) } else { Err("it must lie between 100ms and 1h".to_owned()) }
 }
 
 #[derive(Subcommand, Debug)]

@@ -9,6 +9,7 @@ mod keys;
 mod logging;
 mod serve;
 mod token;
+mod top;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             println!("{}", token::sign(&config, &arguments)?);
             Ok(())
         }
+        Command::Top(arguments) => top::run(arguments.options()),
         Command::Config { action: ConfigAction::Check { config } } => {
             config::load(config.as_deref(), std::env::vars(), &Flags::default())?;
             println!("the configuration is valid");
