@@ -24,8 +24,8 @@ pub(super) struct Shown<'a> {
 
 /// Rows of the boxes, borders included.
 const BOX_ROWS: u16 = 8;
-/// Rows that the curves take at most; the cores need the rest.
-const CURVE_ROWS: u16 = 6;
+/// Four boxes beside each other cut their text in fewer columns; then there are three.
+const WIDE_COLUMNS_MIN: u16 = 100;
 /// Rows of a table besides its cores: borders and names.
 const TABLE_EXTRA_ROWS: usize = 3;
 /// A thread that is busy for this share of the time is nearly all that it can be.
@@ -44,8 +44,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, shown: &Shown<'_>, history: &VecDeque<
     let gateway_rows = Constraint::Length(rows_of(now.gateways.len()));
     let router_rows = Constraint::Length(rows_of(now.routers.len()));
     let [boxes, curves, gateways, routers] =
-        Layout::vertical([Constraint::Length(BOX_ROWS), Constraint::Max(CURVE_ROWS), gateway_rows, router_rows])
-            .areas(rest);
+        Layout::vertical([Constraint::Length(BOX_ROWS), Constraint::Fill(1), gateway_rows, router_rows]).areas(rest);
     draw_head(frame, head, shown, now);
     draw_boxes(frame, boxes, now);
     draw_curves(frame, curves, history);
@@ -66,13 +65,17 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, now: &Picture
     };
     let uptime = humantime::format_duration(Duration::from_secs(now.uptime.as_secs()));
     let left = Line::from(vec![format!(" switchyard {} at {} ", now.version, shown.admin).bold(), state]);
-    let right = format!(
-        "up {uptime} · cpu {} · memory {} · disk free {} ",
-        percent(now.cpu),
-        size(now.resident_bytes),
-        size(now.data_free_bytes)
-    );
-    frame.render_widget(Line::from(right).right_aligned(), area);
+    let parts = [
+        format!("cpu {}", percent(now.cpu)),
+        format!("memory {}", size(now.resident_bytes)),
+        format!("up {uptime}"),
+        format!("disk free {} ", size(now.data_free_bytes)),
+    ];
+    // As many as fit beside what stands on the left.
+    let rooms = (1..=parts.len()).rev().map(|shown| Line::from(parts[..shown].join(" · ")).right_aligned());
+    if let Some(right) = rooms.into_iter().find(|right| left.width() + right.width() < usize::from(area.width)) {
+        frame.render_widget(right, area);
+    }
     frame.render_widget(left, area);
 }
 
@@ -95,7 +98,8 @@ fn entry(name: impl Into<String>, value: String) -> Entry {
 
 fn draw_boxes(frame: &mut Frame<'_>, area: Rect, now: &Picture) {
     let Picture { connections, messages, commits, rings, .. } = now;
-    let areas: [Rect; 4] = Layout::horizontal([Constraint::Fill(1); 4]).areas(area);
+    let shown = if area.width >= WIDE_COLUMNS_MIN { 4 } else { 3 };
+    let areas = Layout::horizontal(vec![Constraint::Fill(1); shown]).split(area);
     let is_nearly_full = connections.max > 0 && connections.all * 10 > connections.max * 9;
     let worst = now.refused.iter().max_by(|one, other| one.1.total_cmp(&other.1));
     let refused = worst.map_or_else(|| "refused".to_owned(), |(code, _)| format!("refused, most {code}"));
@@ -129,17 +133,17 @@ fn draw_boxes(frame: &mut Frame<'_>, area: Rect, now: &Picture) {
         (
             "commits and rings",
             vec![
-                entry("p50 · p99", format!("{} · {}", micros(commits.p50_us), micros(commits.p99_us))),
-                entry("commits", number(commits.per_s)),
+                entry("p50", micros(commits.p50_us)),
+                entry("p99", micros(commits.p99_us)),
+                entry("commits", format!("{} · {}", number(commits.per_s), bytes(commits.bytes_per_s))),
                 entry("records in one", commits.records_mean.map_or_else(|| "–".to_owned(), number)),
-                entry("written", bytes(commits.bytes_per_s)),
                 entry("ring depth", count(rings.depth)),
                 ("ring stalls".to_owned(), number(rings.stalls_per_s), rings.stalls_per_s > 0.0),
             ],
         ),
         ("memory", now.memory.iter().map(|(part, held)| entry(*part, size(*held))).collect()),
     ];
-    for (area, (title, entries)) in areas.into_iter().zip(boxes) {
+    for (&area, (title, entries)) in areas.iter().zip(boxes) {
         let width = usize::from(area.width.saturating_sub(4));
         let lines: Vec<Line<'_>> = entries.into_iter().map(|entry| aligned(entry, width)).collect();
         frame.render_widget(Paragraph::new(lines).block(block(title)), area);
@@ -305,7 +309,8 @@ mod tests {
             "950 / 1.00k",
             "12.3k",
             "refused, most overlo",
-            "210 µs · 1.45 ms",
+            "210 µs",
+            "1.45 ms",
             "state",
             "1.00 MiB",
             "gateway cores",
