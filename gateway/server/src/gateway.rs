@@ -13,6 +13,7 @@ use switchyard_ring::EventFd;
 use crate::config::{GatewayConfig, ThreadParts};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
+use crate::limits::RING_LOCKED_BYTES;
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::state::{Parts, State};
@@ -34,12 +35,25 @@ pub enum SpawnError {
         "cannot set up io_uring: {0}; the kernel must be 6.1 or newer and allow it (sysctl kernel.io_uring_disabled=0)"
     )]
     IoUring(io::Error),
+    /// The limit on locked memory leaves no room for a thread's ring.
+    #[error(
+        "a gateway thread cannot lock memory for its io_uring: each needs {} KiB, beside what the router cores have locked; \
+         raise the limit: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit",
+        RING_LOCKED_BYTES / 1024
+    )]
+    Memlock,
     /// A thread could not be placed or made.
     #[error("cannot start a gateway thread: {0}")]
     Thread(io::Error),
     /// No thread was asked for, or more than a session's name can tell apart.
     #[error("a gateway has 1 to 65535 threads, not {0}")]
     ThreadCount(usize),
+}
+
+impl SpawnError {
+    fn of_ring(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::OutOfMemory { Self::Memlock } else { Self::IoUring(error) }
+    }
 }
 
 /// Gateway threads ended before they were told to.
@@ -241,7 +255,21 @@ fn place(
     let listen_error = |source| SpawnError::Listen { address, source };
     let listener = thread::listener(address).map_err(listen_error)?;
     let local_address = listener.local_addr().map_err(listen_error)?;
-    let runtime = runtime::build().map_err(SpawnError::IoUring)?;
-    let polls = PollRing::new(event).map_err(SpawnError::IoUring)?;
+    let runtime = runtime::build().map_err(SpawnError::of_ring)?;
+    let polls = PollRing::new(event).map_err(SpawnError::of_ring)?;
     Ok(Placed { local_address, listener, runtime, polls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ENOMEM` and `EPERM` of io_uring_setup(2).
+    #[test]
+    fn given_a_ring_that_cannot_be_made_then_the_error_says_which_limit_or_setting_is_in_the_way() {
+        for (number, expect) in [(12, "ulimit -l unlimited"), (1, "kernel.io_uring_disabled=0")] {
+            let error = SpawnError::of_ring(io::Error::from_raw_os_error(number)).to_string();
+            assert!(error.contains(expect), "{error}");
+        }
+    }
 }

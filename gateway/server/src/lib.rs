@@ -54,4 +54,5 @@ pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
 pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};
 pub use links::{Doorbell, RouterEnd, doorbell};
+pub use runtime::missing_ring_operations;
 pub use table::CONNECTION_BYTES;

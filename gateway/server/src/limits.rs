@@ -8,6 +8,12 @@ pub const POLL_ENTRIES: u32 = 256;
 /// Entries of the poll ring's completion queue, 16 bytes each: what becomes ready while a turn runs. Every connection may
 /// become readable at once; what does not fit the kernel keeps in memory of its own until it does.
 pub const POLL_COMPLETIONS: u32 = 4_096;
+/// Bytes of memory that a thread's two rings count against `RLIMIT_MEMLOCK` where the kernel counts rings (6.14 and newer,
+/// without `CAP_IPC_LOCK`): 64 bytes for each submission and 4 for its index, 16 for each completion, of which the runtime's
+/// ring has twice as many, and a page of heads and tails each.
+pub const RING_LOCKED_BYTES: u64 = (RUNTIME_ENTRIES + POLL_ENTRIES) as u64 * (64 + 4)
+    + (2 * RUNTIME_ENTRIES + POLL_COMPLETIONS) as u64 * 16
+    + 2 * 4_096;
 /// Connections the kernel completes before they are accepted; a fleet that reconnects comes all at once.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Connections accepted in one turn, so that a storm of them leaves time for the ones that are open.

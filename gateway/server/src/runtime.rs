@@ -3,6 +3,7 @@
 
 use std::io;
 
+use io_uring::opcode;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
@@ -17,9 +18,37 @@ use crate::limits::RUNTIME_ENTRIES;
 /// # Errors
 /// When io_uring is missing, disabled, or out of locked memory.
 pub(crate) fn build() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
+    let ring = ring_builder();
+    RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).enable_timer().build()
+}
+
+fn ring_builder() -> io_uring::Builder {
     let mut ring = io_uring::IoUring::builder();
     ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
-    RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).enable_timer().build()
+    ring
+}
+
+/// What a gateway thread asks its rings for; sockets are read and written by system calls.
+const OPERATIONS: &[(&str, u8)] = &[
+    ("POLL_ADD", opcode::PollAdd::CODE),
+    ("POLL_REMOVE", opcode::PollRemove::CODE),
+    ("READ", opcode::Read::CODE),
+    ("TIMEOUT", opcode::Timeout::CODE),
+    ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+    ("CLOSE", opcode::Close::CODE),
+];
+
+/// Makes a small ring as a gateway thread does, and asks for the operations that a thread uses. Those that this kernel
+/// lacks are returned.
+///
+/// # Errors
+/// When no such ring can be made: io_uring is missing or disabled, or the kernel is too old for how it is set up.
+pub fn missing_ring_operations() -> io::Result<Vec<&'static str>> {
+    const ENTRIES: u32 = 8;
+    let ring: io_uring::IoUring = ring_builder().build(ENTRIES)?;
+    let mut probe = io_uring::Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    Ok(OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name).collect())
 }
 
 #[cfg(test)]

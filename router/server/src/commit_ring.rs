@@ -91,9 +91,7 @@ impl CommitRing {
     /// # Errors
     /// When the kernel gives no io_uring.
     pub(crate) fn new(bell: EventFd) -> io::Result<Self> {
-        let mut builder = IoUring::builder();
-        builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
-        let ring = builder.build(COMMIT_RING_ENTRIES)?;
+        let ring = make_ring()?;
         Ok(Self { ring, bell, counter: Box::default(), listens: false, in_flight: None, committed: None })
     }
 
@@ -217,6 +215,16 @@ impl std::fmt::Debug for CommitRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CommitRing").field("in_flight", &self.in_flight).finish_non_exhaustive()
     }
+}
+
+/// A ring as commits use it.
+///
+/// # Errors
+/// When the kernel gives no io_uring.
+pub(crate) fn make_ring() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
+    builder.build(COMMIT_RING_ENTRIES)
 }
 
 /// Running out of time and being interrupted are no errors of a wait: the caller looks again.

@@ -17,7 +17,9 @@ use std::time::Duration;
 use glommio::io::DmaFile;
 use glommio::timer::Timer;
 use glommio::{GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares};
+use io_uring::{Probe, opcode};
 
+use crate::commit_ring;
 use crate::limits::{IO_MEMORY_BYTES, LATENCY_MS, MEMLOCK_BYTES_MIN, RING_DEPTH, STARTING_LOOK_MS};
 
 /// How a core's thread runs.
@@ -75,6 +77,47 @@ pub fn make(config: &ExecutorConfig) -> Result<LocalExecutor, ExecutorError> {
         .preempt_timer(Duration::from_millis(LATENCY_MS))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1));
     builder.make().map_err(|error| explain(error, config.cpu))
+}
+
+/// What glommio asks its rings for, and refuses to start without.
+const OPERATIONS: &[(&str, u8)] = &[
+    ("NOP", opcode::Nop::CODE),
+    ("READV", opcode::Readv::CODE),
+    ("WRITEV", opcode::Writev::CODE),
+    ("FSYNC", opcode::Fsync::CODE),
+    ("READ_FIXED", opcode::ReadFixed::CODE),
+    ("WRITE_FIXED", opcode::WriteFixed::CODE),
+    ("POLL_ADD", opcode::PollAdd::CODE),
+    ("POLL_REMOVE", opcode::PollRemove::CODE),
+    ("SENDMSG", opcode::SendMsg::CODE),
+    ("RECVMSG", opcode::RecvMsg::CODE),
+    ("TIMEOUT", opcode::Timeout::CODE),
+    ("TIMEOUT_REMOVE", opcode::TimeoutRemove::CODE),
+    ("ACCEPT", opcode::Accept::CODE),
+    ("LINK_TIMEOUT", opcode::LinkTimeout::CODE),
+    ("CONNECT", opcode::Connect::CODE),
+    ("FALLOCATE", opcode::Fallocate::CODE),
+    ("OPENAT", opcode::OpenAt::CODE),
+    ("CLOSE", opcode::Close::CODE),
+    ("STATX", opcode::Statx::CODE),
+    ("READ", opcode::Read::CODE),
+    ("WRITE", opcode::Write::CODE),
+    ("SEND", opcode::Send::CODE),
+    ("RECV", opcode::Recv::CODE),
+];
+
+/// Makes a ring as a core's commits use, and asks for everything that glommio's rings are asked for. What this kernel lacks
+/// is returned: operations, and `EXT_ARG`, a wait with a timeout.
+///
+/// # Errors
+/// When no such ring can be made: io_uring is missing or disabled, or the kernel is too old for how it is set up.
+pub fn missing_ring_operations() -> io::Result<Vec<&'static str>> {
+    let ring = commit_ring::make_ring()?;
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let waits = ring.params().is_feature_ext_arg();
+    let missing = OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name);
+    Ok(missing.chain((!waits).then_some("EXT_ARG")).collect())
 }
 
 /// Runs `future` to its end in a task queue that matters for latency.

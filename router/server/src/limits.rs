@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-/// Memory that each router core registers with its io_uring. It counts against `RLIMIT_MEMLOCK`, which is 8 MiB on most
-/// systems, once per core and ring; batches beyond it come from the allocator.
+/// Memory that each router core registers with its io_uring; buffers beyond it come from the allocator, and so do all when
+/// the limit on locked memory does not allow it.
 pub const IO_MEMORY_BYTES: usize = 1024 * 1024;
 /// Entries of each of a core's io_urings: one batch, one segment and the reads of history are far fewer.
 pub const RING_DEPTH: usize = 128;
+/// What that counts against `RLIMIT_MEMLOCK` at most: once for each of glommio's three rings, and whole huge pages of 2 MiB
+/// where the allocator has put it into such (`VmPin` of `/proc/<pid>/status`: 6 or 12 MiB for each core).
+pub const REGISTERED_BYTES_MAX: u64 = 3 * 2 * (2 << 20);
 /// What `RLIMIT_MEMLOCK` must be at least for a core to start.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 /// glommio's preemption timer. The loop gives up the thread after every bounded turn by itself, so the timer is not needed;
