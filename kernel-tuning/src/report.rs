@@ -112,8 +112,8 @@ pub fn worst(sections: &[Section]) -> Verdict {
 /// # Errors
 /// Of the writer.
 pub fn print(out: &mut dyn Write, sections: &[Section]) -> io::Result<()> {
-    let names = all(sections).map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     for section in sections {
+        let names = section.findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
         let bold = Style::new().bold();
         writeln!(out, "\n{bold}{}{bold:#}", section.title)?;
         for finding in &section.findings {

@@ -145,7 +145,7 @@ impl Rule {
             Self::AtLeast => "at least",
             Self::AtMost => "at most",
             Self::Exactly => "exactly",
-            Self::Covers => "from and to",
+            Self::Covers => "covering",
         }
     }
 }

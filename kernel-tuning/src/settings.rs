@@ -57,15 +57,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         place: Place::Limit(Limit::Memlock),
         rule: Rule::AtLeast,
-        wanted: &everywhere(&[Fixed(384 << 20)]),
+        wanted: &everywhere(&[Fixed(2 << 30)]),
         weight: Weight::Helps,
-        reason: "each router core registers 1 MiB of buffers with each of its three rings; beyond the limit its batches \
-                 come from unregistered memory, and under 512 KiB it does not start. The value is enough for 128 router cores, \
-                 the most there can be",
+        reason: "each gateway thread's ring counts 1.5 MiB against it (from kernel 6.14 on), each router core's buffers up to 12 \
+                 MiB; when the buffers come first, a ring may not fit any more, and the server does not start. The value is \
+                 enough for 128 of both, the most there can be",
         source: "getrlimit(2), io_uring_register(2)",
         effect: Effect::Measured {
-            seen: "at 64 KiB the server refuses to start and says what to do",
-            command: "cargo test -p switchyard --test start",
+            seen: "`VmPin` of a server with one router core is 6 or 12 MiB; without CAP_IPC_LOCK, one gateway thread starts \
+                   with 8 MiB and two do not",
+            command: "kernel-tuning/README.md, \"Locked memory\"",
         },
     },
     Setting {

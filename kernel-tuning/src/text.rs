@@ -14,6 +14,13 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things, `1 router core` or `2 router cores`.
+#[must_use]
+pub fn counted(number: u64, thing: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{end}", grouped(number))
+}
+
 /// A number of bytes with two or three significant digits and the fitting unit.
 #[must_use]
 pub fn bytes(number: u64) -> String {

@@ -21,6 +21,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server.
     Serve(Serve),
+    /// Say whether this host can carry the server, and what to do where it cannot.
+    Doctor(Doctor),
     /// Print a token signed with the development key.
     Token(Token),
     /// Show a running server live; piped, a line per interval.
@@ -72,6 +74,23 @@ impl Serve {
             log_format: self.log_format,
         }
     }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Exit code: 0 when no line is FAIL, 1 otherwise. Run it as the user of the server.")]
+pub(crate) struct Doctor {
+    /// Connections to examine the host for; those of the configuration (gateway.max_connections) when not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) connections: Option<u32>,
+    /// Data folder; its disk is measured for a second, in a file without a name.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]

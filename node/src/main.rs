@@ -5,6 +5,7 @@
 mod admin;
 mod cli;
 mod config;
+mod doctor;
 mod keys;
 mod logging;
 mod serve;
@@ -23,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("switchyard: {error}");
             ExitCode::FAILURE
@@ -31,28 +32,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match cli.command {
         Command::Serve(arguments) => {
             let config = config::load(arguments.config.as_deref(), std::env::vars(), &arguments.flags())?;
             logging::install(&config)?;
-            serve::run(&config)
+            serve::run(&config)?;
+        }
+        Command::Doctor(arguments) => {
+            let flags = Flags { data: arguments.data, ..Flags::default() };
+            let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
+            return doctor::run(&config, arguments.connections, arguments.json);
         }
         Command::Token(arguments) => {
             let flags = Flags { data: arguments.data.clone(), dev: true, ..Flags::default() };
             let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
             println!("{}", token::sign(&config, &arguments)?);
-            Ok(())
         }
         Command::Top(arguments) => top::run(arguments.options()),
         Command::Config { action: ConfigAction::Check { config } } => {
             config::load(config.as_deref(), std::env::vars(), &Flags::default())?;
             println!("the configuration is valid");
-            Ok(())
         }
         Command::Config { action: ConfigAction::Print { config } } => {
             print!("{}", config::print(&config::raw(config.as_deref(), std::env::vars(), &Flags::default())?));
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

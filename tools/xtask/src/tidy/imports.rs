@@ -18,11 +18,13 @@ const CLIENT_CORE: &str = "switchyard-client-core";
 const CLIENT: &str = "switchyard-client";
 const SWARM: &str = "switchyard-swarm";
 const BENCH: &str = "switchyard-bench";
+const TUNING: &str = "switchyard-tuning";
 
 /// Crate → what of ours it may import outside tests.
 const ALLOWED: &[(&str, &[&str])] = &[
     (SCHEMA, &[]),
     (RING, &[]),
+    (TUNING, &[]),
     (GATEWAY_CORE, &[SCHEMA]),
     (ROUTER_CORE, &[SCHEMA]),
     (LOG, &[SCHEMA]),
@@ -31,7 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (GATEWAY_SERVER, &[SCHEMA, RING, GATEWAY_CORE]),
     (ROUTER_SERVER, &[SCHEMA, RING, ROUTER_CORE, LOG, ENGINE]),
     (CLIENT, &[SCHEMA, CLIENT_CORE, GATEWAY_CORE]),
-    ("switchyard", &[SCHEMA, RING, GATEWAY_CORE, GATEWAY_SERVER, ROUTER_SERVER]),
+    ("switchyard", &[SCHEMA, RING, GATEWAY_CORE, GATEWAY_SERVER, ROUTER_SERVER, TUNING]),
     ("xtask", &[]),
     (SWARM, &[SCHEMA, GATEWAY_CORE]),
     ("chat", &[SCHEMA, GATEWAY_CORE, CLIENT]),

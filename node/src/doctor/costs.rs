@@ -1,0 +1,29 @@
+//! What things cost in memory, as measured, with the command that measured it. The only place for these figures.
+
+/// Resident memory of the whole server for each authenticated, idle connection.
+///
+/// `swarm idle --url … --data … --server-pid …`, the difference between 1,000 and 15,000 connections
+/// (`docs/measurements.md`, "Idle memory").
+pub(super) const USER_BYTES_PER_CONNECTION: u64 = 1_618;
+
+/// Kernel memory of a connection's socket, the server's end alone.
+///
+/// `kernel-tuning/measure.py socket`: 3,846 bytes.
+const SOCKET_BYTES: u64 = 3_850;
+
+/// Kernel memory of the poll that io_uring keeps for a connection that is waited for.
+///
+/// `sudo grep io_kiocb /proc/slabinfo`: objects of 256 bytes, one for each connection.
+const POLL_BYTES: u64 = 256;
+
+/// Kernel memory for each connection.
+pub(super) const KERNEL_BYTES_PER_CONNECTION: u64 = SOCKET_BYTES + POLL_BYTES;
+
+/// Resident memory of a server with one gateway thread and one router core that has just started.
+///
+/// `grep VmRSS /proc/<pid>/status` after `switchyard serve --dev`: 27.7 MB.
+pub(super) const START_BYTES: u64 = 28 << 20;
+
+/// Resident memory of each further thread, as above with `--router-cores 2`, 3 and 4, and `--gateway-cores 2` and 4: 10 and
+/// 5 MB; the larger of both.
+pub(super) const THREAD_BYTES: u64 = 10 << 20;
