@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             let config = config::load(arguments.config.as_deref(), std::env::vars(), &flags)?;
             println!("{}", token::sign(&config, &arguments)?);
         }
-        Command::Top(arguments) => top::run(arguments.options()),
+        Command::Top(arguments) => top::run(arguments.options())?,
         Command::Config { action: ConfigAction::Check { config } } => {
             config::load(config.as_deref(), std::env::vars(), &Flags::default())?;
             println!("the configuration is valid");
