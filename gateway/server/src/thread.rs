@@ -94,6 +94,8 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
     let listening = monoio::spawn(listen_for_doorbell(thread.clone()));
     let sleeping = monoio::spawn(sleep(thread.clone()));
     let mut accepts = true;
+    // Nobody may ever connect: the first turn sets the alarm.
+    thread.turn.request();
     loop {
         thread.turn.wanted().await;
         let end = thread.state.borrow_mut().turn();

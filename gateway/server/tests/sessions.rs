@@ -421,6 +421,16 @@ fn given_a_thread_that_panics_then_it_shows_and_the_other_thread_serves_on_until
 }
 
 #[test]
+fn given_a_gateway_that_nobody_connects_to_then_its_threads_show_again_and_again_that_they_live() {
+    let fixture = start(config(), 2, 1);
+    for counters in fixture.gateway.counters() {
+        wait_for("some turns", || (counters.turns.get() >= 3).then_some(()));
+        assert_eq!(counters.stalls.get(), 0);
+    }
+    fixture.stop();
+}
+
+#[test]
 fn given_garbage_on_a_session_then_it_gets_its_close_code_and_others_go_on() {
     let fixture = start(config(), 1, 1);
     let (mut bad, mut good) = (fixture.phone(42), fixture.phone(43));
