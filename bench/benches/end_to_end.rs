@@ -6,8 +6,6 @@
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use switchyard_bench::compare::Comparison;
@@ -15,6 +13,7 @@ use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
 use switchyard_bench::server::{Kind, Places};
+use switchyard_bench::settings::{binary, cores, is_asked_for, setting};
 use switchyard_bench::table;
 
 #[global_allocator]
@@ -23,13 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const WARM_UP: Duration = Duration::from_millis(500);
 
 fn main() {
-    // Criterion's arguments (a filter, `--test`) mean nothing here; a filter that names another bench skips this one.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"end_to_end".contains(&name))
+    if is_asked_for("end_to_end")
+        && let Err(error) = compare()
     {
-        return;
-    }
-    if let Err(error) = compare() {
         eprintln!("end_to_end: {error}");
         std::process::exit(1);
     }
@@ -48,26 +43,4 @@ fn compare() -> Result<(), String> {
     let path = table::write_json("end_to_end", &rows).map_err(|error| error.to_string())?;
     println!("written to {}", path.display());
     Ok(())
-}
-
-/// The server to measure: $SWITCHYARD_BIN, else the release build.
-fn binary() -> Result<PathBuf, String> {
-    let path =
-        std::env::var_os("SWITCHYARD_BIN").map_or_else(|| table::target().join("release/switchyard"), PathBuf::from);
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} is not there; `cargo build --release --package switchyard` makes it", path.display()))
-    }
-}
-
-/// `SWITCHYARD_BENCH_CORES=1,1`: gateway and router threads, instead of the server's own choice.
-fn cores() -> Option<(u16, u16)> {
-    let text = std::env::var("SWITCHYARD_BENCH_CORES").ok()?;
-    let (gateway, router) = text.split_once(',')?;
-    Some((gateway.parse().ok()?, router.parse().ok()?))
-}
-
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

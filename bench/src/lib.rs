@@ -11,4 +11,5 @@ pub mod placement;
 pub mod plain_file;
 pub mod scenario;
 pub mod server;
+pub mod settings;
 pub mod table;

@@ -103,7 +103,8 @@ impl Running {
 fn start_switchyard(places: &Places) -> Result<Running, SwarmError> {
     let data = places.data.join("switchyard");
     fresh_folder(&data)?;
-    let options = ServerOptions { binary: places.switchyard.clone(), data: data.clone(), cores: places.cores };
+    let (binary, cores) = (places.switchyard.clone(), places.cores);
+    let options = ServerOptions { binary, data: data.clone(), cores, rate_limits: false };
     let server = Server::start(&options)?;
     Ok(Running::Switchyard(server, Signer::of_data(&data)?))
 }

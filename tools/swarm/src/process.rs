@@ -50,6 +50,13 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
+/// Gives the calling thread the lowest priority: it runs when nobody else wants its processor.
+pub fn yield_to_others() {
+    const LOWEST: i32 = 19;
+    // On Linux "the calling process" is the calling thread (setpriority(2)). Lowering one's priority is always allowed.
+    let _ = rustix::process::setpriority_process(None, LOWEST);
+}
+
 /// Random numbers from the kernel.
 ///
 /// # Panics

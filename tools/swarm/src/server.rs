@@ -28,6 +28,8 @@ pub struct ServerOptions {
     pub data: PathBuf,
     /// Gateway threads and router threads; the server's own choice when missing.
     pub cores: Option<(u16, u16)>,
+    /// Whether clients are held to the rates of a deployment, which a development server does not do by itself.
+    pub rate_limits: bool,
 }
 
 /// A running server; killed when dropped.
@@ -53,6 +55,9 @@ impl Server {
             .arg(&options.data);
         if let Some((gateway, router)) = options.cores {
             command.args(["--gateway-cores", &gateway.to_string(), "--router-cores", &router.to_string()]);
+        }
+        if options.rate_limits {
+            command.arg("--config").arg(default_configuration(&options.binary, &options.data)?);
         }
         let mut child = command
             .stdin(Stdio::null())
@@ -119,6 +124,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A file with every key of the configuration as it is by default: it names every rate limit, so that they hold.
+fn default_configuration(binary: &Path, data: &Path) -> Result<PathBuf, SwarmError> {
+    let printed = Command::new(binary).args(["config", "print"]).output();
+    let printed = printed.map_err(SwarmError::io(format!("starting {}", binary.display())))?;
+    let path = data.with_extension("toml");
+    std::fs::write(&path, printed.stdout).map_err(SwarmError::io(format!("writing {}", path.display())))?;
+    Ok(path)
 }
 
 fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mpsc::Sender<String>) {

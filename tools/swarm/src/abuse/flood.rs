@@ -9,6 +9,7 @@ use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::Encoder;
 
 use crate::SwarmError;
+use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
 
@@ -29,6 +30,19 @@ pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, Swar
     opened().map_err(SwarmError::io(format!("connecting to {server} from 127.0.1.{host}")))
 }
 
+/// A user who abuses the server. The token is signed once: that is not what a server has to put up with.
+pub(super) struct Abuser {
+    pub(super) user: UserId,
+    token: String,
+}
+
+/// Users nobody had before.
+pub(super) fn abusers(count: usize, signer: &Signer) -> Vec<Abuser> {
+    let first = (process::random() >> 1) | (1 << 41);
+    let users = (first..).take(count).map(|number| UserId::new(number).expect("users of a run are far from 0"));
+    users.map(|user| Abuser { user, token: signer.token(user) }).collect()
+}
+
 /// A session that has begun to open.
 pub(super) struct Opening {
     stream: TcpStream,
@@ -36,10 +50,9 @@ pub(super) struct Opening {
 }
 
 /// Connects and asks for the upgrade.
-pub(super) fn begin(server: SocketAddr, number: u64, user: u64, signer: &Signer) -> Result<Opening, SwarmError> {
-    let user = UserId::new(user).expect("users of a run are far from 0");
+pub(super) fn begin(server: SocketAddr, number: u64, abuser: &Abuser) -> Result<Opening, SwarmError> {
     let device = DeviceId::new(1).expect("one is not 0");
-    let mut session = Session::new(user, device, signer.token(user), number + 1);
+    let mut session = Session::new(abuser.user, device, abuser.token.clone(), number + 1);
     let mut stream = connect(server, number)?;
     let failed = || SwarmError::io("asking for an upgrade");
     stream.set_read_timeout(Some(OPEN_MAX)).map_err(failed())?;
@@ -81,8 +94,8 @@ impl Opening {
 }
 
 /// An open session's socket.
-pub(super) fn open(server: SocketAddr, number: u64, user: u64, signer: &Signer) -> Result<TcpStream, SwarmError> {
-    begin(server, number, user, signer)?.finish()
+pub(super) fn open(server: SocketAddr, number: u64, abuser: &Abuser) -> Result<Flood, SwarmError> {
+    begin(server, number, abuser)?.finish().map(Flood::new)
 }
 
 /// A socket that is written to without waiting.
@@ -98,9 +111,26 @@ impl Flood {
         Self { stream, sent_bytes: 0 }
     }
 
-    /// Bytes that were written.
+    /// Bytes that were written since it began.
     pub(super) const fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// From now on other frames are written, from their beginning.
+    pub(super) const fn begin(&mut self) {
+        self.sent_bytes = 0;
+    }
+
+    /// Whether the server has not closed. Drops what it said.
+    pub(super) fn is_open(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     /// Writes the frames, and goes on in the middle of one where the socket took no more. `None` when the server has

@@ -13,7 +13,8 @@ use switchyard_schema::frame::{ClientFrame, Fetch, FetchRange, Send};
 use switchyard_schema::ids::{ClientMessageId, ConversationId, Sequence, UserId};
 use switchyard_schema::wire::Encoder;
 
-use super::flood::{Flood, connect, open};
+use super::flood::{Flood, abusers, begin, connect, open};
+use super::unread;
 use crate::SwarmError;
 use crate::process;
 use crate::tokens::Signer;
@@ -27,7 +28,12 @@ const TRICKLING: usize = 500;
 /// Sessions that come back at once.
 const RETURNING: usize = 500;
 /// Abusers share the machine, so they rest when nothing moves.
-const REST: Duration = Duration::from_millis(2);
+pub(super) const REST: Duration = Duration::from_millis(2);
+
+/// The head of a masked binary frame whose payload would be 2⁶² bytes (RFC 6455 §5.2).
+const OVERSIZE: &[u8] = &[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// A masked binary frame with the bit that means compressed, which nobody negotiated (RFC 7692 §6).
+const COMPRESSED: &[u8] = &[0xc2, 0x82, 0, 0, 0, 0, b'h', b'i'];
 
 /// A kind of abuse.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
@@ -37,6 +43,8 @@ pub enum Kind {
     Silent,
     /// Handshakes of one byte at a time on 500 connections. Counts bytes.
     Trickle,
+    /// Frames of one byte at a time on 500 open sessions. Counts bytes.
+    Crumbs,
     /// Ten sessions that ping without end. Counts bytes.
     Pings,
     /// Ten sessions that send without end. Counts bytes.
@@ -45,14 +53,31 @@ pub enum Kind {
     Fetches,
     /// Ten sessions that fetch without end and read nothing. Counts bytes.
     Deaf,
+    /// Ten sessions that acknowledge whatever is delivered to them and read nothing of it. Counts bytes sent to them.
+    Unread,
+    /// Ten sessions that send a frame far over the limit, and come back when they are closed. Counts sessions.
+    Oversize,
+    /// Ten sessions that send a frame that looks compressed, and come back when they are closed. Counts sessions.
+    Compressed,
     /// 500 sessions that break off and come back all at once, again and again. Counts sessions.
     Reconnect,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Silent, Self::Trickle, Self::Pings, Self::Sends, Self::Fetches, Self::Deaf, Self::Reconnect];
+    pub const ALL: [Self; 11] = [
+        Self::Silent,
+        Self::Trickle,
+        Self::Crumbs,
+        Self::Pings,
+        Self::Sends,
+        Self::Fetches,
+        Self::Deaf,
+        Self::Unread,
+        Self::Oversize,
+        Self::Compressed,
+        Self::Reconnect,
+    ];
 
     /// As on the command line.
     #[must_use]
@@ -60,10 +85,14 @@ impl Kind {
         match self {
             Self::Silent => "silent",
             Self::Trickle => "trickle",
+            Self::Crumbs => "crumbs",
             Self::Pings => "pings",
             Self::Sends => "sends",
             Self::Fetches => "fetches",
             Self::Deaf => "deaf",
+            Self::Unread => "unread",
+            Self::Oversize => "oversize",
+            Self::Compressed => "compressed",
             Self::Reconnect => "reconnect",
         }
     }
@@ -74,10 +103,14 @@ pub(super) fn run(kind: Kind, server: SocketAddr, signer: &Signer, stop: &Atomic
     match kind {
         Kind::Silent => silent(server, stop),
         Kind::Trickle => trickle(server, stop),
+        Kind::Crumbs => crumbs(server, signer, stop),
         Kind::Pings => flood(server, signer, stop, &pings(), true),
         Kind::Sends => flood(server, signer, stop, &frames(send_to), true),
         Kind::Fetches => flood(server, signer, stop, &frames(fetch_from), true),
         Kind::Deaf => flood(server, signer, stop, &frames(fetch_from), false),
+        Kind::Unread => unread::run(server, signer, stop),
+        Kind::Oversize => refused(server, signer, stop, OVERSIZE),
+        Kind::Compressed => refused(server, signer, stop, COMPRESSED),
         Kind::Reconnect => reconnect(server, signer, stop),
     }
 }
@@ -102,17 +135,41 @@ fn silent(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {
 fn trickle(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {
     const REQUEST: &[u8] = b"GET /v1/ws HTTP/1.1\r\nHost: swarm\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let mut connections = Vec::new();
+    let again = |number| connect(server, number).map(Flood::new);
+    let connections = (0..TRICKLING as u64).map(again).collect::<Result<Vec<_>, SwarmError>>()?;
+    byte_by_byte(connections, REQUEST, stop, again)
+}
+
+fn crumbs(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
+    let abusers = abusers(TRICKLING, signer);
+    let again = |number: u64| {
+        let abuser = &abusers[usize::try_from(number).expect("there are few")];
+        open(server, number, abuser)
+    };
+    let mut sessions = Vec::new();
     for number in 0..TRICKLING as u64 {
-        connections.push(Flood::new(connect(server, number)?));
+        if stop.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        sessions.push(again(number)?);
     }
+    byte_by_byte(sessions, &frames(send_to), stop, again)
+}
+
+/// Writes `bytes` over and over on every connection, one byte of each in turn; those that are closed are opened `again`.
+fn byte_by_byte(
+    mut connections: Vec<Flood>,
+    bytes: &[u8],
+    stop: &AtomicBool,
+    again: impl Fn(u64) -> Result<Flood, SwarmError>,
+) -> Result<u64, SwarmError> {
     let mut sent_bytes = 0;
     while !stop.load(Ordering::Relaxed) {
         for (number, connection) in (0..).zip(&mut connections) {
-            let place = usize::try_from(connection.sent_bytes()).unwrap_or_default() % REQUEST.len();
-            match connection.pour(&REQUEST[place..=place]) {
+            let place = usize::try_from(connection.sent_bytes()).unwrap_or_default() % bytes.len();
+            match connection.pour(&bytes[place..=place]) {
                 Some(bytes) => sent_bytes += bytes,
-                None => *connection = Flood::new(connect(server, number)?),
+                None => *connection = again(number)?,
             }
         }
         thread::sleep(REST);
@@ -128,21 +185,19 @@ fn flood(
     frames: &[u8],
     reads: bool,
 ) -> Result<u64, SwarmError> {
-    let users = first_user();
-    let mut sessions = Vec::new();
-    for number in 0..FLOODING as u64 {
-        sessions.push(Flood::new(open(server, number, users + number, signer)?));
-    }
+    let abusers = abusers(FLOODING, signer);
+    let again = |number: usize| open(server, number as u64, &abusers[number]);
+    let mut sessions = (0..FLOODING).map(again).collect::<Result<Vec<_>, SwarmError>>()?;
     let mut sent_bytes = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut moved = 0;
-        for (number, session) in (0..).zip(&mut sessions) {
+        for (number, session) in sessions.iter_mut().enumerate() {
             if reads {
                 session.read_all();
             }
             match session.pour(frames) {
                 Some(bytes) => moved += bytes,
-                None => *session = Flood::new(open(server, number, users + number, signer)?),
+                None => *session = again(number)?,
             }
         }
         sent_bytes += moved;
@@ -153,13 +208,35 @@ fn flood(
     Ok(sent_bytes)
 }
 
+/// Sessions that say one thing which closes them, each again as soon as it is closed.
+fn refused(server: SocketAddr, signer: &Signer, stop: &AtomicBool, frame: &[u8]) -> Result<u64, SwarmError> {
+    let abusers = abusers(FLOODING, signer);
+    let mut closed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut sessions = Vec::new();
+        for (number, abuser) in (0..).zip(&abusers) {
+            let mut session = open(server, number, abuser)?;
+            // It takes a few bytes at once.
+            session.pour(frame);
+            sessions.push(session);
+        }
+        for mut session in sessions {
+            while session.is_open() && !stop.load(Ordering::Relaxed) {
+                thread::sleep(REST);
+            }
+            closed += 1;
+        }
+    }
+    Ok(closed)
+}
+
 fn reconnect(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
-    let users = first_user();
+    let abusers = abusers(RETURNING, signer);
     let mut opened = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut connections = Vec::new();
-        for number in 0..RETURNING as u64 {
-            connections.push(super::flood::begin(server, number, users + number, signer)?);
+        for (number, abuser) in (0..).zip(&abusers) {
+            connections.push(begin(server, number, abuser)?);
         }
         for connection in connections {
             if connection.finish().is_ok() {
@@ -170,10 +247,6 @@ fn reconnect(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u
     Ok(opened)
 }
 
-fn first_user() -> u64 {
-    (process::random() >> 1) | (1 << 41)
-}
-
 fn pings() -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..1_000 {
@@ -182,13 +255,13 @@ fn pings() -> Vec<u8> {
     bytes
 }
 
-/// Many frames of one kind, each between the first abuser and a stranger.
+/// Many frames of one kind, each between two strangers.
 fn frames(frame: fn(ConversationId, u64) -> ClientFrame<'static>) -> Vec<u8> {
     let (mut bytes, mut encoder) = (Vec::new(), Encoder::default());
     for number in 0..200 {
         // A conversation of strangers: the server must look before it can refuse.
-        let stranger = |offset| UserId::new(first_user() + offset).expect("it is far from 0");
-        let conversation = ConversationId::direct(stranger(0), stranger(1));
+        let stranger = || UserId::new(process::random() | 1).expect("it is not 0");
+        let conversation = ConversationId::direct(stranger(), stranger());
         encode::put_masked(&mut bytes, Opcode::Binary, encoder.client(&frame(conversation, number)), [0; 4]);
     }
     bytes

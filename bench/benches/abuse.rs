@@ -1,0 +1,52 @@
+//! What well-behaved clients notice while others abuse the server: every kind of abuse in one run, beside the same clients
+//! in peace. The 99th percentile of their accepts should stay within five times the quiet one.
+//!
+//! Needs a release build of the server (`cargo xtask bench` makes it). About a minute; `SWITCHYARD_BENCH_SECONDS` is how long
+//! each kind is measured (default 4).
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+use std::time::Duration;
+
+use switchyard_bench::settings::{binary, cores, is_asked_for, setting};
+use switchyard_bench::table;
+use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
+use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
+use switchyard_swarm::tokens::Signer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Pairs of well-behaved users, and how many messages a second they send together: a load that leaves the server time.
+const PAIRS: u32 = 32;
+const RATE: f64 = 400.0;
+
+fn main() {
+    if is_asked_for("abuse")
+        && let Err(error) = measure()
+    {
+        eprintln!("abuse: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn measure() -> Result<(), String> {
+    let data = table::target().join("bench").join("abuse");
+    fresh_folder(&data).map_err(|error| error.to_string())?;
+    let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores(), rate_limits: true };
+    let server = Server::start(&options).map_err(|error| error.to_string())?;
+    let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
+    let options = AbuseOptions {
+        address: server.websocket,
+        server_pid: server.pid(),
+        kinds: Kind::ALL.to_vec(),
+        pairs: PAIRS,
+        rate: RATE,
+        measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 4.0)),
+    };
+    let report = abuse::run(&options, &signer).map_err(|error| error.to_string())?;
+    println!("{}", report.table());
+    let path = table::write_json("abuse", &report).map_err(|error| error.to_string())?;
+    println!("written to {}", path.display());
+    server.stop().map_err(|error| error.to_string())?;
+    if report.any_faults() { Err("the well-behaved met more than delay; see the file".to_owned()) } else { Ok(()) }
+}
