@@ -81,7 +81,7 @@ mod tests {
             (with(1, 1), u64::MAX, false, Verdict::Pass),
             (with(1, 1), 8 << 20, true, Verdict::Pass),
             (with(1, 1), 64 << 10, true, Verdict::Fail),
-            (with(1, 1), 1 << 20, false, Verdict::Fail),
+            (with(1, 1), 1 << 20, false, Verdict::Warn),
             (with(2, 1), 8 << 20, false, Verdict::Warn),
             (with(8, 1), 8 << 20, false, Verdict::Fail),
             (with(8, 8), 384 << 20, false, Verdict::Pass),
