@@ -75,10 +75,14 @@ fn segment_damaged(image: &Image, number: u32, damage: &Damage) -> Outcome {
     worst
 }
 
-/// Whether a damage lies behind everything that was ever written to a segment.
+/// Whether a damage lies behind everything that was ever written to a segment, or in a spare that was not listed yet.
 fn is_unused(image: &Image, number: u32, damage: &Damage) -> bool {
     let ends = image.batches.iter().filter(|(segment, ..)| *segment == number).map(|(_, at, padded, _)| at + padded);
-    let end = ends.max().unwrap_or(4096) as usize;
+    let end = match ends.max() {
+        Some(end) => end as usize,
+        None if Manifest::decode(&image.manifest).expect("whole").segment(number).is_none() => return true,
+        None => 4096,
+    };
     match *damage {
         Damage::Flip { at, .. } | Damage::Zeros { at, .. } | Damage::Stray { at, .. } => at >= end,
         Damage::Cut { keep } => keep >= end,
