@@ -240,9 +240,7 @@ impl Phone {
                     self.on_stopped(shared, reason);
                     self.start(shared, network);
                 }
-                _ if self.client.next_timeout().is_none() && self.connection.is_none() && self.sends == 0 => {
-                    self.start(shared, network);
-                }
+                ConnectionState::Disconnected if self.starts == 0 => self.start(shared, network),
                 _ => {}
             }
             self.take(shared, network);
