@@ -6,16 +6,21 @@ use std::path::Path;
 use switchyard_fuzz::{TARGETS, Target, mutate};
 
 /// Mutations of one input; `SWITCHYARD_FUZZ_MUTATIONS` asks for more.
-const MUTATIONS: u64 = 60;
+const MUTATIONS: u64 = 30;
+/// Inputs of a target and bytes of an input that are committed at most; `cargo xtask fuzz --minimise` chooses them.
+const INPUTS_MAX: usize = 40;
+const INPUT_BYTES_MAX: usize = 1024;
+
+fn committed(target: &Target) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
+    let read = |path: &Path| (path.display().to_string(), fs::read(path).expect("the corpus can be read"));
+    let entries = fs::read_dir(&folder).expect("every target has a corpus");
+    entries.map(|entry| read(&entry.expect("the corpus can be listed").path())).collect()
+}
 
 fn corpus(target: &Target) -> Vec<(String, Vec<u8>)> {
-    let mut inputs: Vec<_> =
-        (target.seeds)().into_iter().enumerate().map(|(number, seed)| (format!("seed {number}"), seed)).collect();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name);
-    for entry in fs::read_dir(&folder).into_iter().flatten() {
-        let path = entry.expect("the corpus can be listed").path();
-        inputs.push((path.display().to_string(), fs::read(&path).expect("the corpus can be read")));
-    }
+    let seeds = (target.seeds)().into_iter().enumerate().map(|(number, seed)| (format!("seed {number}"), seed));
+    let mut inputs: Vec<_> = seeds.chain(committed(target)).collect();
     inputs.sort();
     inputs
 }
@@ -80,6 +85,12 @@ fn given_any_manifest_when_read_then_it_is_refused_or_of_use() {
 }
 
 #[test]
-fn given_every_target_then_it_is_replayed() {
+fn given_every_target_then_it_is_replayed_and_its_corpus_is_small() {
     assert_eq!(TARGETS.len(), 7, "a new target gets a test here");
+    for target in TARGETS {
+        let inputs = committed(target);
+        assert!((1..=INPUTS_MAX).contains(&inputs.len()), "{} has {} inputs", target.name, inputs.len());
+        let long = inputs.iter().find(|(_, input)| input.len() > INPUT_BYTES_MAX);
+        assert_eq!(long.map(|(name, _)| name), None, "too long");
+    }
 }

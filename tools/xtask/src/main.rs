@@ -1,6 +1,7 @@
 //! The project's chores, one command each: `cargo xtask help`.
 #![forbid(unsafe_code)]
 
+mod corpus;
 mod fuzz;
 mod setup;
 mod steps;
@@ -22,7 +23,8 @@ cargo xtask <command>
   autobahn  the Autobahn Testsuite's fuzzing client against /echo
   crash     kill -9 under load, short form
   sim       run seeds of the simulator: --seeds 1000, or --seed N to replay one and read its story
-  fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N)
+  fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N); with --minimise
+            the few inputs that reach most of what was found become the committed corpus
   sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
