@@ -22,6 +22,7 @@ mod reserve;
 pub mod router;
 pub mod segment_file;
 pub mod store;
+mod store_lists;
 mod store_thread;
 #[cfg(test)]
 mod testing;

@@ -16,6 +16,7 @@ use switchyard_router_core::effects::Row;
 use crate::guarded::guarded;
 use crate::limits::{FILL_BYTES, STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_RENEW_BYTES, STORE_WRITE_BUFFER_BYTES};
 use crate::reserve::{free_bytes, is_full};
+use crate::store_lists;
 pub use crate::store_thread::{StorePort, StoreThread};
 
 /// How often a flush looks whether it is done: the store has no other way to wait that a failing disk would end.
@@ -65,11 +66,13 @@ impl Store {
     /// # Errors
     /// What the store says.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let action = "open its files";
+        store_lists::check(folder).map_err(|detail| StoreError { action, detail, is_full: false })?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(STORE_WRITE_BUFFER_BYTES);
         let open = || Database::builder(folder).cache_size(STORE_CACHE_BYTES).worker_threads(1).open();
         // Never dropped when what follows fails: after a panic in there, dropping it panics again and ends the process.
-        let database = ManuallyDrop::new(guarded("open its files", open)?);
-        let rows = guarded("open its files", || database.keyspace("rows", options))?;
+        let database = ManuallyDrop::new(guarded(action, open)?);
+        let rows = guarded(action, || database.keyspace("rows", options))?;
         Ok(Self {
             folder: folder.to_path_buf(),
             database: ManuallyDrop::into_inner(database),
