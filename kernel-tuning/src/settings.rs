@@ -59,13 +59,13 @@ pub const SETTINGS: &[Setting] = &[
         rule: Rule::AtLeast,
         wanted: &everywhere(&[Fixed(2 << 30)]),
         weight: Weight::Helps,
-        reason: "each gateway thread's ring counts 1.5 MiB against it (from kernel 6.14 on), each router core's buffers up to 12 \
-                 MiB; when the buffers come first, a ring may not fit any more, and the server does not start. The value is \
+        reason: "each gateway thread's rings count 100 KiB against it (from kernel 6.14 on), each router core's buffers up to 12 \
+                 MiB; buffers come first, and when the rings do not fit any more, the server does not start. The value is \
                  enough for 128 of both, the most there can be",
         source: "getrlimit(2), io_uring_register(2)",
         effect: Effect::Measured {
-            seen: "`VmPin` of a server with one router core is 6 or 12 MiB; without CAP_IPC_LOCK, one gateway thread starts \
-                   with 8 MiB and two do not",
+            seen: "one router core pins 6 or 12 MiB (`VmPin`); without CAP_IPC_LOCK and with 8 MiB, 16 gateway threads start \
+                   beside it and 20 do not",
             command: "kernel-tuning/README.md, \"Locked memory\"",
         },
     },

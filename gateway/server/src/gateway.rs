@@ -13,7 +13,7 @@ use switchyard_ring::EventFd;
 use crate::config::{GatewayConfig, ThreadParts};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
-use crate::limits::RING_LOCKED_BYTES;
+use crate::limits::RINGS_LOCKED_BYTES;
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::state::{Parts, State};
@@ -39,7 +39,7 @@ pub enum SpawnError {
     #[error(
         "a gateway thread cannot lock memory for its io_uring: each needs {} KiB, beside what the router cores have locked; \
          raise the limit: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the systemd unit",
-        RING_LOCKED_BYTES / 1024
+        RINGS_LOCKED_BYTES / 1024
     )]
     Memlock,
     /// A thread could not be placed or made.

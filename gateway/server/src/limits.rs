@@ -9,11 +9,16 @@ pub const POLL_ENTRIES: u32 = 256;
 /// become readable at once; what does not fit the kernel keeps in memory of its own until it does.
 pub const POLL_COMPLETIONS: u32 = 4_096;
 /// Bytes of memory that a thread's two rings count against `RLIMIT_MEMLOCK` where the kernel counts rings (6.14 and newer,
-/// without `CAP_IPC_LOCK`): 64 bytes for each submission and 4 for its index, 16 for each completion, of which the runtime's
-/// ring has twice as many, and a page of heads and tails each.
-pub const RING_LOCKED_BYTES: u64 = (RUNTIME_ENTRIES + POLL_ENTRIES) as u64 * (64 + 4)
-    + (2 * RUNTIME_ENTRIES + POLL_COMPLETIONS) as u64 * 16
-    + 2 * 4_096;
+/// without `CAP_IPC_LOCK`).
+pub const RINGS_LOCKED_BYTES: u64 =
+    ring_locked_bytes(RUNTIME_ENTRIES, 2 * RUNTIME_ENTRIES) + ring_locked_bytes(POLL_ENTRIES, POLL_COMPLETIONS);
+
+/// 64 bytes for each submission and 4 for its index, 16 for each completion, whole pages, one of them for heads and tails.
+const fn ring_locked_bytes(submissions: u32, completions: u32) -> u64 {
+    const PAGE: u64 = 4_096;
+    let (submissions, completions) = (submissions as u64, completions as u64);
+    (submissions * 64).next_multiple_of(PAGE) + (submissions * 4 + completions * 16).next_multiple_of(PAGE) + PAGE
+}
 /// Connections the kernel completes before they are accepted; a fleet that reconnects comes all at once.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Connections accepted in one turn, so that a storm of them leaves time for the ones that are open.

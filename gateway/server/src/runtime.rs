@@ -28,7 +28,7 @@ fn ring_builder() -> io_uring::Builder {
     ring
 }
 
-/// What a gateway thread asks its rings for; sockets are read and written by system calls.
+/// What a thread asks its two rings for; sockets are read and written by system calls.
 const OPERATIONS: &[(&str, u8)] = &[
     ("POLL_ADD", opcode::PollAdd::CODE),
     ("POLL_REMOVE", opcode::PollRemove::CODE),
@@ -38,17 +38,18 @@ const OPERATIONS: &[(&str, u8)] = &[
     ("CLOSE", opcode::Close::CODE),
 ];
 
-/// Makes a small ring as a gateway thread does, and asks for the operations that a thread uses. Those that this kernel
-/// lacks are returned.
+/// Makes a small ring as a gateway thread does, and asks for everything that a thread uses. What this kernel lacks is
+/// returned: operations, and `CQE_SKIP`, an operation that is silent when it succeeds.
 ///
 /// # Errors
 /// When no such ring can be made: io_uring is missing or disabled, or the kernel is too old for how it is set up.
 pub fn missing_ring_operations() -> io::Result<Vec<&'static str>> {
-    const ENTRIES: u32 = 8;
-    let ring: io_uring::IoUring = ring_builder().build(ENTRIES)?;
+    let ring: io_uring::IoUring = ring_builder().build(RUNTIME_ENTRIES)?;
     let mut probe = io_uring::Probe::new();
     ring.submitter().register_probe(&mut probe)?;
-    Ok(OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name).collect())
+    let silent = ring.params().is_feature_skip_cqe_on_success();
+    let missing = OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name);
+    Ok(missing.chain((!silent).then_some("CQE_SKIP")).collect())
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ pub(super) const KERNEL_BYTES_PER_CONNECTION: u64 = SOCKET_BYTES + POLL_BYTES;
 
 /// Resident memory of a server with one gateway thread and one router core that has just started.
 ///
-/// `grep VmRSS /proc/<pid>/status` after `switchyard serve --dev`: 27.7 MB.
-pub(super) const START_BYTES: u64 = 28 << 20;
+/// `grep VmRSS /proc/<pid>/status` after `switchyard serve --dev`: 35.8 MB.
+pub(super) const START_BYTES: u64 = 36 << 20;
 
-/// Resident memory of each further thread, as above with `--router-cores 2`, 3 and 4, and `--gateway-cores 2` and 4: 10 and
-/// 5 MB; the larger of both.
+/// Resident memory of each further thread, as above: 8 to 10 MB with `--router-cores 2` and 4, 5 to 6 MB with
+/// `--gateway-cores 2`, 4 and 16; the largest of all.
 pub(super) const THREAD_BYTES: u64 = 10 << 20;

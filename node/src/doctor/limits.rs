@@ -8,12 +8,13 @@ pub(super) const HOST_FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) const CGROUP_DEPTH_MAX: usize = 32;
 
 /// Descriptors of a gateway thread that are not connections: its table begins as a copy of the process's, which has the
-/// files of journal and store (29 just after a start, some hundred with a large store).
+/// files of journal and store (22 just after a start, some hundred with a large store).
 pub(super) const DESCRIPTORS_BESIDE: u64 = 1_024;
 /// Gateway threads at most (`gateway.cores`).
 pub(super) const GATEWAYS_MAX: u64 = 128;
 
-/// Bytes written to find out how fast the disk is: larger than what a disk swallows at once would fill the disk of somebody.
+/// Bytes of the file that is written to find out how fast the disk is, again and again: few enough for a disk that is
+/// nearly full.
 pub(super) const SYNC_FILE_BYTES: u64 = 16 << 20;
 /// Durable writes of one size at most.
 pub(super) const SYNC_WRITES_MAX: usize = 256;

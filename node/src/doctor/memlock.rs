@@ -1,7 +1,12 @@
 //! Whether rings and their buffers fit the limit on locked memory.
+//!
+//! Router cores come first. Each registers buffers when they fit, and goes on without them when they do not; whether a
+//! gateway thread then finds room for its rings depends on what is left.
 
-use switchyard_gateway_server::limits::RING_LOCKED_BYTES;
-use switchyard_router_server::limits::{MEMLOCK_BYTES_MIN, REGISTERED_BYTES_MAX};
+use switchyard_gateway_server::limits::RINGS_LOCKED_BYTES as GATEWAY_RINGS;
+use switchyard_router_server::limits::{
+    MEMLOCK_BYTES_MIN, REGISTERED_BYTES_MAX, REGISTERED_BYTES_MIN, RINGS_LOCKED_BYTES as ROUTER_RINGS,
+};
 use switchyard_tuning::text::bytes;
 use switchyard_tuning::{Finding, Limit};
 
@@ -15,56 +20,37 @@ pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
 fn judge(needs: &Needs, limit: u64, exempt: bool) -> Finding {
     const NAME: &str = "locked memory";
     let shown = if limit == u64::MAX { "unlimited".to_owned() } else { bytes(limit) };
+    let rings = needs.gateways * GATEWAY_RINGS + needs.routers * ROUTER_RINGS;
+    let most = rings + needs.routers * REGISTERED_BYTES_MAX;
+    let found = format!("{shown} in this shell; {} to {} are used", bytes(rings), bytes(most));
+    let fix = format!(
+        "LimitMEMLOCK=infinity in the systemd unit, as packaging/switchyard.service has; ulimit -l {} before a start by hand",
+        most.max(MEMLOCK_BYTES_MIN) / 1024
+    );
     if limit < MEMLOCK_BYTES_MIN {
-        return Finding::fail(
-            NAME,
-            format!("{shown} in this shell; at least {}", bytes(MEMLOCK_BYTES_MIN)),
-            "router cores refuse to start with less, whoever the user is",
-            fix(needs),
-        );
+        let meaning =
+            format!("router cores refuse to start with less than {}, whoever the user is", bytes(MEMLOCK_BYTES_MIN));
+        return Finding::fail(NAME, found, meaning, fix);
     }
     if exempt {
         return Finding::pass(NAME, "not limited for this user (CAP_IPC_LOCK)", "a systemd unit has LimitMEMLOCK");
     }
-    let rings = needs.gateways * RING_LOCKED_BYTES;
-    let found = format!("{shown} in this shell; at most {} are needed", bytes(most(needs)));
-    if limit >= most(needs) {
+    let Some(for_buffers) = limit.checked_sub(rings) else {
+        let meaning = "threads find no room for their rings and the server does not start, where the kernel counts rings (6.14 \
+                       and newer)";
+        return Finding::fail(NAME, found, meaning, fix);
+    };
+    let taken_at_most = (limit - needs.routers * ROUTER_RINGS) / REGISTERED_BYTES_MIN * REGISTERED_BYTES_MIN;
+    if taken_at_most.min(needs.routers * REGISTERED_BYTES_MAX) <= for_buffers {
         return Finding::pass(NAME, found, "a systemd unit has its own (LimitMEMLOCK)");
     }
-    if limit < rings + MEMLOCK_BYTES_MIN {
-        return Finding::fail(
-            NAME,
-            found,
-            format!(
-                "each gateway thread's ring takes {} of it where the kernel counts rings (6.14 and newer)",
-                bytes(RING_LOCKED_BYTES)
-            ),
-            fix(needs),
-        );
-    }
-    Finding::warn(
-        NAME,
-        found,
-        format!(
-            "router cores take up to {} each for buffers, and then a gateway thread's ring of {} may not fit any more: the \
-             server does not start",
-            bytes(REGISTERED_BYTES_MAX),
-            bytes(RING_LOCKED_BYTES)
-        ),
-        fix(needs),
-    )
-}
-
-/// What they take when everything fits.
-const fn most(needs: &Needs) -> u64 {
-    needs.gateways * RING_LOCKED_BYTES + needs.routers * (REGISTERED_BYTES_MAX + MEMLOCK_BYTES_MIN)
-}
-
-fn fix(needs: &Needs) -> String {
-    format!(
-        "LimitMEMLOCK=infinity in the systemd unit, as packaging/switchyard.service has; ulimit -l {} before a start by hand",
-        most(needs) / 1024
-    )
+    let meaning = format!(
+        "router cores take up to {} each for buffers first; the {} of a gateway thread's rings may not fit any more, and then \
+         the server does not start",
+        bytes(REGISTERED_BYTES_MAX),
+        bytes(GATEWAY_RINGS)
+    );
+    Finding::warn(NAME, found, meaning, fix)
 }
 
 #[cfg(test)]
@@ -74,17 +60,20 @@ mod tests {
     use super::super::tests::needs;
     use super::*;
 
+    /// What a start with that many gateway threads, router cores and that limit did is written beside each.
     #[test]
     fn given_limits_then_the_verdict_is_what_a_start_with_them_did() {
         let with = |gateways, routers| Needs { gateways, routers, ..needs() };
         for (needs, limit, exempt, expect) in [
-            (with(1, 1), u64::MAX, false, Verdict::Pass),
-            (with(1, 1), 8 << 20, true, Verdict::Pass),
-            (with(1, 1), 64 << 10, true, Verdict::Fail),
-            (with(1, 1), 1 << 20, false, Verdict::Warn),
-            (with(2, 1), 8 << 20, false, Verdict::Warn),
-            (with(8, 1), 8 << 20, false, Verdict::Fail),
-            (with(8, 8), 384 << 20, false, Verdict::Pass),
+            (with(1, 1), 64 << 10, true, Verdict::Fail),   // refused by the router core
+            (with(1, 1), 8 << 20, true, Verdict::Pass),    // started, as root
+            (with(1, 1), 512 << 10, false, Verdict::Pass), // started
+            (with(4, 1), 1 << 20, false, Verdict::Pass),   // started
+            (with(16, 1), 8 << 20, false, Verdict::Pass),  // started
+            (with(20, 1), 8 << 20, false, Verdict::Warn),  // refused: 6 MiB went to buffers
+            (with(30, 2), 4 << 20, false, Verdict::Warn),  // started: no buffers fitted
+            (with(60, 1), 4 << 20, false, Verdict::Fail),  // refused
+            (with(60, 1), u64::MAX, false, Verdict::Pass), // as packaging/switchyard.service has it
         ] {
             assert_eq!(judge(&needs, limit, exempt).verdict, expect, "{needs:?} {limit}");
         }

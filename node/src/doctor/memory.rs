@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use switchyard_gateway_server::limits::RING_LOCKED_BYTES;
 use switchyard_router_server::limits::{STORE_CACHE_BYTES, STORE_WRITE_BUFFER_BYTES};
 use switchyard_tuning::Finding;
 use switchyard_tuning::text::{bytes, grouped};
@@ -88,7 +87,6 @@ const fn fixed_bytes(needs: &Needs) -> u64 {
     let threads = needs.gateways + needs.routers;
     START_BYTES
         + threads * THREAD_BYTES
-        + needs.gateways * RING_LOCKED_BYTES
         + needs.tail_bytes
         + needs.state_bytes
         + STORE_CACHE_BYTES
