@@ -32,9 +32,9 @@ pub fn doorbell() -> io::Result<(Doorbell, Waker)> {
 /// One gateway thread's ends of its links with one router core.
 #[derive(Debug)]
 pub struct RouterEnd {
-    /// To the core: [`crate::limits::reserved_slots_to_router`] reserved slots.
+    /// To the core: [`crate::limits::reserved_slots`] reserved slots.
     pub requests: Producer<(ShardId, ToRouter)>,
-    /// From the core: [`crate::limits::RESERVED_SLOTS_TO_GATEWAY`] reserved slots.
+    /// From the core: [`crate::limits::reserved_slots`] reserved slots.
     pub answers: Consumer<ToGateway>,
     /// Wakes the core.
     pub waker: Waker,
