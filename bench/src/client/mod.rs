@@ -1,6 +1,6 @@
 //! The client's end of one connection, in the language of each server.
 //!
-//! All of them are equally plain: a message is a copy of prepared bytes with its number written in ([`template`]), and
+//! All of them are equally plain: a message is a copy of prepared bytes with its number written in (`template`), and
 //! what comes back is checked to be that number and cut off, no more.
 
 mod echo;
