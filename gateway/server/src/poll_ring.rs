@@ -2,8 +2,12 @@
 //!
 //! A connection is watched by a single poll for all of its life (`IORING_POLL_ADD_MULTI`), which tells of every arrival and
 //! is named by slot and epoch. So an idle connection costs its socket and a poll in the kernel, and no task, waker or entry
-//! of a driver here; and reading costs no submission. Monoio runs everything else of a thread and sleeps for it: what
-//! becomes ready signals the thread's eventfd, which monoio reads.
+//! of a driver here; and reading costs no submission.
+//!
+//! What becomes ready the kernel only notes down, and works off when the thread asks ([`PollRing::next`]): system calls on
+//! sockets are not held up by it, and a busy thread is not signalled. Monoio runs everything else of a thread and sleeps
+//! for it: while it may sleep ([`PollRing::prepare_sleep`]) what becomes ready signals the thread's eventfd, which monoio
+//! reads.
 //!
 //! Such a poll tells of *changes*: a socket that was told of and not read to its end is told of again only when more arrives.
 //! The reader remembers ([`crate::readiness`]).
@@ -13,6 +17,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{Ordering, fence};
 
 use io_uring::types::Fd;
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -66,17 +71,12 @@ pub(crate) struct PollRing {
 }
 
 impl PollRing {
-    /// A ring for the calling thread. Whenever something becomes ready, `event` is signalled.
-    ///
-    /// One issuer lets the kernel skip locks; cooperative task work spares an interrupt per completion: completions are
-    /// there after the thread's next system call.
+    /// A ring for the calling thread. Whenever something becomes ready while the thread may sleep, `event` is signalled.
     ///
     /// # Errors
-    /// When the kernel gives no io_uring.
+    /// When the kernel gives no such io_uring.
     pub(crate) fn new(event: &EventFd) -> io::Result<Self> {
-        let mut builder = IoUring::builder();
-        builder.setup_single_issuer().setup_coop_taskrun().setup_cqsize(POLL_COMPLETIONS);
-        let ring = builder.build(POLL_ENTRIES)?;
+        let ring = make_ring()?;
         ring.submitter().register_eventfd(event.as_raw_fd())?;
         Ok(Self { ring, queued: VecDeque::new() })
     }
@@ -95,7 +95,8 @@ impl PollRing {
         self.queued.push_back(poll.user_data(name(Asked::Writable, slot, epoch)));
     }
 
-    /// Tells no more of a connection. Its socket is closed for good when this has been submitted: polls hold it.
+    /// Tells no more of a connection. Its socket is closed for good when this has been submitted and [`PollRing::next`] has
+    /// found nothing more: polls hold it.
     pub(crate) fn forget(&mut self, slot: Slot, epoch: u32, awaits_writable: bool) {
         let mut remove = |asked| {
             let remove = opcode::PollRemove::new(name(asked, slot, epoch)).build();
@@ -140,8 +141,8 @@ impl PollRing {
     pub(crate) fn next(&mut self) -> Option<Ready> {
         loop {
             let mut completion = self.ring.completion().next();
-            if completion.is_none() && self.ring.submission().cq_overflow() {
-                // More became ready than the queue holds; the kernel kept the rest, and hands it over now or at the next try.
+            if completion.is_none() && self.kernel_holds_some() {
+                // Handed over now, or at the next try.
                 let _ = self.ring.submit();
                 completion = self.ring.completion().next();
             }
@@ -153,8 +154,39 @@ impl PollRing {
 
     /// Whether [`PollRing::next`] may have something.
     pub(crate) fn has_ready(&mut self) -> bool {
-        !self.ring.completion().is_empty() || self.ring.submission().cq_overflow()
+        !self.ring.completion().is_empty() || self.kernel_holds_some()
     }
+
+    /// Something was noted down and not worked off, or became ready when the queue was full.
+    fn kernel_holds_some(&mut self) -> bool {
+        let submission = self.ring.submission();
+        submission.taskrun() || submission.cq_overflow()
+    }
+
+    /// From now on what becomes ready signals the thread's eventfd. Look at [`PollRing::has_ready`] once more before
+    /// sleeping.
+    pub(crate) fn prepare_sleep(&mut self) {
+        self.ring.completion().enable_eventfd();
+        // The kernel notes down before it looks whether to signal; here it is the other way round, and one of the two sees
+        // what the other did.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread runs, and looks by itself.
+    pub(crate) fn awake(&mut self) {
+        self.ring.completion().disable_eventfd();
+    }
+}
+
+/// A ring as a thread uses it. One issuer, which runs the work that is due itself when it asks for completions: the kernel
+/// takes no lock and interrupts nobody, and its flag says when there is some.
+///
+/// # Errors
+/// When the kernel gives no such io_uring.
+pub(crate) fn make_ring() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_cqsize(POLL_COMPLETIONS);
+    builder.build(POLL_ENTRIES)
 }
 
 fn name(asked: Asked, slot: Slot, epoch: u32) -> u64 {
@@ -200,14 +232,23 @@ mod tests {
         (client, listener.accept().unwrap().0)
     }
 
-    /// What is told next, which must come.
+    /// What is told next, which must come; slept for as a thread does.
     fn told(polls: &mut PollRing, event: &EventFd) -> Ready {
         loop {
             if let Some(ready) = polls.next() {
                 return ready;
             }
-            event.wait().unwrap();
+            polls.prepare_sleep();
+            if !polls.has_ready() {
+                event.wait().unwrap();
+            }
+            polls.awake();
         }
+    }
+
+    fn is_signalled(event: &EventFd) -> bool {
+        let mut events = [rustix::event::PollFd::new(event, PollFlags::IN)];
+        rustix::event::poll(&mut events, Some(&rustix::event::Timespec::default())).unwrap() > 0
     }
 
     const fn readable(slot: Slot, epoch: u32, ended: bool) -> Ready {
@@ -233,6 +274,24 @@ mod tests {
     }
 
     #[test]
+    fn given_a_running_thread_when_bytes_arrive_then_it_finds_them_and_is_not_signalled_until_it_may_sleep() {
+        let event = EventFd::new().unwrap();
+        let mut polls = PollRing::new(&event).unwrap();
+        let (mut client, server) = connected();
+        polls.watch(server.as_fd(), 7, 3);
+        assert!(!polls.submit());
+        polls.awake();
+        client.write_all(b"x").unwrap();
+        assert!(polls.has_ready(), "loopback hands bytes over before the write returns");
+        assert_eq!(polls.next(), Some(readable(7, 3, false)));
+        assert!(!is_signalled(&event));
+        polls.prepare_sleep();
+        assert!(!polls.has_ready());
+        client.write_all(b"x").unwrap();
+        assert!(is_signalled(&event));
+    }
+
+    #[test]
     fn given_a_forgotten_socket_then_nothing_more_is_told_and_the_peer_sees_it_closed() {
         let event = EventFd::new().unwrap();
         let mut polls = PollRing::new(&event).unwrap();
@@ -244,8 +303,8 @@ mod tests {
         polls.forget(1, 1, true);
         drop(server);
         assert!(!polls.submit());
-        assert_eq!(io::copy(&mut &client, &mut io::sink()).unwrap(), 0, "the poll holds the socket no more");
         assert_eq!(polls.next(), None);
+        assert_eq!(io::copy(&mut &client, &mut io::sink()).unwrap(), 0, "the poll holds the socket no more");
     }
 
     #[test]

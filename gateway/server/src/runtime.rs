@@ -3,11 +3,13 @@
 
 use std::io;
 
-use io_uring::opcode;
+use io_uring::{Probe, opcode};
+use io_uring_monoio as monoio_ring;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 
 use crate::limits::RUNTIME_ENTRIES;
+use crate::poll_ring;
 
 /// The runtime of the calling thread, which must be the one that uses it: the ring accepts no other.
 ///
@@ -22,8 +24,8 @@ pub(crate) fn build() -> io::Result<Runtime<TimeDriver<IoUringDriver>>> {
     RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).enable_timer().build()
 }
 
-fn ring_builder() -> io_uring::Builder {
-    let mut ring = io_uring::IoUring::builder();
+fn ring_builder() -> monoio_ring::Builder {
+    let mut ring = monoio_ring::IoUring::builder();
     ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
     ring
 }
@@ -38,14 +40,15 @@ const OPERATIONS: &[(&str, u8)] = &[
     ("CLOSE", opcode::Close::CODE),
 ];
 
-/// Makes a small ring as a gateway thread does, and asks for everything that a thread uses. What this kernel lacks is
+/// Makes the rings of a gateway thread, and asks for everything that a thread uses. What this kernel lacks is
 /// returned: operations, and `CQE_SKIP`, an operation that is silent when it succeeds.
 ///
 /// # Errors
 /// When no such ring can be made: io_uring is missing or disabled, or the kernel is too old for how it is set up.
 pub fn missing_ring_operations() -> io::Result<Vec<&'static str>> {
-    let ring: io_uring::IoUring = ring_builder().build(RUNTIME_ENTRIES)?;
-    let mut probe = io_uring::Probe::new();
+    let _runtime: monoio_ring::IoUring = ring_builder().build(RUNTIME_ENTRIES)?;
+    let ring = poll_ring::make_ring()?;
+    let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     let silent = ring.params().is_feature_skip_cqe_on_success();
     let missing = OPERATIONS.iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| *name);

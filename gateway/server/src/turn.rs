@@ -22,6 +22,7 @@ impl State {
     /// One turn.
     pub(crate) fn turn(&mut self) -> TurnEnd {
         self.parker.awake();
+        self.polls.awake();
         self.now = self.clock.now();
         self.counters.turns.add(1);
         self.show_life();
@@ -46,7 +47,8 @@ impl State {
         }
         if !more {
             self.parker.prepare_park();
-            more = !self.routers.all_empty();
+            self.polls.prepare_sleep();
+            more = !self.routers.all_empty() || self.polls.has_ready();
         }
         if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
     }
