@@ -14,7 +14,7 @@ use crate::sys;
 use crate::thread::Thread;
 
 /// Accepts until the thread drains.
-pub(crate) async fn run(thread: Rc<Thread>, listener: Rc<TcpListener>) {
+pub(crate) async fn run(thread: Rc<Thread>, listener: TcpListener) {
     while listener.readable(false).await.is_ok() && !thread.is_leaving() {
         if take_some(&thread, &listener).is_err() {
             thread.on_accept_paused();

@@ -51,8 +51,8 @@ pub(crate) fn end_writing(socket: BorrowedFd<'_>) {
 }
 
 /// Ends a listener for every descriptor table that holds it; connections that nobody accepted are reset.
-pub(crate) fn end_listener(listener: &TcpListener) {
-    let _ = shutdown(listener_descriptor(listener), Shutdown::Both);
+pub(crate) fn end_listener(listener: &std::net::TcpListener) {
+    let _ = shutdown(listener, Shutdown::Both);
 }
 
 /// Takes one connection, without waiting.

@@ -7,11 +7,16 @@
 //!
 //! No task wakes itself: monoio would put it in front of all others. A turn that could not finish signals the thread's own
 //! eventfd and goes on after the ring has been looked at.
+//!
+//! A panic ends the thread, and its clients must notice at once, for they have another thread to go to. The tasks are
+//! leaked then, with everything they hold: the thread's descriptors would be closed, but a ring that is still mapped keeps
+//! its files, and those of its polls, until the process ends. So the state is taken from the tasks and dropped ([`main`]).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -27,9 +32,12 @@ use crate::sys;
 /// What the tasks of a thread share.
 #[derive(Debug)]
 pub(crate) struct Thread {
-    state: RefCell<State>,
+    /// `None` once a task has panicked.
+    state: RefCell<Option<State>>,
     turn: TurnSignal,
     event: EventFd,
+    /// The listener that one of the tasks accepts from, to end it.
+    listener: std::net::TcpListener,
     alarm: Alarm,
     finished: Cell<bool>,
 }
@@ -63,23 +71,28 @@ impl TurnSignal {
 }
 
 impl Thread {
-    pub(crate) fn new(state: State, event: EventFd) -> Self {
+    pub(crate) fn new(state: State, event: EventFd, listener: std::net::TcpListener) -> Self {
         let (turn, alarm) = (TurnSignal::default(), Alarm::default());
-        Self { state: RefCell::new(state), turn, event, alarm, finished: Cell::new(false) }
+        Self { state: RefCell::new(Some(state)), turn, event, listener, alarm, finished: Cell::new(false) }
+    }
+
+    /// What the tasks work on.
+    fn state(&self) -> RefMut<'_, State> {
+        RefMut::map(self.state.borrow_mut(), |state| state.as_mut().expect("no task runs after one has panicked"))
     }
 
     /// Whether the thread takes no more connections.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.state.borrow().is_leaving()
+        self.state().is_leaving()
     }
 
     pub(crate) fn on_accept_paused(&self) {
-        self.state.borrow().counters().accept_pauses.add(1);
+        self.state().counters().accept_pauses.add(1);
     }
 
     /// Takes a connection in.
     pub(crate) fn open(&self, socket: OwnedFd) {
-        self.state.borrow_mut().on_accepted(socket);
+        self.state().on_accepted(socket);
         self.turn.request();
     }
 }
@@ -89,8 +102,8 @@ impl Thread {
 /// # Errors
 /// When the listener cannot be used with the ring.
 pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> io::Result<()> {
-    let listener = Rc::new(TcpListener::from_std(listener)?);
-    let accepting = monoio::spawn(accept::run(thread.clone(), listener.clone()));
+    let listener = TcpListener::from_std(listener)?;
+    let accepting = monoio::spawn(accept::run(thread.clone(), listener));
     let listening = monoio::spawn(listen_for_doorbell(thread.clone()));
     let sleeping = monoio::spawn(sleep(thread.clone()));
     let mut accepts = true;
@@ -98,14 +111,14 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
     thread.turn.request();
     loop {
         thread.turn.wanted().await;
-        let end = thread.state.borrow_mut().turn();
+        let end = thread.state().turn();
         thread.turn.wanted.set(false);
         if accepts && thread.is_leaving() {
-            sys::end_listener(&listener);
+            sys::end_listener(&thread.listener);
             accepts = false;
         }
         match end {
-            TurnEnd::Idle => thread.alarm.set_at_most(thread.state.borrow_mut().longest_sleep()),
+            TurnEnd::Idle => thread.alarm.set_at_most(thread.state().longest_sleep()),
             TurnEnd::MoreToDo => thread.event.signal(),
             TurnEnd::Finished => break,
         }
@@ -149,15 +162,25 @@ async fn sleep(thread: Rc<Thread>) {
     thread.alarm.run(|| thread.turn.request(), || thread.finished.get()).await;
 }
 
-/// Builds a thread's state and runs it to its end.
+/// Runs a thread to its end.
 ///
 /// # Errors
 /// When io_uring cannot be used.
+///
+/// # Panics
+/// When one of its tasks does. Its connections are closed then, and the kernel gives it no more.
 pub(crate) fn main(
     state: State,
     event: EventFd,
     listener: std::net::TcpListener,
     mut runtime: monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>,
 ) -> io::Result<()> {
-    runtime.block_on(run(Rc::new(Thread::new(state, event)), listener))
+    let thread = Rc::new(Thread::new(state, event, listener.try_clone()?));
+    let tasks = run(thread.clone(), listener);
+    catch_unwind(AssertUnwindSafe(|| runtime.block_on(tasks))).unwrap_or_else(|panic| {
+        // It would go on to get its part of the connections that come.
+        sys::end_listener(&thread.listener);
+        drop(thread.state.take());
+        resume_unwind(panic)
+    })
 }

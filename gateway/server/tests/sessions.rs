@@ -14,7 +14,7 @@ use switchyard_gateway_server::{DrainPlan, limits};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{Receipt, Regarding, Watermark};
 use switchyard_schema::ids::{Millis, Sequence, ShardId, UserId};
-use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
+use switchyard_schema::link::{ToGateway, ToRouter};
 use tungstenite::Message;
 
 #[test]
@@ -384,40 +384,6 @@ fn given_two_threads_and_three_cores_then_every_request_goes_to_the_core_of_its_
     assert!(open.iter().all(|&open| open > 0), "the kernel spreads connections: {open:?}");
     drop(sockets);
     fixture.stop();
-}
-
-#[test]
-fn given_a_thread_that_panics_then_it_shows_and_the_other_thread_serves_on_until_the_drain() {
-    let fixture = start(config(), 2, 1);
-    let attach = |user: u64| {
-        let mut socket = fixture.open("/v1/ws", None);
-        say(&mut socket, &json!({"type": "hello", "token": fixture.token(user), "device": "1"}));
-        let origin = wait_for("an attach", || {
-            fixture.routers.iter().find_map(|cores| match cores[0].requests.pop()?.1 {
-                ToRouter::Attach(origin) => Some(origin),
-                _ => None,
-            })
-        });
-        fixture.routers[usize::from(origin.session.gateway)][0].answer(ToGateway::Attached(origin.session));
-        assert_eq!(hear(&mut socket)["type"], "welcome");
-        (socket, usize::from(origin.session.gateway))
-    };
-    let (mut lost, broken) = attach(1);
-    let (mut kept, _) = (2..).map(&attach).find(|(_, thread)| *thread != broken).unwrap();
-    assert!(fixture.gateway.is_whole());
-    // A message for another thread is a defect of the router, which the thread does not survive.
-    let elsewhere = SessionRef { gateway: 9, slot: 0, epoch: 0 };
-    fixture.routers[broken][0].answer(ToGateway::Replaced(elsewhere));
-    wait_for("the thread to end", || (!fixture.gateway.is_whole()).then_some(()));
-    assert!(lost.read().is_err(), "its connections end with it");
-    say(&mut kept, &json!({"type": "ping", "nonce": "1"}));
-    assert_eq!(hear(&mut kept)["type"], "pong");
-    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() + PATIENCE });
-    assert_eq!(hear(&mut kept)["type"], "drain");
-    let _ = kept.close(None);
-    while kept.read().is_ok() {}
-    wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));
-    assert_eq!(fixture.gateway.join().unwrap_err().0, 1);
 }
 
 #[test]

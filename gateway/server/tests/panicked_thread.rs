@@ -1,0 +1,69 @@
+//! A gateway thread that panics takes nobody with it and holds on to nobody. In a file of its own: of its threads some have
+//! descriptor tables of their own, as those of the server, and such a table holds whatever the process has open by then.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Instant;
+
+use common::{Fixture, PATIENCE, config, hear, say, start, wait_for};
+use serde_json::json;
+use switchyard_gateway_server::DrainPlan;
+use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
+use tungstenite::{Error, WebSocket, error::ProtocolError};
+
+/// Connections after the panic: more than would all come to the other thread by chance.
+const NEWCOMERS: u64 = 32;
+
+#[test]
+fn given_a_thread_that_panics_then_its_clients_are_cut_off_and_the_other_thread_serves_on_until_the_drain() {
+    for own_descriptors in [true, false] {
+        let mut config = config();
+        config.own_descriptors = own_descriptors;
+        let fixture = start(config, 2, 1);
+        let (mut lost, broken) = attach(&fixture, 1);
+        let (mut kept, _) = (2..).map(|user| attach(&fixture, user)).find(|(_, thread)| *thread != broken).unwrap();
+        assert!(fixture.gateway.is_whole());
+        // A message for another thread is a defect of the router, which the thread does not survive.
+        let elsewhere = SessionRef { gateway: 9, slot: 0, epoch: 0 };
+        fixture.routers[broken][0].answer(ToGateway::Replaced(elsewhere));
+        assert!(is_cut_off(&mut lost), "with tables of their own: {own_descriptors}");
+        wait_for("the thread to end", || (!fixture.gateway.is_whole()).then_some(()));
+        say(&mut kept, &json!({"type": "ping", "nonce": "1"}));
+        assert_eq!(hear(&mut kept)["type"], "pong");
+        for user in 1_000..1_000 + NEWCOMERS {
+            assert_ne!(attach(&fixture, user).1, broken);
+        }
+        fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() + PATIENCE });
+        assert_eq!(hear(&mut kept)["type"], "drain");
+        drop(kept);
+        wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));
+        assert_eq!(fixture.gateway.join().unwrap_err().0, 1);
+    }
+}
+
+/// A session, and the thread that has it.
+fn attach(fixture: &Fixture, user: u64) -> (WebSocket<TcpStream>, usize) {
+    let mut socket = fixture.open("/v1/ws", None);
+    say(&mut socket, &json!({"type": "hello", "token": fixture.token(user), "device": "1"}));
+    let origin = wait_for("an attach", || {
+        fixture.routers.iter().find_map(|cores| match cores[0].requests.pop()?.1 {
+            ToRouter::Attach(origin) => Some(origin),
+            _ => None,
+        })
+    });
+    let thread = usize::from(origin.session.gateway);
+    fixture.routers[thread][0].answer(ToGateway::Attached(origin.session));
+    assert_eq!(hear(&mut socket)["type"], "welcome");
+    (socket, thread)
+}
+
+/// Whether the next thing that comes is the connection's end. Silence is none.
+fn is_cut_off(socket: &mut WebSocket<TcpStream>) -> bool {
+    match socket.read() {
+        Err(Error::Io(error)) => error.kind() == ErrorKind::ConnectionReset,
+        Err(Error::Protocol(error)) => error == ProtocolError::ResetWithoutClosingHandshake,
+        _ => false,
+    }
+}
