@@ -16,7 +16,6 @@ fn given_connections_that_end_in_every_way_when_the_gateway_ends_then_no_descrip
     let before = descriptors();
     for _ in 0..3 {
         let mut config = config();
-        config.own_descriptors = false;
         config.session.drain_grace_ms = 100;
         let fixture = start(config, 2, 1);
         let mut sockets: Vec<_> = (0..20).map(|_| fixture.open("/echo", None)).collect();

@@ -47,9 +47,12 @@ pub(crate) struct Fixture {
     pub(crate) key: SigningKey,
 }
 
+/// A gateway whose threads share the descriptors of the process, unlike a server's. A table of its own would hold the clients
+/// of every other test that runs just then, and what those close would not end before this gateway does.
 pub(crate) fn config() -> GatewayConfig {
     let mut config = GatewayConfig::new("127.0.0.1:0".parse().unwrap(), ShardCount::new(64).unwrap());
     config.echo = true;
+    config.own_descriptors = false;
     config
 }
 
