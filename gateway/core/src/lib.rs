@@ -14,6 +14,7 @@ pub mod key_file;
 pub mod limits;
 pub mod outbound;
 pub mod rate;
+pub mod routing;
 pub mod session;
 pub mod wheel;
 pub mod ws;

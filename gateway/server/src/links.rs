@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use switchyard_gateway_core::routing::Routing;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_ring::{Consumer, Credits, EventFd, Parker, Producer, Waker, wake};
 use switchyard_schema::ids::{ShardCount, ShardId};
@@ -43,7 +44,7 @@ pub struct RouterEnd {
 /// The links of one thread, by router core.
 #[derive(Debug)]
 pub(crate) struct Routers {
-    shards: ShardCount,
+    routing: Routing,
     cores: Vec<Core>,
     /// Connections in all lines together.
     waiting: usize,
@@ -90,8 +91,8 @@ impl Routers {
     /// # Panics
     /// When there is no router core.
     pub(crate) fn new(shards: ShardCount, ends: Vec<RouterEnd>) -> Self {
-        assert!(!ends.is_empty(), "a gateway needs a router core");
         let cores = ends.len();
+        let routing = Routing::new(shards, cores);
         let pair = |_| Pair { credits: Credits::new(credits_per_pair(cores)), waiting: VecDeque::new() };
         let core = |end| Core {
             end,
@@ -99,7 +100,7 @@ impl Routers {
             pairs: (0..cores).map(pair).collect(),
             waiting_for_room: VecDeque::new(),
         };
-        Self { shards, cores: ends.into_iter().map(core).collect(), waiting: 0 }
+        Self { routing, cores: ends.into_iter().map(core).collect(), waiting: 0 }
     }
 
     pub(crate) fn cores(&self) -> usize {
@@ -109,9 +110,9 @@ impl Routers {
     /// Finds a place for a message in the link to the core of its shard, and takes a credit when it needs one. Nobody passes
     /// those that wait for the same thing, unless `first_in_line`.
     pub(crate) fn place_for(&mut self, message: &ToRouter, first_in_line: bool) -> Result<Place, WaitsFor> {
-        let shard = self.shard_of(message);
-        let target = self.core_of(shard);
-        match self.answering_core(message) {
+        let shard = self.routing.shard_of(message);
+        let target = self.routing.core_of(shard);
+        match self.routing.answering_core(message) {
             Some(answering) => {
                 let pair = &mut self.cores[target].pairs[answering];
                 let passes = first_in_line || pair.waiting.is_empty();
@@ -148,7 +149,7 @@ impl Routers {
     /// The next message of a core. Its credit, if it returns one, is free again.
     pub(crate) fn pop(&mut self, core: usize) -> Option<ToGateway> {
         let message = self.cores[core].end.answers.pop()?;
-        if let Some(target) = self.asked_core(core, &message) {
+        if let Some(target) = self.routing.asked_core(core, &message) {
             self.cores[target].pairs[core].credits.put_back();
         }
         Some(message)
@@ -212,43 +213,5 @@ impl Routers {
             WaitsFor::Credit { target, answering } => &mut self.cores[target].pairs[answering].waiting,
             WaitsFor::Room(core) => &mut self.cores[core].waiting_for_room,
         }
-    }
-
-    fn shard_of(&self, message: &ToRouter) -> ShardId {
-        match message {
-            ToRouter::Attach(origin) | ToRouter::Detach { origin, .. } | ToRouter::Ack { origin, .. } => {
-                self.shards.of_user(origin.user)
-            }
-            ToRouter::Send(request) => self.shards.of_conversation(request.conversation),
-            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
-        }
-    }
-
-    /// The core that will answer a request.
-    fn answering_core(&self, message: &ToRouter) -> Option<usize> {
-        let shard = match message {
-            ToRouter::Attach(origin) => self.shards.of_user(origin.user),
-            ToRouter::Send(request) => self.shards.of_user(request.origin.user),
-            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
-            ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
-        };
-        Some(self.core_of(shard))
-    }
-
-    /// The core that a request went to whose answer this is.
-    fn asked_core(&self, answering: usize, answer: &ToGateway) -> Option<usize> {
-        match answer {
-            ToGateway::Attached(_) => Some(answering),
-            ToGateway::Refused { shard, .. } => Some(self.core_of(*shard)),
-            ToGateway::Accepted { conversation, .. } => Some(self.core_of(self.shards.of_conversation(*conversation))),
-            ToGateway::Page(page) => Some(self.core_of(self.shards.of_conversation(page.conversation))),
-            ToGateway::Deliver { .. } | ToGateway::Receipt { .. } | ToGateway::Replaced(_) | ToGateway::Stalled(_) => {
-                None
-            }
-        }
-    }
-
-    fn core_of(&self, shard: ShardId) -> usize {
-        usize::from(shard.0) % self.cores.len()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use switchyard_gateway_core::routing::Routing;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_ring::Credits;
 use switchyard_schema::ids::{ShardCount, ShardId};
@@ -12,7 +13,7 @@ use crate::links::GatewayEnd;
 /// The links of one thread, by router core.
 #[derive(Debug)]
 pub(crate) struct Routers {
-    shards: ShardCount,
+    routing: Routing,
     cores: Vec<Core>,
 }
 
@@ -53,6 +54,7 @@ pub(crate) enum WaitsFor {
 impl Routers {
     pub(crate) fn new(shards: ShardCount, ends: Vec<GatewayEnd>, credits: usize) -> Self {
         let cores = ends.len();
+        let routing = Routing::new(shards, cores);
         let pair = |_| Pair { credits: Credits::new(credits), waiting: VecDeque::new() };
         let core = |end| Core {
             end,
@@ -60,7 +62,7 @@ impl Routers {
             pairs: (0..cores).map(pair).collect(),
             waiting_for_room: VecDeque::new(),
         };
-        Self { shards, cores: ends.into_iter().map(core).collect() }
+        Self { routing, cores: ends.into_iter().map(core).collect() }
     }
 
     pub(crate) fn cores(&self) -> usize {
@@ -69,9 +71,9 @@ impl Routers {
 
     /// Finds a place for a message, and takes a credit when it needs one.
     pub(crate) fn place_for(&mut self, message: &ToRouter, first_in_line: bool) -> Result<Place, WaitsFor> {
-        let shard = self.shard_of(message);
-        let target = self.core_of(shard);
-        match self.answering_core(message) {
+        let shard = self.routing.shard_of(message);
+        let target = self.routing.core_of(shard);
+        match self.routing.answering_core(message) {
             Some(answering) => {
                 let pair = &mut self.cores[target].pairs[answering];
                 let passes = first_in_line || pair.waiting.is_empty();
@@ -108,7 +110,7 @@ impl Routers {
     /// The next message of a core. Its credit, if it returns one, is free again.
     pub(crate) fn pop(&mut self, core: usize) -> Option<ToGateway> {
         let message = self.cores[core].end.answers.pop()?;
-        if let Some(target) = self.asked_core(core, &message) {
+        if let Some(target) = self.routing.asked_core(core, &message) {
             self.cores[target].pairs[core].credits.put_back();
         }
         Some(message)
@@ -160,42 +162,5 @@ impl Routers {
             WaitsFor::Credit { target, answering } => &mut self.cores[target].pairs[answering].waiting,
             WaitsFor::Room(core) => &mut self.cores[core].waiting_for_room,
         }
-    }
-
-    fn shard_of(&self, message: &ToRouter) -> ShardId {
-        match message {
-            ToRouter::Attach(origin) | ToRouter::Detach { origin, .. } | ToRouter::Ack { origin, .. } => {
-                self.shards.of_user(origin.user)
-            }
-            ToRouter::Send(request) => self.shards.of_conversation(request.conversation),
-            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
-        }
-    }
-
-    fn answering_core(&self, message: &ToRouter) -> Option<usize> {
-        let shard = match message {
-            ToRouter::Attach(origin) => self.shards.of_user(origin.user),
-            ToRouter::Send(request) => self.shards.of_user(request.origin.user),
-            ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
-            ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
-        };
-        Some(self.core_of(shard))
-    }
-
-    /// The core that a request went to whose answer this is.
-    fn asked_core(&self, answering: usize, answer: &ToGateway) -> Option<usize> {
-        match answer {
-            ToGateway::Attached(_) => Some(answering),
-            ToGateway::Refused { shard, .. } => Some(self.core_of(*shard)),
-            ToGateway::Accepted { conversation, .. } => Some(self.core_of(self.shards.of_conversation(*conversation))),
-            ToGateway::Page(page) => Some(self.core_of(self.shards.of_conversation(page.conversation))),
-            ToGateway::Deliver { .. } | ToGateway::Receipt { .. } | ToGateway::Replaced(_) | ToGateway::Stalled(_) => {
-                None
-            }
-        }
-    }
-
-    fn core_of(&self, shard: ShardId) -> usize {
-        usize::from(shard.0) % self.cores.len()
     }
 }
