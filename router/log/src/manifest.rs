@@ -168,6 +168,19 @@ impl Manifest {
         self.floors.get(usize::from(shard.0)).copied().unwrap_or(0)
     }
 
+    /// The last LSN of each shard, by its number, that the segments are known to hold or to have held. What a segment holds
+    /// that is open or damaged is not known.
+    #[must_use]
+    pub fn last_lsns(&self) -> Vec<u64> {
+        let mut last = self.floors.clone();
+        for range in self.segments.iter().flat_map(|entry| entry.ranges.as_slice()) {
+            if let Some(last) = last.get_mut(usize::from(range.shard.0)) {
+                *last = range.max.max(*last);
+            }
+        }
+        last
+    }
+
     /// Regions that recovery passes over, sorted.
     #[must_use]
     pub fn voids(&self) -> &[VoidRegion] {

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use switchyard_engine::recovery::{RestoreError, holds_state, restore};
+use switchyard_engine::recovery::{JournalBehind, RestoreError, holds_state, restore};
 use switchyard_engine::{Engine, EngineConfig};
 use switchyard_log::limits::SEGMENT_BYTES_DEFAULT;
 use switchyard_log::manifest::{Manifest, ManifestDamage};
@@ -102,6 +102,21 @@ pub enum StartError {
     ManifestGone {
         /// The data folder.
         folder: PathBuf,
+    },
+    /// The journal is not the one that the state store goes with.
+    #[error(
+        "the journal in {} is older than the state store beside it: of shard {} it ends at record {}, and the store has up to \
+         record {} ({} shards are so). It is an older copy, or its disk has lost what was written: messages are not here. Put \
+         the journal back that {} goes with, or restore the whole folder from a backup; to go on with the messages that the \
+         journal has, run `logview repair --rebuild-state {}`",
+        .folder.join("journal").display(), .behind.shard.0, .behind.journal_lsn, .behind.store_lsn, .behind.shards,
+        .folder.join("state").display(), .folder.display()
+    )]
+    JournalBehind {
+        /// The data folder.
+        folder: PathBuf,
+        /// Where each of the two ends.
+        behind: JournalBehind,
     },
     /// The journal's folder cannot be written.
     #[error("cannot {action} in the data folder: {source}; check its permissions and the free space")]
@@ -321,6 +336,7 @@ fn recover(
     let mut recovered = restore(&mut engines, &storage, manifest, store, now).map_err(|error| match error {
         RestoreError::Store(error) => StartError::Store(error),
         RestoreError::Journal(error) => StartError::Journal(Box::new(error)),
+        RestoreError::Behind(behind) => StartError::JournalBehind { folder: folder.path().to_path_buf(), behind },
     })?;
     for damage in &recovered.damages {
         let advice = format!("stop the server and run `logview verify {}`", folder.path().display());

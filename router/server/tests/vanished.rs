@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -57,6 +59,68 @@ fn given_a_state_store_when_the_manifest_is_gone_then_the_start_names_the_comman
     assert!(refused.to_string().contains(&format!("logview repair {}", path.display())), "{refused}");
     fs::write(&manifest, kept).expect("put back");
     Rig::start(&path, &small(1)).stop();
+}
+
+#[test]
+fn given_a_journal_of_an_older_copy_when_started_then_it_is_refused_and_the_right_one_is_taken() {
+    let path = with_messages("vanished-older", 3);
+    let (journal, older, newer) = (path.join("journal"), path.join("journal-older"), path.join("journal-newer"));
+    copy(&journal, &older);
+    say_more(&path, 4);
+    fs::rename(&journal, &newer).expect("moved");
+    copy(&older, &journal);
+    let before = read_all(&journal);
+    let refused = refusal(&path);
+    let StartError::JournalBehind { behind, .. } = &refused else { panic!("{refused}") };
+    assert!(behind.journal_lsn < behind.store_lsn && behind.shards >= 1, "{behind:?}");
+    for named in [journal.display().to_string(), format!("logview repair --rebuild-state {}", path.display())] {
+        assert!(refused.to_string().contains(&named), "{refused}");
+    }
+    assert_eq!(read_all(&journal), before, "nothing is changed");
+
+    fs::remove_dir_all(&journal).expect("removed");
+    fs::rename(&newer, &journal).expect("moved back");
+    let mut rig = Rig::start(&path, &small(1));
+    let bob = rig.attach(2, 1);
+    assert_eq!(rig.fetch(bob, 1, 0, 10).messages.len(), 4);
+    rig.stop();
+}
+
+#[test]
+fn given_a_journal_of_an_older_copy_when_the_state_store_is_set_aside_then_what_the_journal_has_is_served() {
+    let path = with_messages("vanished-rebuilt", 3);
+    let (journal, older) = (path.join("journal"), path.join("journal-older"));
+    copy(&journal, &older);
+    say_more(&path, 4);
+    fs::remove_dir_all(&journal).expect("removed");
+    fs::rename(&older, &journal).expect("moved");
+    assert!(matches!(refusal(&path), StartError::JournalBehind { .. }));
+    // As `logview repair --rebuild-state` does.
+    fs::rename(path.join("state"), path.join("set-aside").join("state")).expect("moved");
+    let mut rig = Rig::start(&path, &small(1));
+    let bob = rig.attach(2, 1);
+    assert_eq!(rig.fetch(bob, 1, 0, 10).messages.len(), 3);
+    rig.stop();
+}
+
+/// One more message, in a run of its own.
+fn say_more(path: &Path, sequence: u64) {
+    let mut rig = Rig::start(path, &small(1));
+    let alice = rig.attach(1, 1);
+    assert_eq!(rig.send(alice, 2, u128::from(sequence), b"more"), Sequence(sequence));
+    rig.stop();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("made");
+    for (name, bytes) in read_all(from) {
+        fs::write(to.join(name), bytes).expect("written");
+    }
+}
+
+fn read_all(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries.map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a file"))).collect()
 }
 
 #[test]

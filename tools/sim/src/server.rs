@@ -73,6 +73,14 @@ impl Server {
                 tell!(shared, "server: no start: {error}");
                 return Err(NotStarted::Trouble);
             }
+            Err(RestoreError::Behind(behind)) => {
+                tell!(shared, "server: no start: {behind}");
+                if shared.trouble.damaged == 0 {
+                    shared.truth.fail(format!("a sound disk lost what it had synced: {behind}"));
+                }
+                shared.trouble.damage_shown += 1;
+                return Err(NotStarted::Trouble);
+            }
         };
         for damage in &recovered.damages {
             tell!(shared, "server: {damage}");
