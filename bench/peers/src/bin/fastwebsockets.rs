@@ -9,27 +9,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use tokio::net::TcpStream;
 
 fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(address).await?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(serve(stream));
-        }
-    })
+    switchyard_peers::serve(connection)
 }
 
-async fn serve(stream: TcpStream) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
+async fn connection(stream: TcpStream) {
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(open)).with_upgrades();
     // However it ended, there is nobody left to tell.
     let _ = connection.await;

@@ -2,34 +2,20 @@
 #![forbid(unsafe_code)]
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::accept_async_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Bytes of each connection's buffers. The default is 128 KiB of each, which pays for large messages only.
 const BUFFER_BYTES: usize = 4 * 1024;
 
 fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(address).await?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(echo(stream));
-        }
-    })
+    switchyard_peers::serve(echo)
 }
 
 /// Until the connection ends, whoever ends it.
 async fn echo(stream: TcpStream) {
     let config = WebSocketConfig::default().read_buffer_size(BUFFER_BYTES).write_buffer_size(BUFFER_BYTES);
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let Ok(socket) = accept_async_with_config(stream, Some(config)).await else { return };
     let (sink, messages) = socket.split();
     let _ =
