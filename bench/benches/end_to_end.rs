@@ -1,6 +1,7 @@
 //! Over real sockets, beside Redis, interleaved in one run: median of five pairs of runs, both driven by the same loop.
-//! Server and load run wherever the kernel puts them; `cargo xtask bench peers` compares more, with the server alone on
-//! one processor.
+//! The server has one processor and the load the other, whatever the number of its threads; with
+//! `SWITCHYARD_BENCH_PLACEMENT=free` both run wherever the kernel and the server put them, and the threads of ours compete
+//! with the load. `cargo xtask bench peers` compares more.
 //!
 //! Needs a release build of the server (`cargo xtask bench` makes it) and `redis-server`. About three minutes; shorter
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
@@ -34,7 +35,7 @@ fn compare() -> Result<(), String> {
     let release = table::target().join("release");
     let comparison = Comparison {
         places: Places { switchyard: binary()?, cores: cores(), echoes: release, data: table::target().join("bench") },
-        placement: Placement::Free,
+        placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart),
         rounds: setting("SWITCHYARD_BENCH_PAIRS", 5),
         times: Times { warm_up: WARM_UP, measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0)) },
     };

@@ -1,5 +1,7 @@
 //! Which processors server and load run on.
 
+use std::str::FromStr;
+
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The processor of the servers, when they stand apart.
@@ -15,6 +17,19 @@ pub enum Placement {
     Apart,
     /// Wherever the kernel puts them: the server as it is run.
     Free,
+}
+
+/// `apart` or `free`.
+impl FromStr for Placement {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "apart" => Ok(Self::Apart),
+            "free" => Ok(Self::Free),
+            other => Err(format!("{other} is no placement: apart or free")),
+        }
+    }
 }
 
 impl Placement {
