@@ -197,7 +197,7 @@ impl Server {
     /// Something arrived at the server, or one of its connections takes more.
     pub(crate) fn touch(&mut self, shared: &mut Shared, index: usize, id: ConnectionId, readable: bool) {
         let us = shared.plan.wake.draw(&mut shared.random);
-        self.gateways[index].touch(id, readable);
+        self.gateways[index].touch(shared, id, readable);
         self.gateways[index].wake(shared, us);
     }
 

@@ -161,12 +161,15 @@ impl Gateway {
     }
 
     /// A connection has something to read, or takes more.
-    pub(crate) fn touch(&mut self, id: ConnectionId, readable: bool) {
+    pub(crate) fn touch(&mut self, shared: &Shared, id: ConnectionId, readable: bool) {
         let Some(&(_, slot)) = self.slots.iter().find(|(known, _)| *known == id) else { return };
         if readable {
             self.readable.insert(slot);
         } else {
             self.mark_dirty(slot);
+            // As in `gateway/server`: whoever takes what waits is alive, though it cannot be asked behind all that.
+            self.now = clocks(shared);
+            self.step(slot, |_, session, context, _| session.on_received(context));
         }
     }
 

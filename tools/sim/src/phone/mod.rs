@@ -178,6 +178,10 @@ impl Phone {
             return;
         }
         let mut bytes = network.read(id, false, usize::MAX);
+        if !bytes.is_empty() {
+            // As in the SDK: part of a frame is a sign of life too, and a large one takes longer than a heartbeat.
+            self.client.handle_received(self.now(shared));
+        }
         let mut input = &mut bytes[..];
         while !input.is_empty() && self.connection == Some(id) {
             let Ok(step) = self.decoder.decode(input) else {
@@ -206,7 +210,6 @@ impl Phone {
                     self.client.handle_frame(now, &frame, &mut self.effects);
                 }
                 WsEvent::Ping(payload) => {
-                    self.client.handle_received(now);
                     let mut frame = Vec::new();
                     put_masked(&mut frame, Opcode::Pong, &payload, [7; 4]);
                     network.send(shared, id, true, Bytes::from(frame));
