@@ -36,6 +36,8 @@ enum State {
 struct Entry {
     row: OutboxRow,
     state: State,
+    /// It left on some connection, or may have before the application was started: the server may have it.
+    has_left: bool,
     refusals: u32,
 }
 
@@ -76,7 +78,7 @@ impl Outbox {
             next_order,
         };
         for row in restored {
-            outbox.insert(row);
+            outbox.insert(row, true);
         }
         outbox
     }
@@ -100,16 +102,16 @@ impl Outbox {
         }
         let row = OutboxRow { order: self.next_order, client_message_id, conversation, body };
         self.next_order += 1;
-        self.insert(row.clone());
+        self.insert(row.clone(), false);
         Ok(row)
     }
 
-    fn insert(&mut self, row: OutboxRow) {
+    fn insert(&mut self, row: OutboxRow, has_left: bool) {
         let (order, conversation) = (row.order, row.conversation);
         self.bytes += row.body.len();
         self.orders.insert(row.client_message_id, order);
         self.lines.entry(conversation).or_default().orders.insert(order);
-        self.entries.insert(order, Entry { row, state: State::Queued, refusals: 0 });
+        self.entries.insert(order, Entry { row, state: State::Queued, has_left, refusals: 0 });
         self.refresh(conversation);
     }
 
@@ -121,6 +123,11 @@ impl Outbox {
         let order = *self.ready.first()?;
         self.set_state(order, State::InFlight { since: now });
         Some(&self.entries[&order].row)
+    }
+
+    /// The conversations that may have messages of this outbox already, once for each such message.
+    pub(crate) fn may_be_in(&self) -> impl Iterator<Item = ConversationId> + '_ {
+        self.entries.values().filter(|entry| entry.has_left).map(|entry| entry.row.conversation)
     }
 
     /// The message was accepted, or refused for good.
@@ -187,6 +194,7 @@ impl Outbox {
         let entry = self.entries.get_mut(&order).expect("a known order");
         let conversation = entry.row.conversation;
         let before = std::mem::replace(&mut entry.state, state);
+        entry.has_left |= matches!(state, State::InFlight { .. });
         match before {
             State::Queued => {}
             State::InFlight { since } => {

@@ -309,6 +309,26 @@ fn given_own_messages_not_known_to_be_read_when_the_client_comes_back_then_it_as
 }
 
 #[test]
+fn given_sends_whose_acceptance_is_not_known_when_the_client_comes_back_then_it_asks_for_their_watermarks() {
+    let mut bench = Bench::connected();
+    bench.send(1, with(2));
+    bench.lose();
+    bench.send(2, with(3));
+    bench.seen();
+    bench.come_back();
+    let seen = bench.seen();
+    assert_eq!(seen.sends(), [id(1), id(2)]);
+    let fetches = seen.fetches();
+    assert_eq!(fetches.len(), 1, "what never left has no receipts");
+    assert_eq!((fetches[0].conversation, fetches[0].limit), (with(2), 0));
+    let answer = Page { watermarks: vec![watermark(2, 1, 1)], ..page(&fetches[0], Vec::new(), true) };
+    bench.frame(ServerFrame::Page(answer));
+    bench.frame(accepted(1, with(2), 1));
+    let changed = Event::ReceiptChanged { conversation: with(2), watermark: watermark(2, 1, 1) };
+    assert!(bench.seen().events.contains(&changed));
+}
+
+#[test]
 fn given_an_application_that_lags_when_its_inbox_is_full_then_nothing_is_acknowledged_until_it_takes() {
     let mut bench = Bench::connected();
     let full = INBOX_MESSAGES_MAX as u64;

@@ -6,9 +6,6 @@ use crate::shared::Shared;
 use crate::tell;
 use crate::world::World;
 
-/// `router/core`'s slack for a device that comes back, which it reckons on the wall clock.
-const MISSED_RECEIPTS_SLACK_MS: i64 = 2 * 60 * 1000;
-
 /// Does what a fault means now. Those of the disk and the store are counted when they strike.
 pub(crate) fn inject(world: &mut World, shared: &mut Shared, fault: Fault) {
     let now_us = shared.agenda.now_us();
@@ -78,7 +75,6 @@ pub(crate) fn inject(world: &mut World, shared: &mut Shared, fault: Fault) {
             let off_ms = shared.agenda.wall_offset_ms();
             let by_ms = if (off_ms + by_ms).abs() > 7_200_000 { -off_ms } else { by_ms };
             shared.agenda.jump(by_ms);
-            shared.trouble.clock_back |= by_ms < -MISSED_RECEIPTS_SLACK_MS;
             tell!(shared, "clock: jumps by {by_ms} ms");
         }
         Fault::WriteError => world.below.disk.armed.write_errors = 1,

@@ -16,8 +16,6 @@ pub struct Trouble {
     pub store: u64,
     /// Regions of durable data that were changed.
     pub damaged: u64,
-    /// The wall clock was set back by more than receipts that were missed while away allow for.
-    pub clock_back: bool,
     /// Starts that found damage, and reads that met it.
     pub damage_shown: u64,
 }

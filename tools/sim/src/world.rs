@@ -328,11 +328,7 @@ impl World {
                 if let Some(lacks) = lacks {
                     return Some(format!("{} lacks {id} {} of {}", phone.name, lacks.0, head.0));
                 }
-                // Who sent something learns how far the others are in it. With a wall clock that was set far back, what was
-                // missed while away may come with the next receipt only.
-                if shared.trouble.clock_back {
-                    continue;
-                }
+                // Who sent something learns how far the others are in it.
                 let Some(newest) = taken.and_then(|taken| taken.last()) else { continue };
                 for other in self.phones.iter().filter(|other| other.user == peer && peer != phone.user) {
                     let sent = shared.truth.own(other.index(), *id);

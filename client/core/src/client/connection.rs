@@ -2,7 +2,7 @@
 
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{ClientFrame, Hello, Welcome};
-use switchyard_schema::ids::Millis;
+use switchyard_schema::ids::{Millis, UserId};
 
 use super::refused::Refused;
 use super::{Client, ack_of};
@@ -181,8 +181,14 @@ impl Client {
         self.tokens.on_welcome();
         self.link = Link::Connected(Connected { welcome, since: now, last_received: now, leave_at: None });
         self.acknowledge_unconfirmed(now);
-        let silent = self.conversations.iter().filter(|(_, known)| known.awaits_receipt(welcome.user));
-        for (&conversation, _) in silent {
+        self.ask_for_receipts(welcome.user);
+    }
+
+    /// Asks for the watermarks of every conversation in which somebody is not known to have read what this device sent.
+    /// That may be a message whose acceptance it has not heard of: receipts for it may have come before this connection.
+    fn ask_for_receipts(&mut self, user: UserId) {
+        let silent = self.conversations.iter().filter(|(_, known)| known.awaits_receipt(user)).map(|(id, _)| *id);
+        for conversation in silent.chain(self.outbox.may_be_in()) {
             self.fetches.want_watermarks(conversation);
         }
     }
