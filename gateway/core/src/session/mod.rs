@@ -215,10 +215,8 @@ impl Session {
             State::Open(_) if is_over => self.go_away(context, out),
             State::Open(member) => {
                 member.rest(now);
-                if held || !member.has_room() || self.is_flooded() {
-                    self.on_received(context);
-                }
-                self.check_heartbeat(context, out);
+                let is_kept_waiting = held || !member.has_room() || self.is_flooded();
+                self.check_heartbeat(context, is_kept_waiting, out);
             }
             State::AwaitHello { .. } | State::Attaching(_) | State::Ended => {}
         }
@@ -348,9 +346,15 @@ impl Session {
         }
     }
 
-    fn check_heartbeat(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+    /// Looks at the silence. A client that is kept waiting is not heard, so it is not given up; but it is pinged, and with
+    /// every heartbeat again, for it gives up a server that says nothing for two.
+    fn check_heartbeat(&mut self, context: &Context<'_>, is_kept_waiting: bool, out: &mut SessionEffects) {
         match self.heartbeat.on_timer(context.now.monotonic, context.settings.heartbeat_ms) {
             Beat::Quiet => {}
+            Beat::Ping | Beat::GiveUp if is_kept_waiting => {
+                out.control(Opcode::Ping, &[]);
+                self.on_received(context);
+            }
             Beat::Ping => out.control(Opcode::Ping, &[]),
             Beat::GiveUp => self.fail(context, &ErrorCode::HeartbeatTimeout.into(), out),
         }

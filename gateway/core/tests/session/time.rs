@@ -70,10 +70,13 @@ fn given_a_session_that_is_detached_when_it_was_silent_then_last_seen_is_when_it
 }
 
 #[test]
-fn given_a_server_that_does_not_read_when_time_passes_then_the_silence_is_not_the_clients() {
+fn given_a_server_that_does_not_read_when_time_passes_then_the_silence_is_not_the_clients_and_each_heartbeat_pings() {
     let mut held = World::open(Form::Binary);
     held.held = true;
-    assert_eq!(held.pass(5 * HEARTBEAT_MS), []);
+    for _ in 0..5 {
+        assert_eq!(held.pass(HEARTBEAT_MS - 1), []);
+        assert_eq!(held.pass(1), [Seen::WebSocketPing], "a client gives up a server that says nothing for two");
+    }
     held.held = false;
     assert_eq!(held.pass(HEARTBEAT_MS), [Seen::WebSocketPing]);
 
@@ -81,7 +84,7 @@ fn given_a_server_that_does_not_read_when_time_passes_then_the_silence_is_not_th
     for number in 0..=255 {
         full.client(&send(number));
     }
-    assert_eq!(full.pass(5 * HEARTBEAT_MS), []);
+    assert_eq!(full.pass(5 * HEARTBEAT_MS), [const { Seen::WebSocketPing }; 5]);
     full.accept(0);
     assert_eq!(full.pass(HEARTBEAT_MS), [Seen::WebSocketPing]);
 }
