@@ -15,7 +15,10 @@ use crate::links::{Doorbell, RouterEnd};
 pub struct GatewayConfig {
     /// Where WebSockets connect. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Connections that one thread holds; who comes then is answered 503.
+    /// Connections that all threads together hold; who comes then is answered 503.
+    pub connections_max: u32,
+    /// Connections that one thread holds: the kernel spreads them evenly, but not to the last one, and a descriptor table
+    /// has its end.
     pub connections_per_thread_max: u32,
     /// Whether `/echo` exists.
     pub echo: bool,
@@ -39,6 +42,7 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, shards: ShardCount) -> Self {
         Self {
             listen,
+            connections_max: 15_000,
             connections_per_thread_max: 15_000,
             echo: false,
             echo_bytes_max: ECHO_MESSAGE_BYTES_MAX,

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) drain: Option<Drain>,
     pub(crate) counters: Arc<Counters>,
+    /// Connections of all threads.
+    occupied: Arc<AtomicU32>,
     /// Connections with something to write.
     pub(crate) dirty: Vec<Slot>,
     /// Connections with something to write that may linger, and when it must be written.
@@ -108,13 +111,14 @@ pub(crate) struct Parts {
     pub(crate) control: Arc<Control>,
     pub(crate) keys: Arc<KeySet>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) occupied: Arc<AtomicU32>,
     pub(crate) seed: u64,
 }
 
 impl State {
     /// The state of the calling thread, which is the one that uses `polls`.
     pub(crate) fn new(parts: Parts, polls: PollRing) -> Self {
-        let Parts { index, config, routers, parker, control, keys, counters, seed } = parts;
+        let Parts { index, config, routers, parker, control, keys, counters, occupied, seed } = parts;
         let clock = Clock::new();
         let now = clock.now();
         let slots_max = config.connections_per_thread_max as usize + TURNED_AWAY_MAX;
@@ -131,6 +135,7 @@ impl State {
             keys,
             drain: None,
             counters,
+            occupied,
             dirty: Vec::new(),
             lingering: VecDeque::new(),
             polls,
@@ -165,6 +170,7 @@ impl State {
         self.counters.accepted.add(1);
         let refusal = self.refusal_of(socket.as_fd());
         let Some(slot) = self.table.insert(Connection::new(socket)) else { return };
+        self.occupied.fetch_add(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
@@ -178,7 +184,9 @@ impl State {
 
     /// Why a connection is turned away before anything of it is read.
     fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
-        if self.table.used() >= self.config.connections_per_thread_max as usize {
+        let is_full = self.table.used() >= self.config.connections_per_thread_max as usize
+            || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max;
+        if is_full {
             self.counters.turned_away.add(1);
             return Some(Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S));
         }
@@ -196,6 +204,7 @@ impl State {
     pub(crate) fn free(&mut self, slot: Slot) {
         let connection = self.table.remove(slot);
         self.counters.leave(connection.counted);
+        self.occupied.fetch_sub(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         debug_assert!(self.table.used() > 0 || self.outbound_bytes + self.held_bytes == 0, "bytes that nobody holds");
     }

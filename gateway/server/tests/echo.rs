@@ -129,7 +129,7 @@ fn given_a_request_in_single_bytes_with_a_frame_behind_it_then_it_upgrades_and_n
 #[test]
 fn given_a_full_gateway_when_one_more_connects_then_it_is_told_when_to_come_back() {
     let mut config = config();
-    config.connections_per_thread_max = 2;
+    config.connections_max = 2;
     let fixture = start(config, 1, 1);
     let first = fixture.open("/echo", None);
     let _second = fixture.open("/echo", None);
