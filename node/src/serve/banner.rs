@@ -6,8 +6,8 @@ use switchyard_gateway_core::rate::RateLimits;
 use switchyard_schema::limits;
 
 use super::observed::Server;
-use super::threads::GatewayThreads;
 use crate::config::Config;
+use crate::threads::GatewayThreads;
 
 /// Prints what listens where, the promises in force and what to try next.
 pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, admin: SocketAddr) {

@@ -2,10 +2,10 @@
 
 mod banner;
 mod figures;
+mod locked_memory;
 mod observed;
 mod process;
 mod shutdown;
-mod threads;
 mod watchdog;
 mod wiring;
 
@@ -18,12 +18,12 @@ use switchyard_router_server::{DataFolder, OpenError};
 use crate::admin::AdminListener;
 use crate::config::Config;
 use crate::keys;
+use crate::threads::{self, GatewayThreads};
 
 use figures::Figures;
 use observed::Server;
 use process::Began;
 use shutdown::{Leaving, Signals};
-use threads::GatewayThreads;
 use watchdog::Watchdog;
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let began = Began::now();
     let signals = Signals::install()?;
     switchyard_gateway_server::check_io_uring()?;
-    let threads = GatewayThreads::plan(config, threads::raise_descriptor_limit())?;
+    let threads = GatewayThreads::plan(config, config.max_connections, threads::raise_descriptor_limit())?;
     let folder = open_folder(config)?;
     if config.dev {
         keys::ensure_development_key(&config.keys_dir)?;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use rustix::thread::{CpuSet, sched_getaffinity};
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Origins;
 use switchyard_gateway_core::session::Settings;
@@ -11,8 +12,9 @@ use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, 
 use switchyard_router_server::router::{Router, RouterConfig, RouterHandle};
 use switchyard_router_server::{DataFolder, LinkConfig, Links};
 
-use super::threads::GatewayThreads;
+use super::locked_memory::KeptFree;
 use crate::config::Config;
+use crate::threads::GatewayThreads;
 
 /// Open slots of a link between router cores: the facts of a few turns.
 const OPEN_SLOTS_BETWEEN_CORES: usize = 4_096;
@@ -55,7 +57,9 @@ pub(super) fn start(
         state_bytes: config.state_bytes / cores,
         ..RouterConfig::new(cores, threads.count)
     };
+    let kept_free = KeptFree::for_gateways(gateways);
     let router = Router::recover_and_spawn(&router_config, folder, links.cores)?;
+    drop(kept_free);
 
     let parts = doorbells.into_iter().zip(links.gateways).enumerate().map(|(index, (doorbell, ends))| ThreadParts {
         doorbell,
@@ -86,22 +90,40 @@ pub(super) fn start(
 /// Which processor each thread stays on: gateway threads from the first upwards, router cores after them. More gateway
 /// threads than processors are moved about by the kernel, which knows which of them have something to do.
 struct Processors {
-    pin: bool,
     gateways: usize,
-    count: usize,
+    /// Those that this process may use, which are not all where it is confined to some; none when nothing is pinned.
+    allowed: Vec<usize>,
 }
 
 impl Processors {
     fn new(pin: bool, gateways: usize) -> Self {
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { pin, gateways, count }
+        // Where the kernel does not say which, threads stay where it puts them.
+        let mask = if pin { sched_getaffinity(None).ok() } else { None };
+        let allowed = mask.map(|mask| (0..CpuSet::MAX_CPU).filter(|&processor| mask.is_set(processor)).collect());
+        Self { gateways, allowed: allowed.unwrap_or_default() }
     }
 
     fn of_gateway(&self, index: usize) -> Option<usize> {
-        (self.pin && self.gateways <= self.count).then_some(index)
+        if self.gateways <= self.allowed.len() { self.allowed.get(index).copied() } else { None }
     }
 
     fn of_router(&self, index: usize) -> Option<usize> {
-        self.pin.then_some((self.gateways + index) % self.count)
+        self.allowed.get((self.gateways + index) % self.allowed.len().max(1)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_processors_that_the_process_may_use_then_threads_are_pinned_to_no_others() {
+        let on = |gateways, allowed: &[usize]| Processors { gateways, allowed: allowed.to_vec() };
+        let placed =
+            |processors: &Processors| (processors.of_gateway(0), processors.of_router(0), processors.of_router(1));
+        assert_eq!(placed(&on(1, &[4, 6, 9])), (Some(4), Some(6), Some(9)));
+        assert_eq!(placed(&on(1, &[1])), (Some(1), Some(1), Some(1)));
+        assert_eq!(placed(&on(3, &[0, 1])), (None, Some(1), Some(0)));
+        assert_eq!(placed(&on(1, &[])), (None, None, None));
     }
 }

@@ -16,14 +16,14 @@ const DEVIATIONS: u64 = 6;
 
 /// The gateway threads of this process.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct GatewayThreads {
-    pub(super) count: u16,
+pub(crate) struct GatewayThreads {
+    pub(crate) count: u16,
     /// Connections that each may hold.
-    pub(super) connections_per_thread_max: u32,
+    pub(crate) connections_per_thread_max: u32,
     /// Descriptors that each one's table holds.
-    pub(super) descriptors: u64,
+    pub(crate) descriptors: u64,
     /// The tables asked for more threads than the processors did.
-    pub(super) by_descriptors: bool,
+    pub(crate) by_descriptors: bool,
 }
 
 /// The configuration asks for more connections than this host's descriptor tables hold.
@@ -33,16 +33,21 @@ pub(super) struct GatewayThreads {
      {descriptors} (ulimit -n), and there may be {possible}; raise the limit (LimitNOFILE= in a systemd unit), lower \
      gateway.max_connections{or_cores}"
 )]
-pub(super) struct TooFewTables {
+pub(crate) struct TooFewTables {
     max_connections: usize,
-    needed: u64,
-    possible: u16,
+    pub(crate) needed: u64,
+    pub(crate) possible: u16,
     descriptors: u64,
-    or_cores: &'static str,
+    pub(crate) or_cores: &'static str,
+}
+
+/// What the limit of a descriptor table can be raised to.
+pub(crate) fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 /// Raises the limit of a descriptor table to what this process may have, and gives it.
-pub(super) fn raise_descriptor_limit() -> u64 {
+pub(crate) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     // Where it cannot be raised it stays, and the threads are planned with what there is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -50,16 +55,20 @@ pub(super) fn raise_descriptor_limit() -> u64 {
 }
 
 impl GatewayThreads {
-    /// The threads for a configuration, on a host whose descriptor tables hold `descriptors`.
+    /// The threads for a configuration and so many connections, on a host whose descriptor tables hold `descriptors`.
     ///
     /// # Errors
     /// When no permitted number of threads holds all connections.
-    pub(super) fn plan(config: &Config, descriptors: u64) -> Result<Self, TooFewTables> {
+    pub(crate) fn plan(config: &Config, max_connections: usize, descriptors: u64) -> Result<Self, TooFewTables> {
         let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self::choose(config.gateway_cores, chosen(0, host), config.max_connections, descriptors)
+        Self::choose(config.gateway_cores, chosen(0, host), max_connections, descriptors)
     }
 
-    fn choose(
+    /// The threads when so many are configured, or else the processors ask for `by_processors`.
+    ///
+    /// # Errors
+    /// As [`GatewayThreads::plan`].
+    pub(crate) fn choose(
         configured: Option<u16>,
         by_processors: u16,
         max_connections: usize,
