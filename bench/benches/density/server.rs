@@ -66,7 +66,7 @@ impl Server {
     }
 
     pub(crate) fn stop(self) {
-        self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+        self.gateway.drain(DrainPlan { deadline: Instant::now() });
         // What failed is in the log.
         let _ = self.gateway.join();
         self.router.stop();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use switchyard_gateway_core::handshake::Origins;
-use switchyard_gateway_core::limits::ECHO_MESSAGE_BYTES_MAX;
+use switchyard_gateway_core::limits::{ADMISSIONS_PER_SECOND, ECHO_MESSAGE_BYTES_MAX};
 use switchyard_gateway_core::rate::Rate;
 use switchyard_gateway_core::session::Settings;
 use switchyard_schema::ids::ShardCount;
@@ -28,6 +28,9 @@ pub struct GatewayConfig {
     pub origins: Origins,
     /// Connections that one address may open per second, at each thread.
     pub handshakes: Rate,
+    /// Connections that all threads together are expected to take in a second, and the rate at which clients come back that
+    /// were sent away.
+    pub reconnects_per_second: u32,
     /// Whether each thread has a descriptor table of its own, so that the limit of a table holds per thread.
     pub own_descriptors: bool,
     /// Shards of the deployment: which router core a request goes to.
@@ -48,6 +51,7 @@ impl GatewayConfig {
             echo_bytes_max: ECHO_MESSAGE_BYTES_MAX,
             origins: Origins::Only(Vec::new()),
             handshakes: Rate::UNLIMITED,
+            reconnects_per_second: ADMISSIONS_PER_SECOND,
             own_descriptors: true,
             shards,
             session: Settings::default(),

@@ -94,15 +94,21 @@ struct Running {
     counters: Arc<Counters>,
 }
 
+/// What depends on how many threads there are.
+#[derive(Copy, Clone)]
+struct ThreadSizes {
+    threads: u32,
+    credits_per_pair: usize,
+}
+
 impl Gateway {
     /// Starts one thread for each of `parts`. Returns when all of them listen.
     ///
     /// # Errors
     /// [`SpawnError`], with every thread that had started ended again.
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
-        if u16::try_from(parts.len()).is_err() || parts.is_empty() {
-            return Err(SpawnError::ThreadCount(parts.len()));
-        }
+        let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
+        let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
         let listen = config.listen;
         sys::probe(listen).map_err(|source| SpawnError::Listen { address: listen, source })?;
         let control = Arc::new(Control::new(keys.clone()));
@@ -115,13 +121,16 @@ impl Gateway {
             threads: Vec::new(),
         };
         let router_cores = parts[0].routers.len();
-        let credits_per_pair = LinkSizes::of(parts.len(), router_cores).credits_per_pair;
+        let sizes = ThreadSizes {
+            threads: u32::from(threads),
+            credits_per_pair: LinkSizes::of(parts.len(), router_cores).credits_per_pair,
+        };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
             // The first thread finds the port when none was named.
-            let started = gateway.start(index, parts, credits_per_pair, config.clone(), keys.clone());
+            let started = gateway.start(index, parts, sizes, config.clone(), keys.clone());
             if let Err(error) = started {
-                gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: std::time::Instant::now() });
+                gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
                 // Why it cannot start is the news; a thread that failed as well is in the log.
                 let _ = gateway.join();
                 return Err(error);
@@ -134,11 +143,12 @@ impl Gateway {
         &mut self,
         index: u16,
         parts: ThreadParts,
-        credits_per_pair: usize,
+        sizes: ThreadSizes,
         config: Arc<GatewayConfig>,
         keys: Arc<KeySet>,
     ) -> Result<(), SpawnError> {
         let ThreadParts { doorbell, routers, processor } = parts;
+        let ThreadSizes { threads, credits_per_pair } = sizes;
         let counters = Arc::new(Counters::default());
         counters.connections_max.set(u64::from(config.connections_per_thread_max));
         let event = doorbell.event.clone();
@@ -152,6 +162,7 @@ impl Gateway {
             counters: counters.clone(),
             occupied: self.occupied.clone(),
             seed: RandomState::new().hash_one(index),
+            threads,
             config,
         };
         let (report, reported) = mpsc::channel();

@@ -44,9 +44,6 @@ pub const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Messages taken from each router core in one turn.
 pub const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
-/// Hellos read in one turn. Each verifies a signature, some fifty microseconds, so a fleet that reconnects holds nobody up
-/// for more than a millisecond at a time.
-pub const HELLOS_PER_TURN: usize = 16;
 /// Timers fired in one turn.
 pub const TIMERS_PER_TURN: usize = 4_096;
 /// Waiting requests that one turn tries again.
@@ -123,6 +120,3 @@ pub const TURNED_AWAY_MAX: usize = 1_024;
 pub const DRAINED_PER_TURN: usize = 1_024;
 /// How long after the drain's deadline the thread waits for the last connections to end.
 pub const DRAIN_LAST_MS: u64 = 1_000;
-
-/// Seconds after which a client that found the gateway full may try again.
-pub const RETRY_AFTER_S: u32 = 5;

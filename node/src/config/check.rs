@@ -44,6 +44,12 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         (1..=CONNECTIONS_MAX).contains(&raw.gateway.max_connections),
         "it must lie between 1 and 100000000",
     )?;
+    bounds(
+        "gateway.reconnects_per_second",
+        raw.gateway.reconnects_per_second,
+        (1..=1_000_000).contains(&raw.gateway.reconnects_per_second),
+        "it must lie between 1 and 1000000",
+    )?;
     bounds("router.tail_bytes", raw.router.tail_bytes, raw.router.tail_bytes >= 1 << 20, "at least 1048576 (1 MiB)")?;
     bounds(
         "router.state_bytes",
@@ -65,6 +71,7 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         listen_ws: raw.gateway.listen_ws,
         gateway_cores: (raw.gateway.cores > 0).then_some(raw.gateway.cores),
         max_connections: raw.gateway.max_connections,
+        reconnects_per_second: raw.gateway.reconnects_per_second,
         heartbeat_ms: raw.gateway.heartbeat_ms,
         allowed_origins: raw.gateway.allowed_origins,
         echo: raw.gateway.echo || dev,

@@ -104,7 +104,7 @@ impl Fixture {
 
     /// Ends the gateway; every thread must end by itself.
     pub(crate) fn stop(self) {
-        self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+        self.gateway.drain(DrainPlan { deadline: Instant::now() });
         wait_for("the gateway's end", || self.gateway.is_finished().then_some(()));
         self.gateway.join().unwrap();
     }
@@ -192,6 +192,12 @@ impl Phone {
     /// The next frame.
     pub(crate) fn hear(&mut self) -> Value {
         hear(&mut self.socket)
+    }
+
+    /// Lets the thread end a turn: everything that was there before has been handled, and written as far as it goes.
+    pub(crate) fn turn(&mut self) {
+        self.say(&json!({"type": "ping", "nonce": "0"}));
+        assert_eq!(self.hear(), json!({"type": "pong", "nonce": "0"}));
     }
 
     /// Reads up to the Close and answers its code.
