@@ -60,12 +60,12 @@ pub const SETTINGS: &[Setting] = &[
         wanted: &everywhere(&[Fixed(2 << 30)]),
         weight: Weight::Helps,
         reason: "each gateway thread's rings count 100 KiB against it (from kernel 6.14 on), each router core's buffers up to 12 \
-                 MiB; buffers come first, and when the rings do not fit any more, the server does not start. The value is \
-                 enough for 128 of both, the most there can be",
+                 MiB; when the rings do not fit, the server does not start, and buffers that do not fit beside them are not \
+                 registered. The value is enough for 128 of both, the most there can be",
         source: "getrlimit(2), io_uring_register(2)",
         effect: Effect::Measured {
-            seen: "one router core pins 6 or 12 MiB (`VmPin`); without CAP_IPC_LOCK and with 8 MiB, 16 gateway threads start \
-                   beside it and 20 do not",
+            seen: "one router core pins 6 or 12 MiB (`VmPin`); without CAP_IPC_LOCK and with 8 MiB, 54 gateway threads start \
+                   beside it and 84 do not",
             command: "kernel-tuning/README.md, \"Locked memory\"",
         },
     },

@@ -9,6 +9,7 @@ mod doctor;
 mod keys;
 mod logging;
 mod serve;
+mod threads;
 mod token;
 mod top;
 

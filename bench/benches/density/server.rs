@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, KeySet, SigningKey};
 use switchyard_gateway_core::key_file;
-use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+use switchyard_gateway_server::limits::LinkSizes;
+use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
 use switchyard_router_server::{DataFolder, LinkConfig, Links, Router, RouterConfig, RouterHandle};
 use switchyard_schema::ids::ShardCount;
 use switchyard_schema::limits::SHARD_COUNT_DEFAULT;
@@ -35,12 +36,13 @@ impl Server {
         let shards = ShardCount::new(SHARD_COUNT_DEFAULT).expect("the default is in range");
         let folder = DataFolder::open(data, shards).map_err(|error| text(&error))?;
         let (bell, waker) = doorbell().map_err(|error| text(&error))?;
+        let sizes = LinkSizes::of(1, 1);
         let config = LinkConfig {
             gateways: 1,
             cores: 1,
-            credits: limits::CREDITS_PER_ROUTER_CORE,
-            open_to_router: limits::OPEN_SLOTS_TO_ROUTER,
-            open_to_gateway: limits::OPEN_SLOTS_TO_GATEWAY,
+            credits: sizes.credits_per_pair,
+            open_to_router: sizes.open_to_router,
+            open_to_gateway: sizes.open_to_gateway,
             open_between_cores: 1,
         };
         let links = Links::new(&config, &[waker]).map_err(|error| text(&error))?;
@@ -64,7 +66,7 @@ impl Server {
     }
 
     pub(crate) fn stop(self) {
-        self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+        self.gateway.drain(DrainPlan { deadline: Instant::now() });
         // What failed is in the log.
         let _ = self.gateway.join();
         self.router.stop();

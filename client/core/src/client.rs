@@ -25,6 +25,7 @@ use crate::outbox::{Outbox, SendRefused};
 use crate::token::Tokens;
 
 use connection::Link;
+pub use connection::Wait;
 
 /// A device's side of a session, across connections.
 ///

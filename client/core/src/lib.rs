@@ -23,7 +23,7 @@ pub mod limits;
 mod outbox;
 mod token;
 
-pub use client::Client;
+pub use client::{Client, Wait};
 pub use config::Config;
 pub use effect::{ConversationRow, Effect, OutboxRow, Restored, StoreOp};
 pub use event::{AcceptedMessage, ConnectionState, Event, FailedSend, HistoryPage, Message, RefusalCode, StopReason};

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{Bench, HEARTBEAT_MS, device, id, refusal, user, welcome, with};
-use switchyard_client_core::{Config, ConnectionState, Effect, Event, Restored, StopReason, StoreOp};
+use switchyard_client_core::{Config, ConnectionState, Effect, Event, Restored, StopReason, StoreOp, Wait};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{ClientFrame, Hello, Regarding, ServerFrame, Welcome};
 
@@ -113,14 +113,29 @@ fn given_a_drain_when_the_server_does_not_close_then_the_client_does() {
 }
 
 #[test]
-fn given_a_refusal_for_now_while_greeting_when_it_says_when_then_the_client_waits_at_least_so_long() {
+fn given_a_refusal_for_now_while_greeting_when_it_says_when_then_the_client_comes_back_exactly_then() {
     let mut bench = Bench::new();
     bench.start();
     bench.token("token");
     bench.opened();
     bench.frame(refusal(ErrorCode::Overloaded, Regarding::Session, Some(5_000)));
     assert_eq!(bench.seen().disconnects, 1);
-    assert!(bench.client.next_timeout().unwrap().since(bench.now) >= 5_000);
+    assert_eq!(bench.client.next_timeout().unwrap().since(bench.now), 5_000);
+}
+
+#[test]
+fn given_a_refused_connection_when_the_server_keeps_a_place_then_the_client_comes_exactly_then_and_else_later() {
+    let base_ms = Config::new(device(1)).backoff_base_ms;
+    for (wait, least, most) in
+        [(Wait::Exactly(700), 700, 700), (Wait::AtLeast(700), 700, 700 + base_ms), (Wait::Exactly(0), 0, base_ms)]
+    {
+        let mut bench = Bench::new();
+        bench.start();
+        bench.token("token");
+        bench.put_off(wait);
+        let waits_ms = bench.client.next_timeout().unwrap().since(bench.now);
+        assert!((least..=most).contains(&waits_ms), "{wait:?}: {waits_ms}");
+    }
 }
 
 #[test]

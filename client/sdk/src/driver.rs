@@ -234,7 +234,7 @@ impl Driver {
             }
             Err(error) => {
                 tracing::info!(%error, "the connection could not be opened");
-                self.core.handle_closed(now, &mut self.session.effects);
+                self.core.handle_put_off(now, error.wait(), &mut self.session.effects);
             }
         }
     }

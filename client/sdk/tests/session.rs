@@ -389,6 +389,27 @@ async fn given_a_ping_of_the_websocket_when_it_arrives_then_it_is_answered() {
 }
 
 #[tokio::test]
+async fn given_a_server_that_keeps_a_place_in_time_when_it_refuses_then_the_client_comes_then() {
+    let (script, url) = Script::new();
+    let server = spawn(move || {
+        // Who goes by the seconds alone comes after this test has given up.
+        let (mut stream, _) = script.listener.accept().unwrap();
+        let refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3600\r\nRetry-After-Ms: 50\r\n\r\n";
+        std::io::Write::write_all(&mut stream, refusal.as_bytes()).unwrap();
+        // It is read to its end, so that closing it does not take the answer back.
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+        let (mut peer, _) = script.welcome();
+        peer.deliver(1, "here you are");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    assert_eq!(next_text(&mut events).await, "here you are");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
 async fn given_an_unusable_builder_when_connecting_then_the_error_says_what_to_do() {
     let no_token = Client::builder("ws://127.0.0.1:1").connect().await;
     assert!(matches!(no_token, Err(Error::NoToken)));

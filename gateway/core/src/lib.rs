@@ -6,7 +6,9 @@
 //! socket in here: time, keys and masks are arguments.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod auth;
+pub mod comebacks;
 mod deadline;
 pub mod handshake;
 pub mod heartbeat;

@@ -18,8 +18,29 @@ pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HELLO_MS: u64 = 5_000;
 /// How long the router may take to know a new session.
 pub const ATTACH_MS: u64 = 10_000;
-/// When a client whose session the router did not answer for is to try again.
-pub const REATTACH_MS: u32 = 2_000;
+
+/// Hellos that one turn reads at most. Each verifies a signature, some fifty microseconds, so a fleet that reconnects holds
+/// nobody up for more than a millisecond at a time.
+pub const HELLOS_PER_TURN_MAX: u16 = 16;
+/// Hellos that one turn reads however late turns are: so that the line moves.
+pub const HELLOS_PER_TURN_MIN: u16 = 1;
+/// Turns that are no later than this hurt nobody: half of what a message between two people may take where many threads share
+/// a processor.
+pub const LATE_US_GOOD: u64 = 50_000;
+/// Turns that are later leave no room for newcomers: people notice.
+pub const LATE_US_MAX: u64 = 200_000;
+/// How long a newcomer may have to stand in line; one that would have to for longer is sent away at once. Clients give an
+/// attempt up after some seconds, and what was done for them is then lost.
+pub const ADMISSION_WAIT_MS_MAX: u64 = 3_000;
+/// Over this time it is measured how fast the line moves: many turns, and short beside how long one may wait.
+pub const ADMISSION_WINDOW_MS: u64 = 100;
+/// Connections that a whole server is expected to take in a second, and the rate at which clients that were sent away come
+/// back. A fleet of 200,000 is back within the minute.
+pub const ADMISSIONS_PER_SECOND: u32 = 5_000;
+/// A client that is sent away stays away for this long at least: as long as a server takes to stop and start again.
+pub const COMEBACK_MS_MIN: u64 = 500;
+/// And no longer than this: a person may wait for it.
+pub const COMEBACK_MS_MAX: u64 = 10 * 60_000;
 /// Fetches of one session that are not answered: their Pages must fit what may wait to be written.
 pub const PENDING_FETCHES_MAX: u16 = 4;
 /// Silence after which the server pings; it gives up after twice this.

@@ -46,7 +46,7 @@ impl Connection {
         keys.insert(key.kid(), key.public_key());
         let claims = Claims { user: me(), device: None, expires: NOW.unix.plus(60_000) };
         let (settings, mut out) = (Settings::default(), SessionEffects::new());
-        let context = Context { now: NOW, keys: &keys, settings: &settings };
+        let context = Context { now: NOW, keys: &keys, settings: &settings, comeback_ms: 0 };
         let name = SessionRef { gateway: 0, slot: 0, epoch: 1 };
         let session = Session::new(name, form, None, &context, &mut out);
         let (decoder, users) = (Decoder::new(Role::Server, 65536), UserRates::new(1));
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     fn receive(&mut self, bytes: &mut [u8]) {
-        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
         self.session.on_received(&context);
         let event = self.decoder.decode(bytes).unwrap().event.unwrap();
         self.session.on_event(&context, event, &mut self.users, &mut self.out);
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     fn router(&mut self, said: FromRouter<'_>) {
-        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
         self.session.on_router(&context, said, &mut self.out);
         self.write();
     }

@@ -169,9 +169,10 @@ fn given_a_request_that_is_too_large_when_parsed_then_it_is_refused_before_its_e
 
 #[test]
 fn given_a_gateway_that_cannot_when_it_answers_then_the_client_knows_when_to_come_back() {
-    let refusal = Refusal::unavailable("The gateway is full.", 7);
+    let refusal = Refusal::unavailable("The gateway is full.", 6_001);
     let response = String::from_utf8(refusal.response).unwrap();
     assert!(response.starts_with("HTTP/1.1 503 ") && response.contains("Retry-After: 7\r\n"), "{response}");
+    assert!(response.contains("Retry-After-Ms: 6001\r\n"), "{response}");
     assert_eq!(Refusal::timeout().status, 408);
 }
 
@@ -222,7 +223,8 @@ fn given_a_response_that_does_not_fit_when_parsed_then_the_client_knows_why() {
         let answer = parse_response(good.replacen(from, to, 1).as_bytes(), &request);
         assert!(matches!(answer, Err(HandshakeError::Invalid(_))), "{from} → {to}: {answer:?}");
     }
-    let refused = parse_response(&Refusal::unavailable("The gateway is full.", 7).response, &request);
+    let refused = parse_response(&Refusal::unavailable("The gateway is full.", 6_001).response, &request);
     let body = "The gateway is full.".to_owned();
-    assert_eq!(refused, Err(HandshakeError::Refused { status: 503, body, retry_after_s: Some(7) }));
+    let expect = HandshakeError::Refused { status: 503, body, retry_after_s: Some(7), comeback_ms: Some(6_001) };
+    assert_eq!(refused, Err(expect));
 }

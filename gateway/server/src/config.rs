@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use switchyard_gateway_core::handshake::Origins;
-use switchyard_gateway_core::limits::ECHO_MESSAGE_BYTES_MAX;
+use switchyard_gateway_core::limits::{ADMISSIONS_PER_SECOND, ECHO_MESSAGE_BYTES_MAX};
 use switchyard_gateway_core::rate::Rate;
 use switchyard_gateway_core::session::Settings;
 use switchyard_schema::ids::ShardCount;
@@ -15,7 +15,10 @@ use crate::links::{Doorbell, RouterEnd};
 pub struct GatewayConfig {
     /// Where WebSockets connect. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Connections that one thread holds; who comes then is answered 503.
+    /// Connections that all threads together hold; who comes then is answered 503.
+    pub connections_max: u32,
+    /// Connections that one thread holds: the kernel spreads them evenly, but not to the last one, and a descriptor table
+    /// has its end.
     pub connections_per_thread_max: u32,
     /// Whether `/echo` exists.
     pub echo: bool,
@@ -25,6 +28,9 @@ pub struct GatewayConfig {
     pub origins: Origins,
     /// Connections that one address may open per second, at each thread.
     pub handshakes: Rate,
+    /// Connections that all threads together are expected to take in a second, and the rate at which clients come back that
+    /// were sent away.
+    pub reconnects_per_second: u32,
     /// Whether each thread has a descriptor table of its own, so that the limit of a table holds per thread.
     pub own_descriptors: bool,
     /// Shards of the deployment: which router core a request goes to.
@@ -39,11 +45,13 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, shards: ShardCount) -> Self {
         Self {
             listen,
+            connections_max: 15_000,
             connections_per_thread_max: 15_000,
             echo: false,
             echo_bytes_max: ECHO_MESSAGE_BYTES_MAX,
             origins: Origins::Only(Vec::new()),
             handshakes: Rate::UNLIMITED,
+            reconnects_per_second: ADMISSIONS_PER_SECOND,
             own_descriptors: true,
             shards,
             session: Settings::default(),

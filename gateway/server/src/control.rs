@@ -9,11 +9,9 @@ use std::time::Instant;
 
 use switchyard_gateway_core::auth::KeySet;
 
-/// How to leave.
+/// How to leave. Clients are told when to come back, one after the other ([`switchyard_gateway_core::comebacks`]).
 #[derive(Copy, Clone, Debug)]
 pub struct DrainPlan {
-    /// Clients are told to come back after a time chosen at random up to this, so that they do not come all at once.
-    pub reconnect_spread_ms: u32,
     /// When connections that are still open are closed the hard way.
     pub deadline: Instant,
 }

@@ -75,6 +75,8 @@ counters! {
     handshakes_not_found,
     /// Upgrade requests from an origin that is not allowed.
     handshakes_forbidden,
+    /// Connections told to come back later because the thread had no room for newcomers.
+    handshakes_put_off,
     /// Upgrade requests that did not arrive in time.
     handshakes_timed_out,
     /// Connections turned away because too many came from their address.
@@ -115,6 +117,8 @@ counters! {
     held_bytes,
     /// Bytes that wait to be written.
     outbound_bytes,
+    /// How long what arrives waits for its turn, on an average of the last few turns.
+    turn_late_us,
     /// Turns.
     turns,
     /// Times that the thread stood still for longer than one that works does.

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -13,7 +14,7 @@ use switchyard_ring::EventFd;
 use crate::config::{GatewayConfig, ThreadParts};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
-use crate::limits::RINGS_LOCKED_BYTES;
+use crate::limits::{LinkSizes, RINGS_LOCKED_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::state::{Parts, State};
@@ -79,7 +80,10 @@ pub fn check_io_uring() -> Result<(), SpawnError> {
 pub struct Gateway {
     local_address: SocketAddr,
     control: Arc<Control>,
+    connections_max: u32,
     connections_per_thread_max: u32,
+    /// Connections of all threads.
+    occupied: Arc<AtomicU32>,
     threads: Vec<Running>,
 }
 
@@ -90,26 +94,43 @@ struct Running {
     counters: Arc<Counters>,
 }
 
+/// What depends on how many threads there are.
+#[derive(Copy, Clone)]
+struct ThreadSizes {
+    threads: u32,
+    credits_per_pair: usize,
+}
+
 impl Gateway {
     /// Starts one thread for each of `parts`. Returns when all of them listen.
     ///
     /// # Errors
     /// [`SpawnError`], with every thread that had started ended again.
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
-        if u16::try_from(parts.len()).is_err() || parts.is_empty() {
-            return Err(SpawnError::ThreadCount(parts.len()));
-        }
+        let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
+        let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
         let listen = config.listen;
         sys::probe(listen).map_err(|source| SpawnError::Listen { address: listen, source })?;
         let control = Arc::new(Control::new(keys.clone()));
-        let connections_per_thread_max = config.connections_per_thread_max;
-        let mut gateway = Self { local_address: listen, control, connections_per_thread_max, threads: Vec::new() };
+        let mut gateway = Self {
+            local_address: listen,
+            control,
+            connections_max: config.connections_max,
+            connections_per_thread_max: config.connections_per_thread_max,
+            occupied: Arc::default(),
+            threads: Vec::new(),
+        };
+        let router_cores = parts[0].routers.len();
+        let sizes = ThreadSizes {
+            threads: u32::from(threads),
+            credits_per_pair: LinkSizes::of(parts.len(), router_cores).credits_per_pair,
+        };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
             // The first thread finds the port when none was named.
-            let started = gateway.start(index, parts, config.clone(), keys.clone());
+            let started = gateway.start(index, parts, sizes, config.clone(), keys.clone());
             if let Err(error) = started {
-                gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: std::time::Instant::now() });
+                gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
                 // Why it cannot start is the news; a thread that failed as well is in the log.
                 let _ = gateway.join();
                 return Err(error);
@@ -122,22 +143,26 @@ impl Gateway {
         &mut self,
         index: u16,
         parts: ThreadParts,
+        sizes: ThreadSizes,
         config: Arc<GatewayConfig>,
         keys: Arc<KeySet>,
     ) -> Result<(), SpawnError> {
         let ThreadParts { doorbell, routers, processor } = parts;
+        let ThreadSizes { threads, credits_per_pair } = sizes;
         let counters = Arc::new(Counters::default());
         counters.connections_max.set(u64::from(config.connections_per_thread_max));
         let event = doorbell.event.clone();
         let address = self.local_address;
         let state_parts = Parts {
             index,
-            routers: Routers::new(config.shards, routers),
+            routers: Routers::new(config.shards, routers, credits_per_pair),
             parker: doorbell.parker,
             control: self.control.clone(),
             keys,
             counters: counters.clone(),
+            occupied: self.occupied.clone(),
             seed: RandomState::new().hash_one(index),
+            threads,
             config,
         };
         let (report, reported) = mpsc::channel();
@@ -195,10 +220,11 @@ impl Gateway {
         self.threads.iter().all(|thread| !thread.handle.is_finished())
     }
 
-    /// Whether every thread holds as many connections as it may.
+    /// Whether no thread takes another connection.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.counters().all(|counters| counters.open.get() >= u64::from(self.connections_per_thread_max))
+        self.occupied.load(Ordering::Relaxed) >= self.connections_max
+            || self.counters().all(|counters| counters.open.get() >= u64::from(self.connections_per_thread_max))
     }
 
     /// Whether every thread has ended.

@@ -1,12 +1,46 @@
 //! Hellos in turn: a fleet that reconnects says thousands at once, and each costs the verification of a signature. A turn
-//! reads a few; the connections of the others stand in a line, so that open sessions are served in between.
+//! reads a few; the connections of the others stand in a line, so that open sessions are served in between. How many, and whether
+//! there is room in the line for more, the head-room of the thread decides ([`switchyard_gateway_core::admission`]).
 
+use std::time::{Duration, Instant};
+
+use switchyard_gateway_core::admission::{Crowded, Turn};
+use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::wheel::Slot;
 
-use crate::limits::HELLOS_PER_TURN;
 use crate::state::State;
 
 impl State {
+    /// Takes in how late this turn, which has just begun, is, and how the line has moved.
+    pub(crate) fn measure_head_room(&mut self, begun: Instant) {
+        let late = self.resumed.map_or(Duration::ZERO, |previous| begun.saturating_duration_since(previous));
+        self.admission.on_turn(Turn {
+            now: self.now.monotonic,
+            late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX),
+            waiting: self.newcomers(),
+            admitted: std::mem::take(&mut self.admitted),
+        });
+        self.counters.turn_late_us.set(self.admission.late_us());
+    }
+
+    /// Whether another connection may come now; if not, what it is told.
+    pub(crate) fn admit(&mut self) -> Result<(), Refusal> {
+        let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) else { return Ok(()) };
+        self.counters.handshakes_put_off.add(1);
+        self.comebacks.leave_room(self.now.monotonic, wait_ms);
+        Err(self.send_away("This gateway is busy; connect again when the time has come."))
+    }
+
+    /// A refusal with a place in time for the client to come back.
+    pub(crate) fn send_away(&mut self, why: &str) -> Refusal {
+        Refusal::unavailable(why, self.comebacks.reserve(self.now.monotonic))
+    }
+
+    /// Connections whose Hello has come, and that are no sessions yet.
+    fn newcomers(&self) -> usize {
+        self.hellos.len() + usize::try_from(self.counters.attaching.get()).unwrap_or(usize::MAX)
+    }
+
     /// Whether the connection's Hello may be read in this turn. If not, it stands in the line from now on.
     pub(crate) fn takes_hello(&mut self, slot: Slot) -> bool {
         if self.hellos_left > 0 {
@@ -20,7 +54,7 @@ impl State {
 
     /// Reads the Hellos that waited longest. `true` when some still wait.
     pub(crate) fn admit_hellos(&mut self) -> bool {
-        self.hellos_left = HELLOS_PER_TURN;
+        self.hellos_left = self.admission.hellos_per_turn();
         while self.hellos_left > 0
             && let Some((slot, epoch)) = self.hellos.pop_front()
         {

@@ -6,13 +6,15 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use switchyard_gateway_core::auth::KeySet;
-//! use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+//! use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
+//! use switchyard_gateway_server::limits::LinkSizes;
 //! use switchyard_ring::{EventFd, link, wake};
 //! use switchyard_schema::ids::ShardCount;
 //!
 //! // One gateway thread and one router core.
-//! let (requests, _router_requests) = link(limits::reserved_slots(1), limits::OPEN_SLOTS_TO_ROUTER);
-//! let (_router_answers, answers) = link(limits::reserved_slots(1), limits::OPEN_SLOTS_TO_GATEWAY);
+//! let sizes = LinkSizes::of(1, 1);
+//! let (requests, _router_requests) = link(sizes.reserved(), sizes.open_to_router);
+//! let (_router_answers, answers) = link(sizes.reserved(), sizes.open_to_gateway);
 //! let (doorbell, _wakes_this_thread) = doorbell()?;
 //! let (_router_parker, waker) = wake::pair(|| { /* wake the router core */ });
 //! let thread = ThreadParts { doorbell, routers: vec![RouterEnd { requests, answers, waker }], processor: None };

@@ -44,24 +44,61 @@ pub const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Messages taken from each router core in one turn.
 pub const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
-/// Hellos read in one turn. Each verifies a signature, some fifty microseconds, so a fleet that reconnects holds nobody up
-/// for more than a millisecond at a time.
-pub const HELLOS_PER_TURN: usize = 16;
 /// Timers fired in one turn.
 pub const TIMERS_PER_TURN: usize = 4_096;
 /// Waiting requests that one turn tries again.
 pub const RETRIES_PER_TURN: usize = 1_024;
 
-/// Requests that one router core may owe a gateway thread answers to: what a core answers in a few milliseconds, so that
-/// a gateway keeps it busy, and few enough that the reserved slots are small. They are shared out evenly over the cores
-/// that requests go to first: those that lie at a core which stands still must not use up what is meant for the others.
+/// Requests that one router core may owe one of a few gateway threads answers to: what a core answers in a few
+/// milliseconds, so that a gateway keeps it busy, and few enough that the reserved slots are small. They are shared out
+/// evenly over the cores that requests go to first: those that lie at a core which stands still must not use up what is
+/// meant for the others.
 pub const CREDITS_PER_ROUTER_CORE: usize = 1_024;
-/// The smallest such share, however many cores there are: it still keeps a pair of cores busy.
+/// The smallest such share, however many cores and gateway threads there are: it still keeps a pair of cores busy.
 pub const CREDITS_PER_PAIR_MIN: usize = 64;
-/// Open slots of the link from a gateway thread to a router core: acks and goodbyes, one batch of a busy thread.
+/// Open slots of the link from one of a few gateway threads to a router core: acks and goodbyes, one batch of a busy thread.
 pub const OPEN_SLOTS_TO_ROUTER: usize = 4_096;
-/// Open slots of the link from a router core to a gateway thread: deliveries and receipts of a few turns.
+/// Open slots of the link from a router core to one of a few gateway threads: deliveries and receipts of a few turns.
 pub const OPEN_SLOTS_TO_GATEWAY: usize = 4_096;
+/// So many gateway threads have links of full size. Where there are more, because one descriptor table does not hold all
+/// connections, each has its share of the traffic and of the slots: a link of full size is more than a megabyte.
+pub const FULL_LINKS: usize = 8;
+/// Open slots that a link has at least, however many gateway threads there are.
+pub const OPEN_SLOTS_MIN: usize = 128;
+
+/// How large the links between gateway threads and router cores are.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct LinkSizes {
+    router_cores: usize,
+    /// Requests that a gateway thread may have unanswered that go to one router core and are answered by one, the same or
+    /// another.
+    pub credits_per_pair: usize,
+    /// Open slots to a router core.
+    pub open_to_router: usize,
+    /// Open slots to a gateway thread.
+    pub open_to_gateway: usize,
+}
+
+impl LinkSizes {
+    /// The sizes where there are so many threads of each kind.
+    #[must_use]
+    pub fn of(gateway_threads: usize, router_cores: usize) -> Self {
+        let share = |full: usize| full * FULL_LINKS / gateway_threads.max(FULL_LINKS);
+        Self {
+            router_cores,
+            credits_per_pair: (share(CREDITS_PER_ROUTER_CORE) / router_cores).max(CREDITS_PER_PAIR_MIN),
+            open_to_router: share(OPEN_SLOTS_TO_ROUTER).max(OPEN_SLOTS_MIN),
+            open_to_gateway: share(OPEN_SLOTS_TO_GATEWAY).max(OPEN_SLOTS_MIN),
+        }
+    }
+
+    /// Slots that the links between one gateway thread and one router core reserve, each way: what goes to one core may be
+    /// answered by any, and what one core answers may have gone to any.
+    #[must_use]
+    pub const fn reserved(self) -> usize {
+        self.router_cores * self.credits_per_pair
+    }
+}
 
 /// Received bytes that a thread keeps for connections whose request has to wait. Beyond it a connection that becomes
 /// readable is not read.
@@ -83,21 +120,3 @@ pub const TURNED_AWAY_MAX: usize = 1_024;
 pub const DRAINED_PER_TURN: usize = 1_024;
 /// How long after the drain's deadline the thread waits for the last connections to end.
 pub const DRAIN_LAST_MS: u64 = 1_000;
-
-/// Seconds after which a client that found the gateway full may try again.
-pub const RETRY_AFTER_S: u32 = 5;
-
-/// Requests that a gateway thread may have unanswered that go to one router core and are answered by one, the same or
-/// another.
-#[must_use]
-pub const fn credits_per_pair(router_cores: usize) -> usize {
-    let share = CREDITS_PER_ROUTER_CORE / router_cores;
-    if share > CREDITS_PER_PAIR_MIN { share } else { CREDITS_PER_PAIR_MIN }
-}
-
-/// Slots that the links between one gateway thread and one router core reserve, each way: what goes to one core may be
-/// answered by any, and what one core answers may have gone to any.
-#[must_use]
-pub const fn reserved_slots(router_cores: usize) -> usize {
-    router_cores * credits_per_pair(router_cores)
-}

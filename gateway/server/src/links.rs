@@ -9,8 +9,6 @@ use switchyard_ring::{Consumer, Credits, EventFd, Parker, Producer, Waker, wake}
 use switchyard_schema::ids::{ShardCount, ShardId};
 use switchyard_schema::link::{ToGateway, ToRouter};
 
-use crate::limits::credits_per_pair;
-
 /// What a gateway thread sleeps on.
 #[derive(Debug)]
 pub struct Doorbell {
@@ -33,9 +31,9 @@ pub fn doorbell() -> io::Result<(Doorbell, Waker)> {
 /// One gateway thread's ends of its links with one router core.
 #[derive(Debug)]
 pub struct RouterEnd {
-    /// To the core: [`crate::limits::reserved_slots`] reserved slots.
+    /// To the core: [`crate::limits::LinkSizes::reserved`] slots that are reserved.
     pub requests: Producer<(ShardId, ToRouter)>,
-    /// From the core: [`crate::limits::reserved_slots`] reserved slots.
+    /// From the core: [`crate::limits::LinkSizes::reserved`] slots that are reserved.
     pub answers: Consumer<ToGateway>,
     /// Wakes the core.
     pub waker: Waker,
@@ -90,10 +88,10 @@ pub(crate) enum WaitsFor {
 impl Routers {
     /// # Panics
     /// When there is no router core.
-    pub(crate) fn new(shards: ShardCount, ends: Vec<RouterEnd>) -> Self {
+    pub(crate) fn new(shards: ShardCount, ends: Vec<RouterEnd>, credits_per_pair: usize) -> Self {
         let cores = ends.len();
         let routing = Routing::new(shards, cores);
-        let pair = |_| Pair { credits: Credits::new(credits_per_pair(cores)), waiting: VecDeque::new() };
+        let pair = |_| Pair { credits: Credits::new(credits_per_pair), waiting: VecDeque::new() };
         let core = |end| Core {
             end,
             touched: false,

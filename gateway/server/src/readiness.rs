@@ -123,7 +123,12 @@ impl State {
 
     /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
     fn on_sign_of_life(&mut self, slot: Slot) {
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        let context = Context {
+            now: self.now,
+            keys: &self.keys,
+            settings: &self.config.session,
+            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
+        };
         let connection = self.table.get_mut(slot).expect("it was just found");
         match &mut connection.phase {
             Phase::Session(open) => open.session.on_received(&context),

@@ -20,7 +20,12 @@ impl State {
     /// The upgrade is done; the session begins.
     pub(crate) fn open_session(&mut self, slot: Slot, form: Form, upgrade: &Upgrade) {
         let session = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        let context = Context {
+            now: self.now,
+            keys: &self.keys,
+            settings: &self.config.session,
+            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
+        };
         let session = Session::new(session, form, upgrade.token.clone(), &context, &mut self.effects);
         let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
         self.connection(slot).phase = Phase::Session(Open { decoder, session });
@@ -52,7 +57,12 @@ impl State {
             }
             let connection = self.table.get_mut(slot).expect("it was just there");
             let Phase::Session(open) = &mut connection.phase else { return };
-            let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+            let context = Context {
+                now: self.now,
+                keys: &self.keys,
+                settings: &self.config.session,
+                comeback_ms: self.comebacks.next_ms(self.now.monotonic),
+            };
             let consumed = match open.decoder.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
@@ -125,7 +135,12 @@ impl State {
     /// One step of a session, if the connection has one, and its effects.
     fn step(&mut self, slot: Slot, step: impl FnOnce(&mut Open, &Context<'_>, &mut SessionEffects)) {
         let Some(Connection { phase: Phase::Session(open), .. }) = self.table.get_mut(slot) else { return };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+        let context = Context {
+            now: self.now,
+            keys: &self.keys,
+            settings: &self.config.session,
+            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
+        };
         step(open, &context, &mut self.effects);
         self.carry_out(slot);
     }
@@ -133,6 +148,9 @@ impl State {
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
         self.count_stage(slot);
+        if self.effects.sent_away {
+            self.comebacks.reserve(self.now.monotonic);
+        }
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
         let connection = self.table.get_mut(slot).expect("its session just made a step");
         if !self.effects.frames.is_empty() {
@@ -142,7 +160,12 @@ impl State {
             if overflowed {
                 self.counters.too_slow.add(1);
                 let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };
-                let context = Context { now: self.now, keys: &self.keys, settings: &self.config.session };
+                let context = Context {
+                    now: self.now,
+                    keys: &self.keys,
+                    settings: &self.config.session,
+                    comeback_ms: self.comebacks.next_ms(self.now.monotonic),
+                };
                 open.session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use switchyard_gateway_core::admission::Admission;
 use switchyard_gateway_core::auth::KeySet;
+use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
@@ -23,7 +26,7 @@ use crate::config::GatewayConfig;
 use crate::connection::{Connection, Phase};
 use crate::control::{Control, DrainPlan};
 use crate::counters::{Counters, Stage};
-use crate::limits::{HELLOS_PER_TURN, RECEIVE_BYTES, RESERVED_PLACES_MAX, RETRY_AFTER_S, TURNED_AWAY_MAX, WRITE_BYTES};
+use crate::limits::{RECEIVE_BYTES, RESERVED_PLACES_MAX, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::sys;
@@ -44,6 +47,8 @@ pub(crate) struct State {
     pub(crate) keys: Arc<KeySet>,
     pub(crate) drain: Option<Drain>,
     pub(crate) counters: Arc<Counters>,
+    /// Connections of all threads.
+    occupied: Arc<AtomicU32>,
     /// Connections with something to write.
     pub(crate) dirty: Vec<Slot>,
     /// Connections with something to write that may linger, and when it must be written.
@@ -54,6 +59,14 @@ pub(crate) struct State {
     pub(crate) to_read: VecDeque<(Slot, u32)>,
     /// Connections whose Hello waits for a turn, with their epoch, oldest first.
     pub(crate) hellos: VecDeque<(Slot, u32)>,
+    /// How many newcomers the thread has room for.
+    pub(crate) admission: Admission,
+    /// Connections that have become sessions since the turn began.
+    pub(crate) admitted: u64,
+    /// When those come back that it has no room for, and those that are told to leave.
+    pub(crate) comebacks: Comebacks,
+    /// When the previous turn began, if it left something to do.
+    pub(crate) resumed: Option<Instant>,
     /// Hellos that may be read before the next turn.
     pub(crate) hellos_left: usize,
     /// Connections that are not read because too many bytes are held.
@@ -74,8 +87,6 @@ pub(crate) struct State {
     pub(crate) receive_buffer: Vec<u8>,
     /// Where small frames gather to be written together.
     pub(crate) write_buffer: Vec<u8>,
-    /// State of a xorshift generator: spreads reconnects, protects nothing.
-    pub(crate) jitter: u64,
 }
 
 /// How far a drain is.
@@ -108,15 +119,20 @@ pub(crate) struct Parts {
     pub(crate) control: Arc<Control>,
     pub(crate) keys: Arc<KeySet>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) occupied: Arc<AtomicU32>,
     pub(crate) seed: u64,
+    /// How many such threads there are.
+    pub(crate) threads: u32,
 }
 
 impl State {
     /// The state of the calling thread, which is the one that uses `polls`.
     pub(crate) fn new(parts: Parts, polls: PollRing) -> Self {
-        let Parts { index, config, routers, parker, control, keys, counters, seed } = parts;
+        let Parts { index, config, routers, parker, control, keys, counters, occupied, seed, threads } = parts;
         let clock = Clock::new();
         let now = clock.now();
+        let per_second = config.reconnects_per_second.div_ceil(threads);
+        let admission = Admission::new(per_second);
         let slots_max = config.connections_per_thread_max as usize + TURNED_AWAY_MAX;
         Self {
             index,
@@ -131,12 +147,17 @@ impl State {
             keys,
             drain: None,
             counters,
+            occupied,
             dirty: Vec::new(),
             lingering: VecDeque::new(),
             polls,
             to_read: VecDeque::new(),
             hellos: VecDeque::new(),
-            hellos_left: HELLOS_PER_TURN,
+            hellos_left: admission.hellos_per_turn(),
+            admission,
+            admitted: 0,
+            comebacks: Comebacks::new(per_second),
+            resumed: None,
             starved: VecDeque::new(),
             held_bytes: 0,
             outbound_bytes: 0,
@@ -147,7 +168,6 @@ impl State {
             now,
             receive_buffer: vec![0; RECEIVE_BYTES],
             write_buffer: Vec::with_capacity(WRITE_BYTES),
-            jitter: seed | 1,
         }
     }
 
@@ -165,6 +185,7 @@ impl State {
         self.counters.accepted.add(1);
         let refusal = self.refusal_of(socket.as_fd());
         let Some(slot) = self.table.insert(Connection::new(socket)) else { return };
+        self.occupied.fetch_add(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
@@ -178,9 +199,14 @@ impl State {
 
     /// Why a connection is turned away before anything of it is read.
     fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
-        if self.table.used() >= self.config.connections_per_thread_max as usize {
+        let is_full = self.table.used() >= self.config.connections_per_thread_max as usize
+            || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max;
+        if is_full {
             self.counters.turned_away.add(1);
-            return Some(Refusal::unavailable("This gateway has no room; try again.", RETRY_AFTER_S));
+            return Some(self.send_away("This gateway has no room; connect again when the time has come."));
+        }
+        if let Err(refusal) = self.admit() {
+            return Some(refusal);
         }
         if self.config.handshakes == Rate::UNLIMITED {
             return None;
@@ -196,6 +222,7 @@ impl State {
     pub(crate) fn free(&mut self, slot: Slot) {
         let connection = self.table.remove(slot);
         self.counters.leave(connection.counted);
+        self.occupied.fetch_sub(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         debug_assert!(self.table.used() > 0 || self.outbound_bytes + self.held_bytes == 0, "bytes that nobody holds");
     }
@@ -208,6 +235,7 @@ impl State {
         if stage != before {
             self.counters.leave(before);
             self.counters.enter(stage);
+            self.admitted += u64::from(stage == Stage::Open);
         }
     }
 
@@ -289,13 +317,5 @@ impl State {
     /// Whether the drain's deadline has passed.
     pub(crate) fn is_past_deadline(&self) -> bool {
         self.drain.is_some_and(|drain| Instant::now() >= drain.plan.deadline)
-    }
-
-    /// A number from 0 to `max`, spread evenly enough.
-    pub(crate) fn random_up_to(&mut self, max: u32) -> u32 {
-        self.jitter ^= self.jitter << 13;
-        self.jitter ^= self.jitter >> 7;
-        self.jitter ^= self.jitter << 17;
-        u32::try_from(self.jitter % (u64::from(max) + 1)).expect("a remainder below a u32 fits it")
     }
 }

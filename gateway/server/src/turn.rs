@@ -12,8 +12,7 @@ use switchyard_schema::error::CloseCode;
 
 use crate::connection::Phase;
 use crate::limits::{
-    DRAIN_LAST_MS, DRAINED_PER_TURN, HELD_BYTES_MAX, RETRIES_PER_TURN, RETRY_AFTER_S, ROUTER_MESSAGES_PER_TURN,
-    TIMERS_PER_TURN,
+    DRAIN_LAST_MS, DRAINED_PER_TURN, HELD_BYTES_MAX, RETRIES_PER_TURN, ROUTER_MESSAGES_PER_TURN, TIMERS_PER_TURN,
 };
 use crate::links::WaitsFor;
 use crate::state::{Drain, State, TurnEnd};
@@ -25,7 +24,9 @@ impl State {
         self.polls.awake();
         self.now = self.clock.now();
         self.counters.turns.add(1);
-        self.show_life();
+        let begun = Instant::now();
+        self.show_life(begun);
+        self.measure_head_room(begun);
         self.counters.ring_depth.set(self.routers.all_waiting() as u64);
         self.take_orders();
         let mut more = self.continue_drain();
@@ -50,6 +51,7 @@ impl State {
             self.polls.prepare_sleep();
             more = !self.routers.all_empty() || self.polls.has_ready();
         }
+        self.resumed = more.then_some(begun);
         if more { TurnEnd::MoreToDo } else { TurnEnd::Idle }
     }
 
@@ -60,8 +62,8 @@ impl State {
         self.counters.hellos_waiting.set(self.hellos.len() as u64);
     }
 
-    fn show_life(&self) {
-        if let Some(silence) = self.counters.pulse.beat(Instant::now()) {
+    fn show_life(&self, begun: Instant) {
+        if let Some(silence) = self.counters.pulse.beat(begun) {
             self.counters.stalls.add(1);
             tracing::warn!(thread = self.index, ms = silence.as_millis(), "this gateway thread stood still");
         }
@@ -109,7 +111,7 @@ impl State {
         for index in drain.told..upto {
             let slot = Slot::try_from(index).expect("the table has no more slots");
             if self.table.get_mut(slot).is_some() {
-                self.on_drain(slot, drain.plan.reconnect_spread_ms);
+                self.on_drain(slot);
             }
         }
         drain.told = upto;
@@ -126,14 +128,14 @@ impl State {
         upto < self.table.extent()
     }
 
-    fn on_drain(&mut self, slot: Slot, reconnect_spread_ms: u32) {
+    fn on_drain(&mut self, slot: Slot) {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
-                let refusal = Refusal::unavailable("This gateway is going away; connect again.", RETRY_AFTER_S);
+                let refusal = self.send_away("This gateway is going away; connect again when the time has come.");
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => {
-                let reconnect_after_ms = self.random_up_to(reconnect_spread_ms);
+                let reconnect_after_ms = self.comebacks.reserve(self.now.monotonic);
                 self.on_session_drain(slot, reconnect_after_ms);
             }
             Phase::Echo(_) => {

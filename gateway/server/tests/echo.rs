@@ -129,7 +129,7 @@ fn given_a_request_in_single_bytes_with_a_frame_behind_it_then_it_upgrades_and_n
 #[test]
 fn given_a_full_gateway_when_one_more_connects_then_it_is_told_when_to_come_back() {
     let mut config = config();
-    config.connections_per_thread_max = 2;
+    config.connections_max = 2;
     let fixture = start(config, 1, 1);
     let first = fixture.open("/echo", None);
     let _second = fixture.open("/echo", None);
@@ -188,10 +188,9 @@ fn start_parts() -> Vec<switchyard_gateway_server::ThreadParts> {
 fn given_a_drain_then_echoes_end_with_going_away_and_every_thread_ends() {
     let fixture = start(config(), 2, 1);
     let mut sockets: Vec<_> = (0..10).map(|_| fixture.open("/echo", None)).collect();
-    fixture.gateway.drain(switchyard_gateway_server::DrainPlan {
-        reconnect_spread_ms: 0,
-        deadline: std::time::Instant::now() + common::PATIENCE,
-    });
+    fixture
+        .gateway
+        .drain(switchyard_gateway_server::DrainPlan { deadline: std::time::Instant::now() + common::PATIENCE });
     for socket in &mut sockets {
         let Message::Close(Some(frame)) = socket.read().unwrap() else { panic!("a close comes") };
         assert_eq!(frame.code, CloseCode::Away);
@@ -228,10 +227,9 @@ fn given_clients_that_never_pause_then_others_are_served_and_a_drain_is_heard() 
         polite.send(Message::text(number.to_string())).unwrap();
         assert_eq!(polite.read().unwrap(), Message::text(number.to_string()));
     }
-    fixture.gateway.drain(switchyard_gateway_server::DrainPlan {
-        reconnect_spread_ms: 0,
-        deadline: std::time::Instant::now() + Duration::from_secs(1),
-    });
+    fixture
+        .gateway
+        .drain(switchyard_gateway_server::DrainPlan { deadline: std::time::Instant::now() + Duration::from_secs(1) });
     wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
     fixture.gateway.join().unwrap();
     // A peer that was not read has no room to hear a plain end in; it is reset.

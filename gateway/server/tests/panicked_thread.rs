@@ -35,7 +35,7 @@ fn given_a_thread_that_panics_then_its_clients_are_cut_off_and_the_other_thread_
         for user in 1_000..1_000 + NEWCOMERS {
             assert_ne!(attach(&fixture, user).1, broken);
         }
-        fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() + PATIENCE });
+        fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
         assert_eq!(hear(&mut kept)["type"], "drain");
         drop(kept);
         wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));

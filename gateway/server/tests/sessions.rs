@@ -293,17 +293,20 @@ fn given_a_token_of_a_new_key_when_keys_are_reloaded_then_it_is_good() {
 fn given_a_drain_then_sessions_are_told_when_to_come_back_and_are_closed() {
     let mut config = config();
     config.session.drain_grace_ms = 100;
+    config.reconnects_per_second = 10;
     let fixture = start(config, 1, 1);
     let mut phones: Vec<_> = (1..=3).map(|user| fixture.phone(user)).collect();
     let halfway = connect(fixture.address());
-    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 1000, deadline: Instant::now() + PATIENCE });
-    for phone in &mut phones {
+    fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
+    let told = phones.iter_mut().map(|phone| {
         let drain = phone.hear();
         assert_eq!(drain["type"], "drain");
-        assert!(drain["reconnect_after_ms"].as_u64().unwrap() <= 1000);
         assert_eq!(phone.hear_close(), 1001);
         assert!(matches!(fixture.router().next(), ToRouter::Detach { .. }));
-    }
+        drain["reconnect_after_ms"].as_u64().unwrap()
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [500, 600, 700], "each has a place of its own");
     drop((phones, halfway));
     wait_for("the thread to end", || fixture.gateway.is_finished().then_some(()));
     fixture.gateway.join().unwrap();
@@ -317,7 +320,7 @@ fn given_a_drain_with_a_long_grace_then_idle_sessions_end_at_once_and_others_wit
     let (mut idle, mut busy) = (fixture.phone(1), fixture.phone(2));
     busy.say(&send_frame(1, 43, "the last"));
     let ToRouter::Send(request) = fixture.router().next() else { panic!("a send comes") };
-    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 1000, deadline: Instant::now() + PATIENCE });
+    fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
     assert_eq!(busy.hear()["type"], "drain");
     assert_eq!(idle.hear()["type"], "drain");
     assert_eq!(idle.hear_close(), 1001);
@@ -337,7 +340,7 @@ fn given_a_drain_whose_deadline_has_passed_then_sessions_are_cut_off_and_their_d
     let fixture = start(config(), 1, 1);
     let phones: Vec<_> = (1..=3).map(|user| fixture.phone(user)).collect();
     assert_eq!(fixture.counter("sessions"), 3);
-    fixture.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+    fixture.gateway.drain(DrainPlan { deadline: Instant::now() });
     for _ in &phones {
         assert!(matches!(fixture.router().next(), ToRouter::Detach { .. }));
     }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use common::{Fixture, Phone, accept, config, connect, hear, say, send_frame, start, wait_for};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
-use switchyard_gateway_server::limits::{HELD_BYTES_MAX, credits_per_pair};
+use switchyard_gateway_server::limits::{HELD_BYTES_MAX, LinkSizes};
 use switchyard_schema::ids::{ConversationId, ShardCount, UserId};
 use switchyard_schema::link::{ToGateway, ToRouter};
 use tungstenite::Message;
@@ -60,7 +60,7 @@ fn talk(fixture: &Fixture, phone: &mut Phone) {
 fn given_requests_of_a_cores_users_that_lie_at_a_stalled_core_then_its_other_requests_are_answered_and_those_come_later()
  {
     let fixture = start(config(), 1, CORES);
-    let credits = credits_per_pair(CORES);
+    let credits = LinkSizes::of(1, CORES).credits_per_pair;
     let mut users = users_of(GOOD, 1);
     let mut polite = phone(&fixture, users.next().unwrap());
     let mut waiting: Vec<Phone> = users.take(credits / SENDS + 2).map(|number| phone(&fixture, number)).collect();

@@ -167,6 +167,7 @@ pub(super) const FAMILIES: &[Family] = &[
             labelled("gateway_handshakes_timed_out", &[WEBSOCKET, ("reason", "timed_out")]),
             labelled("gateway_handshakes_limited", &[WEBSOCKET, ("reason", "rate_limited")]),
             labelled("gateway_turned_away", &[WEBSOCKET, ("reason", "full")]),
+            labelled("gateway_handshakes_put_off", &[WEBSOCKET, ("reason", "busy")]),
         ],
     ),
     metric(
@@ -175,6 +176,13 @@ pub(super) const FAMILIES: &[Family] = &[
         Plain,
         "Sessions whose Hello has come and waits for its turn.",
         &[of("gateway_hellos_waiting")],
+    ),
+    metric(
+        "switchyard_gateway_turn_late_seconds",
+        Gauge,
+        Microseconds,
+        "How long what arrives waits for its turn, on an average of the last few; newcomers are let in by it.",
+        &[of("gateway_turn_late_us")],
     ),
     metric(
         "switchyard_gateway_dropped_connections_total",

@@ -9,7 +9,9 @@ use super::raw::{Limits, RawConfig};
 use super::{Config, ConfigError};
 
 /// Threads of one kind at most; each has rings to all of the other kind.
-const CORES_MAX: u16 = 128;
+pub(crate) const CORES_MAX: u16 = 128;
+/// Connections of one process at most: more than any host has memory for.
+const CONNECTIONS_MAX: usize = 100_000_000;
 const SEGMENT_BYTES_UNIT: u64 = 1 << 20;
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
@@ -36,7 +38,18 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         (1_000..=3_600_000).contains(&raw.gateway.heartbeat_ms),
         "it must lie between 1000 (a second) and 3600000 (an hour)",
     )?;
-    bounds("gateway.max_connections", raw.gateway.max_connections, raw.gateway.max_connections > 0, "at least 1")?;
+    bounds(
+        "gateway.max_connections",
+        raw.gateway.max_connections,
+        (1..=CONNECTIONS_MAX).contains(&raw.gateway.max_connections),
+        "it must lie between 1 and 100000000",
+    )?;
+    bounds(
+        "gateway.reconnects_per_second",
+        raw.gateway.reconnects_per_second,
+        (1..=1_000_000).contains(&raw.gateway.reconnects_per_second),
+        "it must lie between 1 and 1000000",
+    )?;
     bounds("router.tail_bytes", raw.router.tail_bytes, raw.router.tail_bytes >= 1 << 20, "at least 1048576 (1 MiB)")?;
     bounds(
         "router.state_bytes",
@@ -56,8 +69,9 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         shard_count,
         segment_bytes: u32::try_from(segment_bytes).expect("bounded above"),
         listen_ws: raw.gateway.listen_ws,
-        gateway_cores: chosen(raw.gateway.cores, host),
+        gateway_cores: (raw.gateway.cores > 0).then_some(raw.gateway.cores),
         max_connections: raw.gateway.max_connections,
+        reconnects_per_second: raw.gateway.reconnects_per_second,
         heartbeat_ms: raw.gateway.heartbeat_ms,
         allowed_origins: raw.gateway.allowed_origins,
         echo: raw.gateway.echo || dev,
@@ -97,7 +111,7 @@ fn rates(limits: &Limits) -> RateLimits {
 }
 
 /// Half of the host's cores for each kind of thread, at least one.
-fn chosen(configured: u16, host: usize) -> u16 {
+pub(crate) fn chosen(configured: u16, host: usize) -> u16 {
     if configured > 0 { configured } else { u16::try_from(host.div_ceil(2)).unwrap_or(CORES_MAX).min(CORES_MAX) }
 }
 

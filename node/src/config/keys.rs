@@ -23,8 +23,17 @@ pub(crate) const KEYS: &[Key] = &[
     key("data", "shard_count", "Shards of a new data folder, 1 to 1024. Fixed when the folder is made."),
     key("data", "segment_bytes", "Bytes of a journal segment, a multiple of 1 MiB, 1 MiB to 1 GiB."),
     key("gateway", "listen_ws", "Address of the WebSocket listener."),
-    key("gateway", "cores", "Gateway threads; 0 chooses by the host's cores."),
+    key(
+        "gateway",
+        "cores",
+        "Gateway threads; 0 chooses by the host's cores, and by how many descriptor tables max_connections needs.",
+    ),
     key("gateway", "max_connections", "Connections of the whole process; beyond it a handshake gets 503."),
+    key(
+        "gateway",
+        "reconnects_per_second",
+        "Connections that the whole server takes in a second; clients that are sent away come back at this rate.",
+    ),
     key("gateway", "heartbeat_ms", "Silence after which the server pings; after twice this it gives up."),
     key("gateway", "allowed_origins", "Browser origins that may connect; a request without Origin always may."),
     key("gateway", "echo", "Whether GET /echo upgrades to a plain echo, for conformance suites."),

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use switchyard_gateway_core::rate::{Rate, RateLimits};
 use switchyard_schema::ids::ShardCount;
 
+pub(crate) use check::{CORES_MAX, chosen};
 pub(crate) use print::print;
 pub(crate) use raw::{Flags, LogFormat};
 
@@ -24,8 +25,10 @@ pub(crate) struct Config {
     pub(crate) shard_count: ShardCount,
     pub(crate) segment_bytes: u32,
     pub(crate) listen_ws: SocketAddr,
-    pub(crate) gateway_cores: u16,
+    /// Gateway threads; `None`: as many as the processors and the descriptor tables ask for.
+    pub(crate) gateway_cores: Option<u16>,
     pub(crate) max_connections: usize,
+    pub(crate) reconnects_per_second: u32,
     pub(crate) heartbeat_ms: u32,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) echo: bool,

@@ -49,6 +49,7 @@ section!(
         listen_ws: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)),
         cores: u16 = 0,
         max_connections: usize = 18_000,
+        reconnects_per_second: u32 = limits::ADMISSIONS_PER_SECOND,
         heartbeat_ms: u32 = 30_000,
         allowed_origins: Vec<String> = Vec::new(),
         echo: bool = false,

@@ -4,7 +4,7 @@
 ///
 /// `swarm idle --url … --data … --server-pid …`, the difference between 1,000 and 15,000 connections
 /// (`docs/measurements.md`, "Idle memory").
-pub(super) const USER_BYTES_PER_CONNECTION: u64 = 1_618;
+pub(super) const USER_BYTES_PER_CONNECTION: u64 = 569;
 
 /// Kernel memory of a connection's socket, the server's end alone.
 ///

@@ -1,16 +1,14 @@
 //! Whether there are enough connections allowed and descriptors for them.
 
-use rustix::process::{Resource, getrlimit};
 use switchyard_tuning::Finding;
 use switchyard_tuning::text::{counted, grouped};
 
 use super::Needs;
-use super::limits::{DESCRIPTORS_BESIDE, GATEWAYS_MAX};
+use super::limits::{DESCRIPTORS_BESIDE, LIMIT_NOFILE};
+use crate::threads::descriptor_limit;
 
 pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
-    let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    vec![judge_configured(needs), judge(needs, soft, hard)]
+    vec![judge_configured(needs), judge(needs, descriptor_limit())]
 }
 
 fn judge_configured(needs: &Needs) -> Finding {
@@ -30,36 +28,38 @@ fn judge_configured(needs: &Needs) -> Finding {
     )
 }
 
-/// Each gateway thread has a descriptor table of its own, and the limit holds for each table.
-fn judge(needs: &Needs, soft: u64, hard: u64) -> Finding {
+/// Each gateway thread has a descriptor table of its own, and the limit holds for each table. The server raises its limit to
+/// the hard one, and starts as many threads as it needs tables.
+fn judge(needs: &Needs, hard: u64) -> Finding {
     const NAME: &str = "descriptors";
-    const MEANING: &str = "a connection is a descriptor, and each gateway thread has its own table of so many; a thread whose \
-                           table is full stops accepting until somebody leaves";
-    let needed = needs.connections.div_ceil(needs.gateways) + DESCRIPTORS_BESIDE;
-    let found = format!(
-        "{} in this shell, for each of {}; {} are needed",
-        shown(soft),
-        counted(needs.gateways, "gateway thread"),
-        grouped(needed)
-    );
-    if soft >= needed {
-        return Finding::pass(NAME, found, "a systemd unit has its own (LimitNOFILE)");
-    }
-    let in_unit = format!("LimitNOFILE={} in the systemd unit", needed.max(1 << 20));
-    let fix = if hard >= needed {
-        format!("ulimit -n {needed} before a start by hand; {in_unit}")
-    } else {
-        let threads =
-            hard.checked_sub(DESCRIPTORS_BESIDE).filter(|room| *room > 0).map(|room| needs.connections.div_ceil(room));
-        match threads.filter(|threads| *threads <= GATEWAYS_MAX) {
-            Some(threads) => format!(
-                "{in_unit}; where the limit cannot be raised, cores = {threads} under [gateway] of the configuration: threads \
-                 beyond the processors share them"
+    const MEANING: &str = "a connection is a descriptor, each gateway thread has its own table of so many, and the server does \
+                           not start with more connections than the tables of all its threads hold";
+    const UNIT: &str = "a systemd unit has its own limit (LimitNOFILE)";
+    let in_a_table = format!("{} in a table (ulimit -Hn)", shown(hard));
+    match &needs.threads {
+        Ok(threads) if threads.by_descriptors => Finding::pass(
+            NAME,
+            format!("{in_a_table}: the server starts {}", counted(u64::from(threads.count), "gateway thread")),
+            format!(
+                "so many tables hold {} connections; {UNIT}",
+                grouped(needs.connections.max(needs.max_connections))
             ),
-            None => in_unit,
+        ),
+        Ok(threads) => {
+            let found = format!("{in_a_table}, for each of {}", counted(u64::from(threads.count), "gateway thread"));
+            Finding::pass(NAME, found, UNIT)
         }
-    };
-    Finding::fail(NAME, found, MEANING, fix)
+        Err(error) => {
+            let found = format!(
+                "{in_a_table}: {} gateway threads are needed, {} are possible",
+                grouped(error.needed),
+                error.possible
+            );
+            let all = needs.connections.max(needs.max_connections);
+            let enough = (all.div_ceil(needs.gateways) + DESCRIPTORS_BESIDE).max(LIMIT_NOFILE);
+            Finding::fail(NAME, found, MEANING, format!("LimitNOFILE={enough} in the systemd unit{}", error.or_cores))
+        }
+    }
 }
 
 fn shown(limit: u64) -> String {
@@ -72,24 +72,24 @@ mod tests {
 
     use super::super::tests::needs;
     use super::*;
+    use crate::threads::GatewayThreads;
 
     #[track_caller]
-    fn check(needs: &Needs, soft: u64, hard: u64, expect: Verdict, fix: &str) {
-        let finding = judge(needs, soft, hard);
+    fn check(configured: Option<u16>, connections: usize, hard: u64, expect: Verdict, says: &str) {
+        let threads = GatewayThreads::choose(configured, 1, connections, hard);
+        let gateways = u64::from(threads.as_ref().map_or_else(|error| error.possible, |threads| threads.count));
+        let finding = judge(&Needs { connections: connections as u64, threads, gateways, ..needs() }, hard);
         assert_eq!(finding.verdict, expect, "{}", finding.found);
-        assert!(finding.fix.unwrap_or_default().contains(fix));
+        assert!(finding.fix.unwrap_or(finding.found).contains(says));
     }
 
     #[test]
-    fn given_limits_and_threads_then_the_limit_counts_for_each_thread() {
-        let few = needs();
-        check(&few, 20_000, 20_000, Verdict::Pass, "");
-        check(&few, 1_024, 524_288, Verdict::Fail, "ulimit -n 16024");
-        let million = Needs { connections: 1_000_000, ..needs() };
-        check(&million, 20_000, 20_000, Verdict::Fail, "cores = 53");
-        check(&million, 1_024, 1_024, Verdict::Fail, "LimitNOFILE=1048576");
-        check(&Needs { gateways: 53, ..million.clone() }, 20_000, 20_000, Verdict::Pass, "");
-        check(&million, u64::MAX, u64::MAX, Verdict::Pass, "");
+    fn given_a_limit_then_it_counts_for_each_thread_and_the_server_starts_as_many_as_it_needs() {
+        check(None, 15_000, 20_000, Verdict::Pass, "for each of 1 gateway thread");
+        check(None, 1_000_000, 20_000, Verdict::Pass, "starts 54 gateway threads");
+        check(None, 1_000_000, u64::MAX, Verdict::Pass, "for each of 1 gateway thread");
+        check(None, 1_000_000, 1_024, Verdict::Fail, "LimitNOFILE=1048576");
+        check(Some(2), 1_000_000, 20_000, Verdict::Fail, "set gateway.cores to 0");
     }
 
     #[test]

@@ -107,7 +107,7 @@ mod tests {
             (15_000, Some(2_u64 << 30), None, Verdict::Pass),
             (15_000, Some(2 << 30), Some(512_u64 << 20), Verdict::Fail),
             (1_000_000, Some(24 << 30), Some(1 << 62), Verdict::Pass),
-            (1_000_000, Some(7 << 30), None, Verdict::Warn),
+            (1_000_000, Some(6 << 30), None, Verdict::Warn),
             (1_000_000, Some(4 << 30), None, Verdict::Fail),
             (1, None, None, Verdict::Warn),
         ] {

@@ -26,6 +26,7 @@ use switchyard_tuning::text::counted;
 use switchyard_tuning::{Section, SysctlTree, Verdict, print, worst};
 
 use crate::config::Config;
+use crate::threads::{self, GatewayThreads, TooFewTables};
 
 /// What the host is examined for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ struct Needs {
     connections: u64,
     /// `gateway.max_connections`.
     max_connections: u64,
+    /// The gateway threads that a server would start, or why there cannot be enough.
+    threads: Result<GatewayThreads, TooFewTables>,
     gateways: u64,
     routers: u64,
     data: PathBuf,
@@ -45,10 +48,15 @@ impl Needs {
     /// For the server with this configuration, and with other connections than it names when some are given.
     fn of(config: &Config, connections: Option<u32>) -> Self {
         let max_connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
+        let connections = connections.map_or(max_connections, u64::from);
+        let planned_for = usize::try_from(connections).map_or(usize::MAX, |wanted| wanted.max(config.max_connections));
+        let threads = GatewayThreads::plan(config, planned_for, threads::descriptor_limit());
+        let gateways = threads.as_ref().map_or_else(|error| error.possible, |threads| threads.count);
         Self {
-            connections: connections.map_or(max_connections, u64::from),
+            connections,
             max_connections,
-            gateways: u64::from(config.gateway_cores),
+            threads,
+            gateways: u64::from(gateways),
             routers: u64::from(config.router_cores),
             data: config.data_dir.clone(),
             segment_bytes: u64::from(config.segment_bytes),
@@ -135,6 +143,7 @@ pub(super) mod tests {
         Needs {
             connections: 15_000,
             max_connections: 18_000,
+            threads: GatewayThreads::choose(None, 1, 18_000, 20_000),
             gateways: 1,
             routers: 1,
             data: PathBuf::from("data"),

@@ -34,12 +34,12 @@ fn judge_processors(needs: &Needs, processors: u64) -> Finding {
     if threads <= processors {
         return Finding::pass(NAME, found, "each is pinned to one of its own");
     }
-    Finding::warn(
-        NAME,
-        found,
-        "threads share processors, and wait for each other",
-        "cores = 0 under [gateway] and [router] of the configuration lets the server choose; otherwise a host with more",
-    )
+    let fix = if needs.threads.as_ref().is_ok_and(|threads| threads.by_descriptors) {
+        "a higher limit on descriptors (LimitNOFILE in the systemd unit) takes fewer gateway threads; otherwise a host with more"
+    } else {
+        "cores = 0 under [gateway] and [router] of the configuration lets the server choose; otherwise a host with more"
+    };
+    Finding::warn(NAME, found, "threads share processors, and wait for each other", fix)
 }
 
 /// The governors in use. None where the host does not say: under most hypervisors.

@@ -7,9 +7,10 @@ use switchyard_schema::limits;
 
 use super::observed::Server;
 use crate::config::Config;
+use crate::threads::GatewayThreads;
 
 /// Prints what listens where, the promises in force and what to try next.
-pub(super) fn print(config: &Config, server: &Server, admin: SocketAddr) {
+pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, admin: SocketAddr) {
     let Some(address) = server.address() else { return };
     println!("switchyard {}", env!("CARGO_PKG_VERSION"));
     println!("listening ws {address}");
@@ -19,7 +20,13 @@ pub(super) fn print(config: &Config, server: &Server, admin: SocketAddr) {
         println!("recovered {} records in {} ms", report.recovered.statistics.records, report.took.as_millis());
     }
     println!("durability log: accepted means written and synced to the journal");
-    println!("threads {} gateway, {} router", config.gateway_cores, config.router_cores);
+    println!("threads {} gateway, {} router", threads.count, config.router_cores);
+    if threads.by_descriptors {
+        println!(
+            "descriptors {} in a table (ulimit -n): {} connections need the tables of {} gateway threads",
+            threads.descriptors, config.max_connections, threads.count
+        );
+    }
     println!(
         "limits {} connections, frames {} KiB, text {} characters, {} devices a user, window {} messages, heartbeat {} ms",
         config.max_connections,

@@ -2,6 +2,7 @@
 
 mod banner;
 mod figures;
+mod locked_memory;
 mod observed;
 mod process;
 mod shutdown;
@@ -17,6 +18,7 @@ use switchyard_router_server::{DataFolder, OpenError};
 use crate::admin::AdminListener;
 use crate::config::Config;
 use crate::keys;
+use crate::threads::{self, GatewayThreads};
 
 use figures::Figures;
 use observed::Server;
@@ -41,12 +43,13 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     let began = Began::now();
     let signals = Signals::install()?;
     switchyard_gateway_server::check_io_uring()?;
+    let threads = GatewayThreads::plan(config, config.max_connections, threads::raise_descriptor_limit())?;
     let folder = open_folder(config)?;
     if config.dev {
         keys::ensure_development_key(&config.keys_dir)?;
     }
     let keys = Arc::new(keys::load(&config.keys_dir, &config.audience)?);
-    let (gateway, router) = wiring::start(config, folder, keys)?;
+    let (gateway, router) = wiring::start(config, threads, folder, keys)?;
     let figures = Figures::new(&gateway, &router, config.data_dir.clone(), began);
     let server = Arc::new(Server::new(gateway, router, figures));
     let admin = AdminListener::start(config.listen_admin, server.clone()).map_err(|source| {
@@ -63,7 +66,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
             return Err(error.into());
         }
     };
-    banner::print(config, &server, admin.address());
+    banner::print(config, threads, &server, admin.address());
     let reload = || match keys::load(&config.keys_dir, &config.audience) {
         Ok(keys) => {
             tracing::info!(kids = ?keys.kids().collect::<Vec<_>>(), "keys reloaded");

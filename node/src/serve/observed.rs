@@ -13,9 +13,6 @@ use super::figures::Figures;
 use super::watchdog::{Stall, Thread};
 use crate::admin::{Observed, Sample};
 
-/// Clients that are told to leave come back within this time, spread out.
-const RECONNECT_SPREAD_MS: u32 = 5_000;
-
 /// Gateway and router of this process; empty once it has left.
 pub(super) struct Server {
     parts: Mutex<Option<(Gateway, RouterHandle)>>,
@@ -49,7 +46,7 @@ impl Server {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((gateway, router)) = parts else { return Ok(()) };
         let deadline = Instant::now() + Duration::from_millis(drain_ms);
-        gateway.drain(DrainPlan { reconnect_spread_ms: RECONNECT_SPREAD_MS, deadline });
+        gateway.drain(DrainPlan { deadline });
         let joined = gateway.join();
         router.stop();
         joined

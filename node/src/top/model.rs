@@ -112,6 +112,7 @@ const HANDSHAKE_FAILURES: &[&str] = &[
     "gateway_handshakes_timed_out",
     "gateway_handshakes_limited",
     "gateway_turned_away",
+    "gateway_handshakes_put_off",
 ];
 const MEMORY: &[(&str, &str)] = &[
     ("state", "router_state_bytes"),

@@ -10,8 +10,6 @@ pub const RING_DEPTH: usize = 128;
 /// What that counts against `RLIMIT_MEMLOCK` at most: once for each of glommio's three rings, and whole huge pages of 2 MiB
 /// where the allocator has put it into such (`VmPin` of `/proc/<pid>/status`: 6 or 12 MiB for each core).
 pub const REGISTERED_BYTES_MAX: u64 = 3 * 2 * (2 << 20);
-/// What it counts at least, and what any such amount is a multiple of.
-pub const REGISTERED_BYTES_MIN: u64 = 3 * IO_MEMORY_BYTES as u64;
 /// What a core's own rings count, where the kernel counts rings (6.14 and newer): three of [`RING_DEPTH`] entries and one of
 /// [`COMMIT_RING_ENTRIES`], in whole pages.
 pub const RINGS_LOCKED_BYTES: u64 = 80 * 1024;

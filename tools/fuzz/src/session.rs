@@ -90,7 +90,7 @@ impl World {
         let (keys, tokens) = &*KEYS;
         let header = (choice & 2 != 0).then(|| tokens[usize::from(choice >> 2) % HELLO_TOKENS].as_str().into());
         let mut out = SessionEffects::new();
-        let context = Context { now: START, keys, settings: &SETTINGS };
+        let context = Context { now: START, keys, settings: &SETTINGS, comeback_ms: 0 };
         let session = Session::new(SESSION, form, header, &context, &mut out);
         let timer = out.timer.take();
         assert!(timer.is_some(), "who says nothing is not waited for for ever");
@@ -268,7 +268,7 @@ impl World {
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) {
-        let context = Context { now: self.now, keys: &KEYS.0, settings: &SETTINGS };
+        let context = Context { now: self.now, keys: &KEYS.0, settings: &SETTINGS, comeback_ms: 0 };
         step(&mut self.session, &context, &mut self.out);
         if self.finished {
             assert!(self.out.frames.is_empty(), "nothing is said after the end");

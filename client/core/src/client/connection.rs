@@ -30,6 +30,17 @@ pub(super) enum Link {
     Stopped(StopReason),
 }
 
+/// When the server wants a client back that it refused.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// It does not say: the back-off decides.
+    Unknown,
+    /// No sooner than in so many milliseconds, and the back-off on top, because others hear the same.
+    AtLeast(u64),
+    /// In so many milliseconds, neither sooner nor later: the server keeps a place in time for this client alone.
+    Exactly(u64),
+}
+
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) struct Connected {
     pub(super) welcome: Welcome,
@@ -100,7 +111,15 @@ impl Client {
     /// The connection could not be opened, or is gone.
     pub fn handle_closed(&mut self, now: Millis, out: &mut Vec<Effect>) {
         if self.link.is_up() {
-            self.on_lost(now, 0);
+            self.on_lost(now, Wait::Unknown);
+        }
+        self.settle(now, out);
+    }
+
+    /// The server answered the attempt to connect with a refusal that names a time.
+    pub fn handle_put_off(&mut self, now: Millis, wait: Wait, out: &mut Vec<Effect>) {
+        if self.link.is_up() {
+            self.on_lost(now, wait);
         }
         self.settle(now, out);
     }
@@ -114,7 +133,7 @@ impl Client {
 
     /// The server sent what no server sends: try a new connection.
     pub fn handle_protocol_error(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        self.drop_connection(now, 0, out);
+        self.drop_connection(now, Wait::Unknown, out);
         self.settle(now, out);
     }
 
@@ -210,7 +229,6 @@ impl Client {
 
     /// A refusal that is about the session.
     pub(super) fn on_session_refused(&mut self, now: Millis, refused: &Refused<'_>, out: &mut Vec<Effect>) {
-        let wait_ms = refused.wait_ms();
         let known = if let RefusalCode::Known(code) = refused.code { Some(code) } else { None };
         let ends = refused.fatal || !self.link.is_connected();
         match known {
@@ -227,7 +245,7 @@ impl Client {
                 self.acknowledge_unconfirmed(now);
                 self.tell_stalled(out);
             }
-            _ if ends && refused.retry => self.drop_connection(now, wait_ms, out),
+            _ if ends && refused.retry => self.drop_connection(now, refused.comeback(), out),
             _ if ends => self.stop(StopReason::Refused(refused.code), out),
             _ => {
                 let (code, reason) = (refused.code, refused.reason.to_owned());
@@ -248,7 +266,7 @@ impl Client {
             Link::Opening { .. } | Link::Greeting { .. } | Link::Connected(_)
                 if self.link.next_timeout().is_some_and(|due| due <= now) =>
             {
-                self.drop_connection(now, 0, out);
+                self.drop_connection(now, Wait::Unknown, out);
             }
             _ => {}
         }
@@ -261,11 +279,11 @@ impl Client {
         }
     }
 
-    /// Closes the connection, if there is one, and tries again no sooner than `wait_ms` from now.
-    pub(super) fn drop_connection(&mut self, now: Millis, wait_ms: u64, out: &mut Vec<Effect>) {
+    /// Closes the connection, if there is one, and tries again when the server said.
+    pub(super) fn drop_connection(&mut self, now: Millis, wait: Wait, out: &mut Vec<Effect>) {
         if self.link.is_up() {
             out.push(Effect::Disconnect);
-            self.on_lost(now, wait_ms);
+            self.on_lost(now, wait);
         }
     }
 
@@ -276,23 +294,28 @@ impl Client {
         }
     }
 
-    fn on_lost(&mut self, now: Millis, wait_ms: u64) {
+    fn on_lost(&mut self, now: Millis, wait: Wait) {
         let until = match self.link {
             Link::Connected(Connected { leave_at: Some(leave_at), .. }) => leave_at.max(now),
             Link::Connected(connected) if now.since(connected.since) >= STABLE_AFTER_MS => {
                 self.attempts = 0;
-                self.next_attempt(now, wait_ms)
+                self.next_attempt(now, wait)
             }
-            _ => self.next_attempt(now, wait_ms),
+            _ => self.next_attempt(now, wait),
         };
         self.forget_connection(now);
         self.link = Link::Waiting { until };
     }
 
-    fn next_attempt(&mut self, now: Millis, wait_ms: u64) -> Millis {
+    fn next_attempt(&mut self, now: Millis, wait: Wait) -> Millis {
         let delay_ms = self.backoff().delay_ms(self.attempts, &mut self.chance);
         self.attempts = self.attempts.saturating_add(1);
-        now.plus(wait_ms).plus(delay_ms)
+        match wait {
+            // A place that is now would let a client try without end.
+            Wait::Unknown | Wait::Exactly(0) => now.plus(delay_ms),
+            Wait::AtLeast(wait_ms) => now.plus(wait_ms).plus(delay_ms),
+            Wait::Exactly(wait_ms) => now.plus(wait_ms),
+        }
     }
 
     fn forget_connection(&mut self, now: Millis) {

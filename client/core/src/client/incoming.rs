@@ -4,7 +4,7 @@ use switchyard_schema::frame::{Accepted, Deliver, Page, ServerFrame, Watermark};
 use switchyard_schema::ids::{ClientMessageId, ConversationId, MessageId, Millis, Sequence};
 
 use super::Client;
-use super::connection::Link;
+use super::connection::{Link, Wait};
 use crate::conversation::{Arrival, Conversation};
 use crate::effect::{Effect, StoreOp};
 use crate::event::{AcceptedMessage, Event, HistoryPage, Message};
@@ -28,11 +28,11 @@ impl Client {
             (Link::Greeting { .. }, ServerFrame::Welcome(welcome)) => self.on_welcome(now, *welcome, out),
             (Link::Greeting { .. }, ServerFrame::Error(error)) => self.on_refused(now, &error.into(), out),
             (Link::Greeting { .. }, ServerFrame::Drain { reconnect_after_ms }) => {
-                self.drop_connection(now, u64::from(*reconnect_after_ms), out);
+                self.drop_connection(now, Wait::Exactly(u64::from(*reconnect_after_ms)), out);
             }
             (Link::Greeting { .. }, ServerFrame::Pong { .. }) => {}
             (Link::Greeting { .. }, _) | (Link::Connected(_), ServerFrame::Welcome(_)) => {
-                self.drop_connection(now, 0, out);
+                self.drop_connection(now, Wait::Unknown, out);
             }
             (Link::Connected(_), frame) => self.on_frame(now, frame, out),
             // What arrived together with the frame that ended the connection.

@@ -8,6 +8,7 @@ use switchyard_schema::frame::{ErrorFrame, Regarding};
 use switchyard_schema::ids::Millis;
 
 use super::Client;
+use super::connection::Wait;
 use crate::effect::Effect;
 use crate::event::{Event, RefusalCode};
 use crate::fetches::Purpose;
@@ -25,6 +26,11 @@ pub(super) struct Refused<'a> {
 impl Refused<'_> {
     pub(super) fn wait_ms(&self) -> u64 {
         u64::from(self.retry_after_ms.unwrap_or(0))
+    }
+
+    /// When to connect again, where this ends the session.
+    pub(super) fn comeback(&self) -> Wait {
+        self.retry_after_ms.map_or(Wait::Unknown, |wait_ms| Wait::Exactly(u64::from(wait_ms)))
     }
 }
 
@@ -64,7 +70,7 @@ impl Client {
             Regarding::Send(id) if !about_token => {
                 self.fail_send(id, refused.code, refused.reason, out);
                 if refused.fatal {
-                    self.drop_connection(now, refused.wait_ms(), out);
+                    self.drop_connection(now, refused.comeback(), out);
                 }
             }
             Regarding::Request(request) if !refused.fatal => self.on_fetch_refused(now, request, refused, out),

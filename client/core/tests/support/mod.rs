@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use switchyard_client_core::{Client, Config, Effect, Event, Restored, StoreOp};
+use switchyard_client_core::{Client, Config, Effect, Event, Restored, StoreOp, Wait};
 use switchyard_schema::NewerError;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{
@@ -203,6 +203,10 @@ impl Bench {
 
     pub(crate) fn deliver(&mut self, deliver: Deliver<'_>) {
         self.frame(ServerFrame::Deliver(deliver));
+    }
+
+    pub(crate) fn put_off(&mut self, wait: Wait) {
+        self.client.handle_put_off(self.now, wait, &mut self.effects);
     }
 
     pub(crate) fn lose(&mut self) {

@@ -5,6 +5,7 @@ mod websocket;
 
 use std::io;
 
+use switchyard_client_core::Wait;
 use switchyard_gateway_core::handshake::HandshakeError;
 use switchyard_gateway_core::ws::WsError;
 use tokio::net::TcpStream;
@@ -28,6 +29,21 @@ pub(crate) enum TransportError {
     Timeout,
     #[error("the server closed the connection ({})", close_text(*.0))]
     Closed(Option<u16>),
+}
+
+impl TransportError {
+    /// When the server wants the client back that it refused.
+    pub(crate) fn wait(&self) -> Wait {
+        match *self {
+            Self::Handshake(HandshakeError::Refused { comeback_ms: Some(wait_ms), .. }) => {
+                Wait::Exactly(u64::from(wait_ms))
+            }
+            Self::Handshake(HandshakeError::Refused { retry_after_s: Some(seconds), .. }) => {
+                Wait::AtLeast(u64::from(seconds) * 1_000)
+            }
+            _ => Wait::Unknown,
+        }
+    }
 }
 
 fn close_text(code: Option<u16>) -> String {

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::refusal::COMEBACK_FIELD;
 use super::{Form, accept_for, has_token};
 use crate::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_HEADERS_MAX};
 
@@ -64,6 +65,8 @@ pub enum HandshakeError {
         body: String,
         /// When to try again, if the server says so in seconds (RFC 9110 §10.2.3).
         retry_after_s: Option<u32>,
+        /// The place in time that the server keeps for this client: milliseconds from now.
+        comeback_ms: Option<u32>,
     },
     /// The answer is not that of a WebSocket server.
     #[error("the answer is not that of a WebSocket server: {0}")]
@@ -91,7 +94,8 @@ pub fn parse_response(received: &[u8], request: &ClientRequest<'_>) -> Result<Cl
     if status != 101 {
         let body = String::from_utf8_lossy(&received[consumed..]).trim().to_owned();
         let retry_after_s = field("Retry-After").and_then(|value| value.parse().ok());
-        return Err(HandshakeError::Refused { status, body, retry_after_s });
+        let comeback_ms = field(COMEBACK_FIELD).and_then(|value| value.parse().ok());
+        return Err(HandshakeError::Refused { status, body, retry_after_s, comeback_ms });
     }
     if !field("Upgrade").is_some_and(|value| has_token(value, "websocket"))
         || !field("Connection").is_some_and(|value| has_token(value, "upgrade"))

@@ -9,11 +9,17 @@ pub struct Refusal {
     pub response: Vec<u8>,
 }
 
+/// The header field that says in how many milliseconds a client has its place, where `Retry-After` has seconds only.
+pub(super) const COMEBACK_FIELD: &str = "Retry-After-Ms";
+
 impl Refusal {
-    /// 503: the gateway takes no more connections now.
+    /// 503: the gateway takes no more connections now. `comeback_ms` is when the client has its place; clients that know
+    /// only RFC 9110 come in the second after it.
     #[must_use]
-    pub fn unavailable(why: &str, retry_after_s: u32) -> Self {
-        Self::new(503, "Service Unavailable", &format!("Retry-After: {retry_after_s}\r\n"), why)
+    pub fn unavailable(why: &str, comeback_ms: u32) -> Self {
+        let seconds = comeback_ms.div_ceil(1_000);
+        let fields = format!("Retry-After: {seconds}\r\n{COMEBACK_FIELD}: {comeback_ms}\r\n");
+        Self::new(503, "Service Unavailable", &fields, why)
     }
 
     /// 429: too many connections come from that address.

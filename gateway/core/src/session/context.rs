@@ -41,4 +41,6 @@ pub struct Context<'a> {
     pub keys: &'a KeySet,
     /// What the operator chose.
     pub settings: &'a Settings,
+    /// After how many milliseconds a client that is sent away now is to come back ([`crate::comebacks`]).
+    pub comeback_ms: u32,
 }

@@ -24,6 +24,8 @@ pub struct SessionEffects {
     pub timer: Option<Millis>,
     /// The connection ends as soon as the frames are written; what the peer still sends is ignored.
     pub finish: bool,
+    /// The client was told to come back at the time that the context named, which is taken now.
+    pub sent_away: bool,
     /// The code of every Error among the frames.
     pub refused: Vec<ErrorCode>,
     encoder: Encoders,
@@ -50,6 +52,7 @@ impl SessionEffects {
         self.messages.clear();
         self.timer = None;
         self.finish = false;
+        self.sent_away = false;
         self.refused.clear();
     }
 

@@ -32,7 +32,7 @@ use switchyard_schema::{FrameError, encode, json, wire};
 use crate::deadline::Deadline;
 use crate::handshake::Form;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::limits::{FLOOD_PAUSE_MS, HELLO_MS, REATTACH_MS};
+use crate::limits::{FLOOD_PAUSE_MS, HELLO_MS};
 use crate::rate::{Bucket, Kind, UserRates};
 use crate::ws::{Event, Opcode, encode as frames};
 
@@ -206,7 +206,8 @@ impl Session {
                 self.fail(context, &ErrorCode::HelloTimeout.into(), out);
             }
             State::Attaching(_) if is_over => {
-                let overloaded = Refusal { retry_after_ms: Some(REATTACH_MS), ..ErrorCode::Overloaded.into() };
+                out.sent_away = true;
+                let overloaded = Refusal { retry_after_ms: Some(context.comeback_ms), ..ErrorCode::Overloaded.into() };
                 self.fail(context, &overloaded, out);
             }
             State::Open(member) if now >= member.expires => {
@@ -234,6 +235,9 @@ impl Session {
                     // The router knows no such session: there is nothing to detach.
                     let user = member.user;
                     self.state = State::Ended;
+                    out.sent_away = code.retry();
+                    let comeback_ms = code.retry().then_some(context.comeback_ms);
+                    let retry_after_ms = retry_after_ms.max(comeback_ms);
                     self.say_last(user, &Refusal { retry_after_ms, ..code.into() }, out);
                 }
                 FromRouter::Replaced => self.fail(context, &ErrorCode::SessionReplaced.into(), out),

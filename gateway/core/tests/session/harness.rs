@@ -16,6 +16,8 @@ use switchyard_schema::{body, encode, json, wire};
 /// How the session under test is named.
 pub(crate) const SESSION: SessionRef = SessionRef { gateway: 3, slot: 17, epoch: 5 };
 /// The time every test starts at.
+/// When a client that is sent away is told to come back.
+pub(crate) const COMEBACK_MS: u32 = 2_000;
 pub(crate) const START: Now = Now { monotonic: Millis(50_000), unix: Millis(1_800_000_000_000) };
 /// How long a token is good for.
 pub(crate) const TOKEN_MS: u64 = 600_000;
@@ -137,7 +139,7 @@ impl World {
             rates: RateLimits::default(),
         };
         let mut out = SessionEffects::new();
-        let context = Context { now: START, keys: &keys, settings: &settings };
+        let context = Context { now: START, keys: &keys, settings: &settings, comeback_ms: COMEBACK_MS };
         let session = Session::new(SESSION, form, header_token.map(Into::into), &context, &mut out);
         let timer = out.timer.take();
         Self {
@@ -177,7 +179,7 @@ impl World {
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) -> Vec<Seen> {
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: COMEBACK_MS };
         step(&mut self.session, &context, &mut self.out);
         self.after_step()
     }
@@ -193,7 +195,7 @@ impl World {
 
     /// The client sends bytes that decode to this event.
     pub(crate) fn event(&mut self, event: Event<'_>) -> Vec<Seen> {
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: COMEBACK_MS };
         self.session.on_received(&context);
         self.session.on_event(&context, event, &mut self.users, &mut self.out);
         self.after_step()

@@ -8,7 +8,8 @@ use switchyard_schema::frame::{ClientFrame, Regarding};
 use switchyard_schema::link::{ToGateway, ToRouter};
 
 use crate::harness::{
-    SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token, send, signing_key, token, user,
+    COMEBACK_MS, SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token, send, signing_key,
+    token, user,
 };
 
 fn check_fatal(mut world: World, seen: &[Seen], code: ErrorCode) {
@@ -128,12 +129,11 @@ fn given_a_second_hello_when_the_session_is_open_then_it_is_unexpected() {
 
 #[test]
 fn given_a_router_that_refuses_when_attaching_then_the_client_is_told_and_nothing_is_detached() {
-    for (code, closes_with) in
-        [(ErrorCode::TooManyDevices, CloseCode::FatalError), (ErrorCode::Overloaded, CloseCode::FatalError)]
-    {
+    // The router does not know of the others who are told the same; the gateway has a place in time for each.
+    for (code, comeback_ms) in [(ErrorCode::TooManyDevices, 250), (ErrorCode::Overloaded, COMEBACK_MS)] {
         let mut world = World::attaching(Form::Binary);
-        let told = Seen::Error { code, regarding: Regarding::Session, retry_after_ms: Some(250) };
-        assert_eq!(world.refuse(code, Regarding::Session), [told, close(closes_with)]);
+        let told = Seen::Error { code, regarding: Regarding::Session, retry_after_ms: Some(comeback_ms) };
+        assert_eq!(world.refuse(code, Regarding::Session), [told, close(CloseCode::FatalError)]);
         world.assert_ended_unattached();
         assert_eq!(world.eof(), []);
         assert!(world.take_for_router().is_empty());
@@ -144,7 +144,8 @@ fn given_a_router_that_refuses_when_attaching_then_the_client_is_told_and_nothin
 fn given_a_router_that_does_not_answer_when_time_passes_then_the_client_may_try_again() {
     let mut world = World::attaching(Form::Binary);
     assert_eq!(world.pass(9_999), []);
-    let told = Seen::Error { code: ErrorCode::Overloaded, regarding: Regarding::Session, retry_after_ms: Some(2_000) };
+    let told =
+        Seen::Error { code: ErrorCode::Overloaded, regarding: Regarding::Session, retry_after_ms: Some(COMEBACK_MS) };
     assert_eq!(world.pass(1), [told, close(CloseCode::FatalError)]);
     world.assert_detached(START.unix);
     assert_eq!(world.router(ToGateway::Attached(SESSION)), [], "an answer that comes too late changes nothing");

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
-use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell, limits};
+use switchyard_gateway_server::limits::LinkSizes;
+use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
 use switchyard_ring::{Consumer, Producer, Waker, link, wake};
 use switchyard_schema::ids::{ClientMessageId, Millis, Sequence, ShardCount, ShardId, Snowflake, UserId};
 use switchyard_schema::link::{DeliverFrame, Origin, SendRequest, ToGateway, ToRouter};
@@ -57,7 +58,8 @@ pub(crate) fn config() -> GatewayConfig {
 }
 
 pub(crate) fn start(config: GatewayConfig, threads: usize, cores: usize) -> Fixture {
-    let (parts, routers) = (0..threads).map(|_| thread_parts(cores)).unzip();
+    let sizes = LinkSizes::of(threads, cores);
+    let (parts, routers) = (0..threads).map(|_| thread_parts(cores, sizes)).unzip();
     let key = SigningKey::from_seed([7; 32]);
     let mut keys = KeySet::new(AUDIENCE_DEFAULT);
     keys.insert(key.kid(), key.public_key());
@@ -65,13 +67,13 @@ pub(crate) fn start(config: GatewayConfig, threads: usize, cores: usize) -> Fixt
     Fixture { gateway, routers, key }
 }
 
-fn thread_parts(cores: usize) -> (ThreadParts, Vec<RouterSide>) {
+fn thread_parts(cores: usize, sizes: LinkSizes) -> (ThreadParts, Vec<RouterSide>) {
     let (doorbell, waker) = doorbell().expect("a descriptor is free");
     let mut ends = Vec::new();
     let mut sides = Vec::new();
     for _ in 0..cores {
-        let (requests, popped) = link(limits::reserved_slots(cores), limits::OPEN_SLOTS_TO_ROUTER);
-        let (answers, received) = link(limits::reserved_slots(cores), limits::OPEN_SLOTS_TO_GATEWAY);
+        let (requests, popped) = link(sizes.reserved(), sizes.open_to_router);
+        let (answers, received) = link(sizes.reserved(), sizes.open_to_gateway);
         // The test polls its links, so nobody needs to wake it.
         let (_, unheard) = wake::pair(|| ());
         ends.push(RouterEnd { requests, answers: received, waker: unheard });
@@ -102,7 +104,7 @@ impl Fixture {
 
     /// Ends the gateway; every thread must end by itself.
     pub(crate) fn stop(self) {
-        self.gateway.drain(DrainPlan { reconnect_spread_ms: 0, deadline: Instant::now() });
+        self.gateway.drain(DrainPlan { deadline: Instant::now() });
         wait_for("the gateway's end", || self.gateway.is_finished().then_some(()));
         self.gateway.join().unwrap();
     }
@@ -190,6 +192,12 @@ impl Phone {
     /// The next frame.
     pub(crate) fn hear(&mut self) -> Value {
         hear(&mut self.socket)
+    }
+
+    /// Lets the thread end a turn: everything that was there before has been handled, and written as far as it goes.
+    pub(crate) fn turn(&mut self) {
+        self.say(&json!({"type": "ping", "nonce": "0"}));
+        assert_eq!(self.hear(), json!({"type": "pong", "nonce": "0"}));
     }
 
     /// Reads up to the Close and answers its code.

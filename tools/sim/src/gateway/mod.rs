@@ -143,7 +143,7 @@ impl Gateway {
         let place = &mut self.places[slot as usize];
         place.epoch += 1;
         let name = SessionRef { gateway: self.index, slot, epoch: place.epoch };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
         let session = Session::new(name, Form::Binary, None, &context, &mut self.effects);
         place.connection = Some(Connection {
             id,
@@ -271,7 +271,7 @@ impl Gateway {
                 return;
             }
             let Phase::Session { decoder, session } = &mut connection.phase else { return };
-            let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+            let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
             let consumed = match decoder.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
@@ -372,7 +372,7 @@ impl Gateway {
         else {
             return;
         };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
         step(decoder, session, &context, &mut self.effects);
         self.carry_out(slot);
     }
@@ -386,7 +386,7 @@ impl Gateway {
                 let Phase::Session { session, .. } = &mut connection.phase else {
                     unreachable!("only sessions have effects")
                 };
-                let context = Context { now: self.now, keys: &self.keys, settings: &self.settings };
+                let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
                 session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }

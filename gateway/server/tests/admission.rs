@@ -1,0 +1,87 @@
+//! Newcomers while the router takes none of them in: some wait, the others are told when to come back.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use common::{Fixture, config, connect, say, start, wait_for};
+use serde_json::json;
+use switchyard_schema::link::{ToGateway, ToRouter};
+
+const UPGRADE: &str = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                       Sec-WebSocket-Protocol: switchyard.v1.json\r\n\r\n";
+
+/// What became of a connection that asks for a session.
+enum Answer {
+    Upgraded(TcpStream),
+    /// The fields `Retry-After` and `Retry-After-Ms` of a 503.
+    PutOff(u64, u64),
+}
+
+fn ask(fixture: &Fixture) -> Answer {
+    let mut stream = connect(fixture.address());
+    // A refusal comes before anything is read, and then the rest may find the connection closed.
+    let _ = stream.write_all(UPGRADE.as_bytes());
+    let mut header = Vec::new();
+    while !header.ends_with(b"\r\n\r\n") {
+        let mut one = [0];
+        stream.read_exact(&mut one).expect("a whole header comes");
+        header.extend(one);
+    }
+    let header = String::from_utf8(header).expect("it is text");
+    if header.starts_with("HTTP/1.1 101 ") {
+        return Answer::Upgraded(stream);
+    }
+    assert!(header.starts_with("HTTP/1.1 503 "), "{header}");
+    let field = |name: &str| {
+        let line = header.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
+        line.trim().parse().expect("it is a number")
+    };
+    Answer::PutOff(field("Retry-After:"), field("Retry-After-Ms:"))
+}
+
+#[test]
+fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others_get_a_place_and_sessions_are_served() {
+    const PER_SECOND: u32 = 10;
+    let mut config = config();
+    config.reconnects_per_second = PER_SECOND;
+    let fixture = start(config, 1, 1);
+    let mut phone = fixture.phone(1);
+    let mut waiting = Vec::new();
+    let mut put_off = Vec::new();
+    while put_off.len() < 5 {
+        match ask(&fixture) {
+            Answer::Upgraded(stream) => {
+                let socket = tungstenite::WebSocket::from_raw_socket(stream, tungstenite::protocol::Role::Client, None);
+                waiting.push(socket);
+                let (number, socket) = (waiting.len() as u64, waiting.last_mut().expect("it was just put there"));
+                say(socket, &json!({"type": "hello", "token": fixture.token(1 + number), "device": "1"}));
+                wait_for("it to wait", || (fixture.counter("attaching") == number).then_some(()));
+            }
+            Answer::PutOff(seconds, ms) => {
+                assert_eq!(seconds, ms.div_ceil(1_000), "who reads seconds only comes after the place");
+                put_off.push(ms);
+            }
+        }
+    }
+    assert!(!waiting.is_empty());
+    assert_eq!(fixture.counter("handshakes_put_off"), 5);
+    // Those who wait come first, and a session that is open notices nothing.
+    assert!(put_off.iter().all(|&ms| ms >= 500), "{put_off:?}");
+    phone.say(&json!({"type": "ping", "nonce": "7"}));
+    assert_eq!(phone.hear(), json!({"type": "pong", "nonce": "7"}));
+    // The router is back: everybody who waited is let in, and then newcomers are.
+    for _ in &waiting {
+        let ToRouter::Attach(origin) = fixture.router().next() else { panic!("a hello becomes an attach") };
+        fixture.router().answer(ToGateway::Attached(origin.session));
+    }
+    wait_for("all to be in", || (fixture.counter("sessions") == 1 + waiting.len() as u64).then_some(()));
+    let newcomer = wait_for("room for a newcomer", || match ask(&fixture) {
+        Answer::Upgraded(stream) => Some(stream),
+        Answer::PutOff(..) => None,
+    });
+    drop((phone, waiting, newcomer));
+    fixture.stop();
+}
