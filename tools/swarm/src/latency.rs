@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// The longest latency that is told apart from longer ones.
-const LATENCY_US_MAX: u64 = 60_000_000;
+const LATENCY_US_MAX: u64 = 600_000_000;
 
 /// Latencies of one kind.
 #[derive(Clone, Debug)]
@@ -40,6 +40,14 @@ impl Latencies {
     pub fn record(&mut self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
         self.0.saturating_record(micros.max(1));
+    }
+
+    /// Moves everything to another one.
+    pub fn drain_to(&mut self, other: &mut Self) {
+        if !self.0.is_empty() {
+            other.add(self);
+            self.0.reset();
+        }
     }
 
     /// Adds those of another thread.

@@ -107,7 +107,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Result<ChatReport, SwarmError> {
     process::raise_descriptor_limit();
     // Users nobody had before, so that every conversation begins at sequence number 1.
-    let first_user = (process::random() >> 1) | (1 << 40);
+    let first_user = process::first_user();
     let threads = options.threads_used();
     let (connected, measured) = (Arc::new(Gate::new(threads)), Arc::new(Gate::new(threads)));
     let mut course = Course::begin(threads, options.server_pid, observer);

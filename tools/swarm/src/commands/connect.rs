@@ -1,0 +1,69 @@
+//! `swarm connect`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use switchyard_swarm::SwarmError;
+use switchyard_swarm::connect::{self, ConnectOptions};
+use switchyard_swarm::crew::Layout;
+use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::target::Target;
+use switchyard_swarm::tokens::Signer;
+
+use super::{rate, time};
+
+#[derive(Args)]
+pub(crate) struct ConnectArguments {
+    /// Where the server listens: HOST:PORT. A large run goes to many addresses of 127.0.0.0/8, so the server must listen
+    /// on 0.0.0.0.
+    #[arg(long)]
+    url: String,
+    /// The server's data folder, whose development key signs the tokens.
+    #[arg(long)]
+    data: PathBuf,
+    /// Connections.
+    #[arg(long)]
+    count: u32,
+    /// Connections begun per second; as fast as the server answers when not given.
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
+    /// How long they are held once all are open, such as 30s or 10m.
+    #[arg(long, value_parser = time, default_value = "10s")]
+    hold: Duration,
+    /// Messages a second between random pairs meanwhile; 0 for none.
+    #[arg(long, value_parser = rate, default_value = "2000")]
+    message_rate: f64,
+    /// Bytes of a message's text.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
+    /// Threads of the swarm; more when a descriptor table holds too few connections.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+    /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
+    #[arg(long)]
+    destinations: Option<u32>,
+    /// The server's process id, to report its memory and processor time.
+    #[arg(long)]
+    server_pid: Option<u32>,
+    #[command(flatten)]
+    report: ReportArguments,
+}
+
+pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
+    let layout = Layout::new(arguments.count, arguments.threads)?;
+    let options = ConnectOptions {
+        address: Target::parse(&arguments.url)?.address,
+        layout,
+        destinations: arguments.destinations,
+        opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
+        hold: arguments.hold,
+        messages_per_s: arguments.message_rate,
+        text_bytes: arguments.bytes,
+        server_pid: arguments.server_pid,
+    };
+    let signer = Signer::of_data(&arguments.data)?;
+    eprintln!("swarm: {layout}");
+    let subject = Subject::new("connect", &arguments.url);
+    report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer))
+}
