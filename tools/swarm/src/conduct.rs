@@ -99,15 +99,26 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
         self.wait(Duration::MAX, |_| Progress { is_done: Instant::now() >= until, at: 0 }).map(drop)
     }
 
+    /// What was recorded since the last call, or the beginning.
+    pub(crate) fn take_latency(&mut self) -> Latencies {
+        self.sample();
+        std::mem::take(&mut self.latency)
+    }
+
+    /// Why attempts failed and connections ended so far.
+    pub(crate) fn reasons(&self) -> Reasons {
+        let mut reasons = Reasons::new();
+        self.crew.tallies.iter().for_each(|tally| tally.add_reasons(&mut reasons));
+        reasons
+    }
+
     /// Ends the run: what the threads left, and why connections ended.
     ///
     /// # Errors
     /// When a thread has failed.
     pub(crate) fn stop(mut self) -> Result<(Vec<L>, Finish), SwarmError> {
         self.sample();
-        let mut reasons = Reasons::new();
-        self.crew.tallies.iter().for_each(|tally| tally.add_reasons(&mut reasons));
-        let finish = Finish { reasons, latency: self.latency, lateness: self.lateness };
+        let finish = Finish { reasons: self.reasons(), latency: self.latency, lateness: self.lateness };
         Ok((self.crew.stop()?, finish))
     }
 

@@ -2,9 +2,15 @@
 //!
 //! It shares its machine with the server it loads, so it must be cheap: one thread drives all its sockets with one
 //! epoll ([`event_loop`]), frames are encoded into the socket's own buffer, and a socket is written once per turn.
-//! What it drives with that: [`chat`] (pairs of users, with every message checked), [`abuse`] (what they notice of others' floods), [`connect`] (very many
-//! connections) and [`crash`] (kill -9 in the middle, judged by what the clients saw). What a run shows and leaves behind is
-//! the business of [`report`].
+//! What it drives with that:
+//!
+//! - [`chat`]: pairs of users, with every message checked;
+//! - [`connect`]: very many connections, on as many threads as it takes;
+//! - [`storm`]: all of them cut off at once, and back;
+//! - [`abuse`]: what well-behaved pairs notice of others' floods;
+//! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
+//!
+//! What a run shows and leaves behind is the business of [`report`].
 #![deny(unsafe_code)]
 
 pub mod abuse;
@@ -27,6 +33,7 @@ mod schedule;
 pub mod server;
 pub mod session;
 mod stamp;
+pub mod storm;
 #[allow(unsafe_code)]
 mod sys;
 pub mod system;

@@ -19,6 +19,7 @@ use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
 
 use commands::connect::{self, ConnectArguments};
+use commands::storm::{self, StormArguments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,6 +45,9 @@ enum Command {
     /// Very many connections, held alive while messages flow between random pairs; what one costs. Exit code 1 when one
     /// was dropped, a message was lost or an expectation was missed.
     Connect(ConnectArguments),
+    /// Very many connections that are cut off at once and come back, again and again. Exit code 1 when one did not or an
+    /// expectation was missed.
+    Storm(StormArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -151,6 +155,7 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => run_chat(&arguments),
         Command::Abuse(arguments) => run_abuse(arguments),
         Command::Connect(arguments) => connect::run(&arguments).and_then(conclude),
+        Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
         Command::Crash(arguments) => run_crash(arguments),
     };
     match result {

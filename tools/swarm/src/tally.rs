@@ -70,6 +70,8 @@ counts! {
     refused,
     /// Of those, messages.
     refused_messages,
+    /// Times that a thread has cut off all its connections.
+    cuts,
     /// Messages sent.
     sent,
     /// Messages that reached their recipient.

@@ -160,10 +160,13 @@ impl Fleet {
     /// Cuts everybody off, and lets them come back as clients do.
     fn on_storm(&mut self, sockets: &mut Sockets, now: Instant) {
         self.opening.on_storm();
+        // Nobody waits for others to be back first.
+        self.opening_max = u64::MAX;
         self.told.clear();
         let counts = &self.seat.tally.counts;
         counts.open.set(0);
         counts.opening.set(0);
+        counts.cuts.add(1);
         for (number, member) in (0..).zip(&mut self.members) {
             if matches!(member.state, State::Opening | State::Open) {
                 sockets.close(member.socket as SocketId);
