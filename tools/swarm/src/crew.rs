@@ -73,6 +73,9 @@ impl fmt::Display for Layout {
     }
 }
 
+/// The number that stands for the first storm; smaller ones are of the other stages.
+const FIRST_STORM: u64 = 6;
+
 /// What all threads are to do.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
@@ -80,6 +83,8 @@ pub(crate) enum Stage {
     Open,
     /// Exchange messages.
     Talk,
+    /// The same, and what is due from now on is measured.
+    Measure,
     /// Send nothing more, take what is still on its way.
     Settle,
     /// Ask every connection whether it is alive.
@@ -98,7 +103,8 @@ impl Stage {
             Self::Settle => 2,
             Self::Ask => 3,
             Self::Stop => 4,
-            Self::Storm(round) => 5 + round as u64,
+            Self::Measure => 5,
+            Self::Storm(round) => FIRST_STORM + round as u64,
         }
     }
 
@@ -109,7 +115,8 @@ impl Stage {
             2 => Self::Settle,
             3 => Self::Ask,
             4 => Self::Stop,
-            storm => Self::Storm(u32::try_from(storm - 5).expect("only rounds are larger")),
+            5 => Self::Measure,
+            storm => Self::Storm(u32::try_from(storm - FIRST_STORM).expect("only rounds are larger")),
         }
     }
 }

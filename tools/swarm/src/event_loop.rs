@@ -74,7 +74,7 @@ struct Socket {
     stream: TcpStream,
     open: bool,
     in_to_write: bool,
-    written_bytes: u32,
+    written_bytes: usize,
     /// Without memory while nothing waits.
     out: Vec<u8>,
 }
@@ -173,9 +173,9 @@ impl Sockets {
 impl Socket {
     /// `true` when nothing waits any more.
     fn write(&mut self) -> io::Result<bool> {
-        while let Some(rest) = self.out.get(self.written_bytes as usize..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.out.get(self.written_bytes..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
-                Ok(bytes) => self.written_bytes += u32::try_from(bytes).expect("a write of less than 4 GiB"),
+                Ok(bytes) => self.written_bytes += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -7,6 +7,7 @@
 //! - [`chat`]: pairs of users, with every message checked;
 //! - [`connect`]: very many connections, on as many threads as it takes;
 //! - [`storm`]: all of them cut off at once, and back;
+//! - [`echo`]: a plain WebSocket echo of any server;
 //! - [`abuse`]: what well-behaved pairs notice of others' floods;
 //! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
 //!
@@ -20,6 +21,7 @@ pub mod connect;
 pub mod cost;
 pub mod crash;
 pub mod crew;
+pub mod echo;
 pub mod event_loop;
 mod fleet;
 pub mod idle;

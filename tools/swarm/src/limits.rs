@@ -66,3 +66,10 @@ pub const BUSY_PERCENT_MAX: f64 = 90.0;
 pub const MACHINE_BUSY_PERCENT_MAX: f64 = 95.0;
 /// One of a hundred messages may be sent this late before the swarm is blamed.
 pub const LATE_US_MAX: u64 = 10_000;
+
+/// Echoes that one connection of an open loop may wait for: more than a server that keeps up ever owes it.
+pub const ECHOES_PENDING_MAX: usize = 4_096;
+/// Bytes of an echoed message at most, as `/echo` of this server takes them.
+pub const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the last echoes of a run may take.
+pub const ECHO_PATIENCE: Duration = Duration::from_secs(10);

@@ -19,6 +19,7 @@ use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
 
 use commands::connect::{self, ConnectArguments};
+use commands::echo::{self, EchoArguments};
 use commands::storm::{self, StormArguments};
 
 #[global_allocator]
@@ -48,6 +49,8 @@ enum Command {
     /// Very many connections that are cut off at once and come back, again and again. Exit code 1 when one did not or an
     /// expectation was missed.
     Storm(StormArguments),
+    /// Plain WebSocket echo against any server. Exit code 1 when anything went wrong or an expectation was missed.
+    Echo(EchoArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => run_chat(&arguments),
         Command::Abuse(arguments) => run_abuse(arguments),
         Command::Connect(arguments) => connect::run(&arguments).and_then(conclude),
+        Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
         Command::Crash(arguments) => run_crash(arguments),
     };

@@ -82,6 +82,8 @@ counts! {
     out_of_order,
     /// Messages that came again.
     duplicated,
+    /// Messages that were under way on a connection that ended.
+    cut_off,
     /// Heartbeats of the server that were answered.
     heartbeats,
     /// Connections that were asked at the end whether they are alive.

@@ -1,6 +1,7 @@
 //! The arguments of the large runs, and what each makes of them.
 
 pub(crate) mod connect;
+pub(crate) mod echo;
 pub(crate) mod storm;
 
 use std::time::Duration;
