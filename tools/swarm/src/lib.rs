@@ -8,6 +8,7 @@
 //! - [`connect`]: very many connections, on as many threads as it takes;
 //! - [`storm`]: all of them cut off at once, and back;
 //! - [`echo`]: a plain WebSocket echo of any server;
+//! - [`idle`]: connections that say nothing, for the bench of what one costs;
 //! - [`abuse`]: what well-behaved pairs notice of others' floods;
 //! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
 //!

@@ -90,4 +90,8 @@ impl Report for ConnectReport {
             (false, false) => Some(format!("{} ({})", faults.join(", "), reasons.join(", "))),
         }
     }
+
+    fn caution(&self) -> Option<String> {
+        self.bottleneck.clone()
+    }
 }

@@ -144,4 +144,8 @@ impl Report for EchoReport {
             )
         })
     }
+
+    fn caution(&self) -> Option<String> {
+        self.bottleneck.clone()
+    }
 }

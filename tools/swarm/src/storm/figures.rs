@@ -65,4 +65,8 @@ impl Report for StormReport {
         }
         (self.alive < wanted).then(|| format!("only {} of {wanted} are alive at the end ({})", self.alive, reasons()))
     }
+
+    fn caution(&self) -> Option<String> {
+        self.rounds.iter().find_map(|round| round.bottleneck.clone())
+    }
 }
