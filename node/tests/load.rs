@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
 use switchyard_swarm::connect::{self, ConnectOptions};
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
 use switchyard_swarm::report::Report;
+use switchyard_swarm::routes::Sources;
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
@@ -38,6 +40,7 @@ fn given_fifteen_thousand_connections_when_messages_flow_between_them_then_none_
         address: target(&server, "/v1/ws").address,
         layout: layout(15_000, 2),
         destinations: None,
+        sources: Sources::default(),
         opens_per_s: None,
         hold: Duration::from_secs(2),
         messages_per_s: 1_000.0,
@@ -63,7 +66,9 @@ fn given_connections_that_are_cut_off_at_once_when_they_come_back_then_all_are_a
     let options = StormOptions {
         address: target(&server, "/v1/ws").address,
         layout: layout(500, 2),
-        destinations: Some(2),
+        destinations: Some(1),
+        // Many sources instead, as against another machine.
+        sources: "127.0.1.1-127.0.1.3".parse().expect("sources"),
         opens_per_s: None,
         rounds: 2,
         server_pid: Some(server.pid()),
@@ -78,11 +83,37 @@ fn given_connections_that_are_cut_off_at_once_when_they_come_back_then_all_are_a
 }
 
 #[test]
+fn given_pairs_that_talk_in_an_open_loop_when_measured_then_every_message_that_was_due_is_in_the_figures() {
+    let (server, data) = server("chat");
+    let options = ChatOptions {
+        address: target(&server, "/v1/ws").address,
+        pairs: 3,
+        pace: Pace::PerSecond(1_000.0),
+        length: Length::Time { warm_up: Duration::from_millis(100), measured: Duration::from_millis(500) },
+        text_bytes: 100,
+        recipients_online: true,
+        ack_every: 1,
+        // More than there are pairs: those that have none must not change the rate.
+        threads: 4,
+        server_pid: Some(server.pid()),
+    };
+    let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
+    assert_eq!(report.fault(), None, "{report:#?}");
+    assert_eq!(report.unsent, 0, "{report:#?}");
+    // Threads begin to measure at slightly different times, each by its own clock.
+    for latencies in [&report.accepted, &report.delivered, &report.receipted, &report.late] {
+        assert!((495..=505).contains(&latencies.count), "{report:#?}");
+    }
+    server.stop().expect("an end in order");
+}
+
+#[test]
 fn given_an_echo_when_it_is_loaded_in_either_loop_then_every_message_comes_back() {
     let (server, _) = server("echo");
     for (pace, bytes) in [(EchoPace::Depth(4), 64), (EchoPace::PerSecond(2_000.0), 3), (EchoPace::Depth(1), 200_000)] {
         let options = EchoOptions {
             target: target(&server, "/echo"),
+            sources: Sources::default(),
             layout: layout(8, 2),
             pace,
             bytes,
@@ -96,6 +127,7 @@ fn given_an_echo_when_it_is_loaded_in_either_loop_then_every_message_comes_back(
     }
     let nowhere = EchoOptions {
         target: target(&server, "/nowhere"),
+        sources: Sources::default(),
         layout: layout(1, 1),
         pace: EchoPace::Depth(1),
         bytes: 64,

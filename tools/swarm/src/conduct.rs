@@ -6,7 +6,7 @@ use crate::SwarmError;
 use crate::cost::CostMeter;
 use crate::crew::{Crew, Stage};
 use crate::latency::Latencies;
-use crate::limits::{LOOK_PAUSE, SAMPLE_PAUSE};
+use crate::limits::{LOOK_PAUSE, PATIENCE, SAMPLE_PAUSE};
 use crate::reading::Reading;
 use crate::sample::{Observer, Sample};
 use crate::tally::{Reasons, Totals};
@@ -97,6 +97,16 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
     pub(crate) fn pass(&mut self, time: Duration) -> Result<(), SwarmError> {
         let until = Instant::now() + time;
         self.wait(Duration::MAX, |_| Progress { is_done: Instant::now() >= until, at: 0 }).map(drop)
+    }
+
+    /// Has the threads stop sending, and waits until each has sent its last message.
+    ///
+    /// # Errors
+    /// When a thread has failed.
+    pub(crate) fn settle(&mut self) -> Result<(), SwarmError> {
+        self.give(Stage::Settle);
+        let threads = self.crew.tallies.len() as u64;
+        self.wait(PATIENCE, |now| Progress { is_done: now.settled == threads, at: now.settled }).map(drop)
     }
 
     /// What was recorded since the last call, or the beginning.

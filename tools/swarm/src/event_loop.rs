@@ -6,13 +6,13 @@
 //! in TIME_WAIT that would stand in the way of the next.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt};
 
 use crate::limits::{
     EVENTS_PER_TURN_MAX, READ_BYTES, READS_PER_EVENT_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, TURN_PAUSE_MAX,
@@ -27,6 +27,21 @@ const INPUT: epoll::EventFlags =
 
 /// A socket's place in [`Sockets`]; free for another one once `on_closed` was called.
 pub type SocketId = usize;
+
+/// Where a connection begins and ends.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The address of this machine that it comes from; the kernel's choice when missing.
+    pub source: Option<IpAddr>,
+    /// Where it goes.
+    pub destination: SocketAddr,
+}
+
+impl From<SocketAddr> for Route {
+    fn from(destination: SocketAddr) -> Self {
+        Self { source: None, destination }
+    }
+}
 
 /// When [`Work::on_turn`] is wanted again.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -89,12 +104,16 @@ impl Sockets {
     ///
     /// # Errors
     /// When the kernel gives no socket, or refuses at once.
-    pub fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
+    pub fn connect(&mut self, route: impl Into<Route>) -> io::Result<SocketId> {
+        let Route { source, destination: address } = route.into();
         let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        if let Some(source) = source {
+            bind(&socket, &SocketAddr::new(source, 0))?;
+        }
         match connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(errno) => return Err(errno.into()),

@@ -31,6 +31,7 @@ pub mod limits;
 pub mod process;
 pub mod reading;
 pub mod report;
+pub mod routes;
 pub mod sample;
 mod schedule;
 pub mod server;

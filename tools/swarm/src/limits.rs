@@ -30,6 +30,8 @@ pub const CPU_READING_PAUSE: Duration = Duration::from_millis(100);
 
 /// Addresses that a run is spread over: ten million connections.
 pub const DESTINATIONS_MAX: u32 = 1024;
+/// Addresses that a run comes from.
+pub const SOURCES_MAX: usize = 1024;
 /// How long the server may take to answer before the run begins.
 pub const PROBE_MAX: Duration = Duration::from_secs(5);
 

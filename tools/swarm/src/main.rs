@@ -72,7 +72,8 @@ struct ChatArguments {
     /// What ends a message's way and lets the next be sent.
     #[arg(long, value_enum, default_value_t = Until::Accepted, conflicts_with = "rate")]
     until: Until,
-    /// Messages a second by all pairs together, instead of --depth.
+    /// Messages a second by all pairs together, whatever comes back (an open loop), instead of --depth: latencies then
+    /// count from when a message was due, so that a server that stands still cannot hide.
     #[arg(long)]
     rate: Option<f64>,
     /// Seconds to measure.

@@ -90,10 +90,18 @@ impl Costs {
                  of them with the swarm: what is measured is the machine"
             ));
         }
-        (late.p99_us > LATE_US_MAX).then(|| {
-            format!("one of a hundred messages was sent more than {} ms after it was due", late.p99_us / 1_000)
-        })
+        lateness(late)
     }
+}
+
+/// Says so when messages were sent late, and not because the server kept them waiting.
+pub(crate) fn lateness(late: &Percentiles) -> Option<String> {
+    (late.p99_us > LATE_US_MAX).then(|| {
+        format!(
+            "one of a hundred messages was sent more than {} ms after it was due: the swarm got no processor in time",
+            late.p99_us / 1_000
+        )
+    })
 }
 
 /// A difference of memory per connection, in bytes. Memory may shrink meanwhile, and then it is negative.

@@ -1,5 +1,6 @@
 //! When the messages of an open loop are due, whatever comes back. Latency counts from there: who counts from the moment
-//! of sending lets a slow server hide what it made others wait (coordinated omission).
+//! of sending lets a slow server hide what it made others wait (coordinated omission). For the same reason a message that
+//! could not be sent before the run ended counts with the time it had waited by then, the least that it can be.
 
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,43 @@ impl Schedule {
     pub(crate) fn advance(&mut self) {
         self.next += self.step;
     }
+
+    /// When each message was due that was due before `until` and was never sent.
+    pub(crate) fn unsent(mut self, until: Instant) -> impl Iterator<Item = Instant> {
+        std::iter::from_fn(move || {
+            let due = Some(self.due()).filter(|due| *due < until)?;
+            self.advance();
+            Some(due)
+        })
+    }
+}
+
+/// What the reader of a report must know when messages that were due were never sent.
+pub(crate) fn caution_of(unsent: u64) -> Option<String> {
+    (unsent > 0).then(|| {
+        format!(
+            "{unsent} messages that were due were never sent, because those before them had no answer; their latency \
+             counts until the end of the run, and was in truth longer"
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn given_a_schedule_that_fell_behind_when_it_ends_then_everything_due_before_the_end_is_unsent() {
+        let begun = Instant::now();
+        let mut schedule = Schedule::new(begun, 100.0, (0, 2));
+        schedule.advance();
+        let waited: Vec<u128> = schedule
+            .unsent(begun + Duration::from_millis(100))
+            .map(|due| due.saturating_duration_since(begun).as_millis())
+            .collect();
+        assert_eq!(waited, [20, 40, 60, 80]);
+        assert_eq!((caution_of(0), caution_of(4).is_some()), (None, true));
+    }
 
     #[test]
     fn given_threads_that_share_a_rate_when_scheduled_then_together_they_send_evenly_and_do_not_drift() {

@@ -72,8 +72,12 @@ counts! {
     refused_messages,
     /// Times that a thread has cut off all its connections.
     cuts,
+    /// Threads that have sent the last message they had to send, counted when they were told to settle.
+    settled,
     /// Messages sent.
     sent,
+    /// Messages that were due and were never sent: whoever was to send them waited for answers.
+    unsent,
     /// Messages that reached their recipient.
     delivered,
     /// Messages the server said it has.

@@ -1,8 +1,5 @@
-//! Where a run connects: what `--url` says, and the many addresses that a large run is spread over.
-//!
-//! A connection is told from others by its two addresses and ports. Towards one address and port the kernel gives each
-//! connection of this machine another local port, and finding a free one gets slow when more than half are taken; so a
-//! large run goes to many addresses of 127.0.0.0/8, all of which are this machine.
+//! Where a run connects: what `--url` says, and the many addresses of 127.0.0.0/8, all of them this machine, that a large
+//! run is spread over.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -57,7 +54,7 @@ impl Target {
 ///
 /// # Errors
 /// When there are too few, with what to do.
-pub fn destinations(target: SocketAddr, count: u32, wanted: Option<u32>) -> Result<Vec<SocketAddr>, SwarmError> {
+pub(crate) fn destinations(target: SocketAddr, count: u32, wanted: Option<u32>) -> Result<Vec<SocketAddr>, SwarmError> {
     let ports = system::local_ports();
     let needed = count.div_ceil((ports / 2).max(1)).max(1);
     let number = wanted.unwrap_or(needed).clamp(1, DESTINATIONS_MAX);
@@ -70,8 +67,7 @@ pub fn destinations(target: SocketAddr, count: u32, wanted: Option<u32>) -> Resu
             } else {
                 Err(SwarmError::Server(format!(
                     "{count} connections from one machine to {target} are more than the {ports} local ports; widen \
-                     net.ipv4.ip_local_port_range, use a server on this machine that listens on 0.0.0.0, or run more \
-                     machines"
+                     net.ipv4.ip_local_port_range, name more addresses of this machine (--sources), or run more machines"
                 )))
             };
         }
@@ -94,7 +90,7 @@ pub fn destinations(target: SocketAddr, count: u32, wanted: Option<u32>) -> Resu
 ///
 /// # Errors
 /// When one cannot be reached, with what to do.
-pub fn probe(destinations: &[SocketAddr]) -> Result<(), SwarmError> {
+pub(crate) fn probe(destinations: &[SocketAddr]) -> Result<(), SwarmError> {
     let connect = |address: &SocketAddr| -> io::Result<()> {
         let stream = TcpStream::connect_timeout(address, PROBE_MAX)?;
         Ok(sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?)

@@ -1,11 +1,13 @@
 //! Pairs of users that talk, with every message checked: each is accepted, arrives once, in order, and is receipted.
 //!
 //! A *routed message* is one Send, its Accepted, the Deliver, the recipient's Ack and the sender's Receipt; with
-//! recipients offline it is the Send and its Accepted. Only what begins and ends while the run is measured is counted.
+//! recipients offline it is the Send and its Accepted. A closed loop counts what comes back while the run is measured; an
+//! open loop measures each message that was due in that time, from when it was due and however late it comes back.
 
 mod course;
 mod figures;
 mod gate;
+mod paced;
 mod pair;
 mod report;
 mod work;

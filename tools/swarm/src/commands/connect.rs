@@ -8,6 +8,7 @@ use switchyard_swarm::SwarmError;
 use switchyard_swarm::connect::{self, ConnectOptions};
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
 
@@ -43,6 +44,10 @@ pub(crate) struct ConnectArguments {
     /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
     #[arg(long)]
     destinations: Option<u32>,
+    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20; the kernel's choice
+    /// when not given.
+    #[arg(long)]
+    sources: Option<Sources>,
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     server_pid: Option<u32>,
@@ -56,6 +61,7 @@ pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
         address: Target::parse(&arguments.url)?.address,
         layout,
         destinations: arguments.destinations,
+        sources: arguments.sources.clone().unwrap_or_default(),
         opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
         hold: arguments.hold,
         messages_per_s: arguments.message_rate,

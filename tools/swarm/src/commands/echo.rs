@@ -7,6 +7,7 @@ use switchyard_swarm::SwarmError;
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 
 use super::{rate, time};
@@ -19,6 +20,9 @@ pub(crate) struct EchoArguments {
     /// Connections.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20.
+    #[arg(long)]
+    sources: Option<Sources>,
     /// Messages under way per connection.
     #[arg(long, default_value_t = 1, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
     depth: u32,
@@ -51,6 +55,7 @@ pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, SwarmError> {
         _ => EchoPace::Depth(arguments.depth),
     };
     let options = EchoOptions {
+        sources: arguments.sources.clone().unwrap_or_default(),
         target: Target::parse(&arguments.url)?,
         layout,
         pace,

@@ -6,6 +6,7 @@ use clap::Args;
 use switchyard_swarm::SwarmError;
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::routes::Sources;
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
@@ -36,6 +37,9 @@ pub(crate) struct StormArguments {
     /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
     #[arg(long)]
     destinations: Option<u32>,
+    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20.
+    #[arg(long)]
+    sources: Option<Sources>,
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     server_pid: Option<u32>,
@@ -49,6 +53,7 @@ pub(crate) fn run(arguments: &StormArguments) -> Result<Outcome, SwarmError> {
         address: Target::parse(&arguments.url)?.address,
         layout,
         destinations: arguments.destinations,
+        sources: arguments.sources.clone().unwrap_or_default(),
         opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
         rounds: arguments.rounds,
         server_pid: arguments.server_pid,

@@ -4,6 +4,7 @@ use super::report::{ConnectReport, MessagesReport};
 use crate::latency::Percentiles;
 use crate::report::Report;
 use crate::sample::Figures;
+use crate::schedule;
 
 /// A name, and its value where it was measured.
 type Figure = (&'static str, fn(&ConnectReport) -> Option<f64>);
@@ -20,6 +21,7 @@ const FIGURES: &[Figure] = &[
     ("heartbeats", |report| count(report.heartbeats)),
     ("messages_per_s", |report| Some(report.messages.as_ref()?.per_s)),
     ("sent", |report| message(report, |messages| messages.sent)),
+    ("unsent", |report| message(report, |messages| messages.unsent)),
     ("accepted", |report| message(report, |messages| messages.accepted)),
     ("delivered", |report| message(report, |messages| messages.delivered)),
     ("lost", |report| message(report, |messages| messages.lost)),
@@ -92,6 +94,7 @@ impl Report for ConnectReport {
     }
 
     fn caution(&self) -> Option<String> {
-        self.bottleneck.clone()
+        let unsent = self.messages.as_ref().map_or(0, |messages| messages.unsent);
+        self.bottleneck.clone().or_else(|| schedule::caution_of(unsent))
     }
 }

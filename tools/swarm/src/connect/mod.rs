@@ -19,8 +19,8 @@ use crate::fleet::{Fleet, Left, Plan, TEXT_BYTES_MIN, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE};
 use crate::process;
 use crate::reading::Reading;
+use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
-use crate::target;
 use crate::tokens::Signer;
 
 use report::Gathered;
@@ -35,6 +35,8 @@ pub struct ConnectOptions {
     pub layout: Layout,
     /// Addresses to spread them over; as many as it takes when missing.
     pub destinations: Option<u32>,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
     /// Connections begun per second; as fast as they are answered when missing.
     pub opens_per_s: Option<f64>,
     /// How long they are held once all are open.
@@ -61,17 +63,16 @@ const COURSE: [u64; 10] = [1_000, 5_000, 10_000, 15_000, 50_000, 100_000, 200_00
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> Result<ConnectReport, SwarmError> {
     let layout = options.layout;
-    let destinations = target::destinations(options.address, layout.count, options.destinations)?;
-    target::probe(&destinations)?;
+    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
         text_bytes: options.text_bytes,
         seed: process::random(),
     });
-    let number_of_destinations = destinations.len();
+    let number_of_destinations = routes.destinations();
     let plan = Arc::new(Plan {
         first_user: process::first_user(),
-        destinations,
+        routes,
         signer,
         opens_per_s: options.opens_per_s,
         opening_max: OPENING_MAX,
@@ -88,7 +89,7 @@ pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> 
     if all_open {
         conductor.give(Stage::Talk);
         conductor.pass(options.hold)?;
-        conductor.give(Stage::Settle);
+        conductor.settle()?;
         conductor.wait(PATIENCE, |totals| Progress {
             is_done: totals.delivered + totals.refused_messages >= totals.sent && totals.accepted >= totals.delivered,
             at: totals.delivered + totals.accepted,

@@ -61,6 +61,8 @@ pub struct MessagesReport {
     pub asked_per_s: f64,
     /// Messages a second that were delivered.
     pub per_s: f64,
+    /// Messages that were due and were never sent, because those who were to send them had too many without an answer.
+    pub unsent: u64,
     /// Messages sent.
     pub sent: u64,
     /// Messages that the server said it has.
@@ -140,6 +142,7 @@ impl ConnectReport {
             MessagesReport {
                 asked_per_s: options.messages_per_s,
                 per_s: delivered / holding.seconds,
+                unsent: totals.unsent,
                 sent: totals.sent,
                 accepted: totals.accepted,
                 delivered: totals.delivered,
@@ -173,7 +176,10 @@ impl ConnectReport {
                 .map(|percent| percent * 1e4 * opening.seconds / ever_open),
             opening,
             holding,
-            bottleneck: holding.bottleneck(&late),
+            bottleneck: holding.bottleneck(&late).or_else(|| {
+                let opening = opening.bottleneck(&Percentiles::default())?;
+                Some(format!("while connections were opened, {opening}"))
+            }),
         }
     }
 }

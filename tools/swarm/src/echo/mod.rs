@@ -14,8 +14,9 @@ use crate::SwarmError;
 use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
 use crate::limits::{ECHO_PATIENCE, PATIENCE};
+use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
-use crate::target::{self, Target};
+use crate::target::Target;
 
 pub use report::EchoReport;
 use work::EchoWork;
@@ -34,6 +35,8 @@ pub enum EchoPace {
 pub struct EchoOptions {
     /// The server, and what to ask it for.
     pub target: Target,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
     /// How the connections are divided over threads.
     pub layout: Layout,
     /// How fast.
@@ -54,10 +57,9 @@ pub struct EchoOptions {
 /// When not every connection can be opened. What the server did wrong afterwards is in the report.
 pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, SwarmError> {
     let layout = options.layout;
-    let destinations = Arc::new(target::destinations(options.target.address, layout.count, None)?);
-    target::probe(&destinations)?;
+    let routes = Arc::new(Routes::new(options.target.address, layout.count, None, &options.sources)?);
     let (shared, server_pid) = (Arc::new(options.clone()), options.server_pid);
-    let crew = Crew::start(layout, move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&destinations)))?;
+    let crew = Crew::start(layout, move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&routes)))?;
     let mut conductor = Conductor::new(crew, server_pid, observer);
     let count = u64::from(layout.count);
     conductor.wait(PATIENCE, |totals| Progress {
@@ -76,7 +78,7 @@ pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, 
     let (before, totals_before) = (conductor.reading(), conductor.totals());
     conductor.pass(options.measured)?;
     let (after, totals_after) = (conductor.reading(), conductor.totals());
-    conductor.give(Stage::Settle);
+    conductor.settle()?;
     conductor.wait(ECHO_PATIENCE, |totals| Progress {
         is_done: totals.delivered + totals.cut_off >= totals.sent,
         at: totals.delivered,

@@ -10,6 +10,7 @@ use crate::latency::Percentiles;
 use crate::reading::{Costs, Reading};
 use crate::report::Report;
 use crate::sample::Figures;
+use crate::schedule;
 use crate::tally::Totals;
 
 /// What a run found.
@@ -33,6 +34,8 @@ pub struct EchoReport {
     pub latency: Percentiles,
     /// From the time a message was due until it was sent, in an open loop: what the swarm added.
     pub late: Percentiles,
+    /// Messages that were due and were never sent, because too many before them had not come back.
+    pub unsent: u64,
     /// Messages that did not come back.
     pub lost: u64,
     /// Echoes of something else than was sent next, or of nothing.
@@ -80,6 +83,7 @@ impl EchoReport {
             messages_per_s: count / costs.seconds,
             latency: finish.latency.percentiles(),
             late,
+            unsent: totals.unsent,
             lost: totals.sent - totals.delivered,
             wrong: totals.out_of_order + totals.duplicated,
             dropped: totals.dropped,
@@ -101,6 +105,7 @@ const FIGURES: &[Figure] = &[
     ("messages", |report| count(report.messages)),
     ("messages_per_s", |report| Some(report.messages_per_s)),
     ("lost", |report| count(report.lost)),
+    ("unsent", |report| count(report.unsent)),
     ("wrong", |report| count(report.wrong)),
     ("dropped", |report| count(report.dropped)),
     ("p50_us", |report| latency(report, |latencies| latencies.p50_us)),
@@ -146,6 +151,6 @@ impl Report for EchoReport {
     }
 
     fn caution(&self) -> Option<String> {
-        self.bottleneck.clone()
+        self.bottleneck.clone().or_else(|| schedule::caution_of(self.unsent))
     }
 }

@@ -1,7 +1,6 @@
 //! The connections of one thread.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +15,7 @@ use crate::limits::{
     ECHO_BYTES_MAX, ECHOES_PENDING_MAX, OPENING_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX,
 };
 use crate::process;
+use crate::routes::Routes;
 use crate::schedule::Schedule;
 use crate::wire::{Masks, Said, Wire, put_pong};
 
@@ -25,7 +25,7 @@ const NUMBER_BYTES: usize = 8;
 pub(super) struct EchoWork {
     seat: Seat,
     options: Arc<EchoOptions>,
-    destinations: Arc<Vec<SocketAddr>>,
+    routes: Arc<Routes>,
     connections: Vec<Connection>,
     /// By socket.
     owners: Vec<u32>,
@@ -52,14 +52,14 @@ struct Connection {
 }
 
 impl EchoWork {
-    pub(super) fn new(seat: Seat, options: Arc<EchoOptions>, destinations: Arc<Vec<SocketAddr>>) -> Self {
+    pub(super) fn new(seat: Seat, options: Arc<EchoOptions>, routes: Arc<Routes>) -> Self {
         let mut connections = Vec::new();
         connections.resize_with(seat.layout.count_of(seat.thread) as usize, Connection::default);
         Self {
             message: vec![b'x'; options.bytes],
             seat,
             options,
-            destinations,
+            routes,
             connections,
             owners: Vec::new(),
             opened: 0,
@@ -87,7 +87,7 @@ impl EchoWork {
         }
         match self.options.pace {
             _ if talked == self.talks() => {}
-            _ if talked => self.schedule = None,
+            _ if talked => self.on_settle(sockets, self.seat.orders.given()),
             EchoPace::PerSecond(rate) => {
                 let place = (self.seat.thread, self.seat.layout.threads);
                 self.schedule = Some(Schedule::new(self.seat.orders.given(), rate, place));
@@ -100,6 +100,18 @@ impl EchoWork {
         }
     }
 
+    /// Sends what was due before the order was given, as far as it may be sent, and nothing more.
+    fn on_settle(&mut self, sockets: &mut Sockets, given: Instant) {
+        while self.send_due(sockets, given) {}
+        for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(given)) {
+            self.seat.tally.counts.unsent.add(1);
+            if self.is_measured(due) {
+                self.seat.tally.record_latency(given.saturating_duration_since(due));
+            }
+        }
+        self.seat.tally.counts.settled.add(1);
+    }
+
     fn open_some(&mut self, sockets: &mut Sockets) {
         let opening_max = u64::from(OPENING_MAX.div_ceil(self.seat.layout.threads));
         for _ in 0..OPENS_PER_TURN_MAX {
@@ -109,8 +121,7 @@ impl EchoWork {
             let number = self.opened;
             self.opened += 1;
             self.seat.tally.counts.opening.add(1);
-            let destinations = &self.destinations;
-            match sockets.connect(destinations[self.seat.global(number) as usize % destinations.len()]) {
+            match sockets.connect(self.routes.of(self.seat.global(number))) {
                 Ok(id) => {
                     self.connections[number as usize].socket = id;
                     self.owners.resize(self.owners.len().max(id + 1), 0);

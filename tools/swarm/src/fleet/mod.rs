@@ -11,7 +11,6 @@ mod talk;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +24,7 @@ use crate::crew::{self, Seat, Stage};
 use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{ASKED_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
 use crate::process;
+use crate::routes::Routes;
 use crate::schedule::Schedule;
 use crate::session::{put_frame, put_hello, request};
 use crate::tokens::Signer;
@@ -41,7 +41,7 @@ pub(crate) use talk::{Account, TEXT_BYTES_MIN, TalkPlan};
 pub(crate) struct Plan {
     /// Users have the numbers from here on.
     pub(crate) first_user: u64,
-    pub(crate) destinations: Vec<SocketAddr>,
+    pub(crate) routes: Routes,
     pub(crate) signer: Signer,
     /// Connections begun per second by all threads; as many as go when missing.
     pub(crate) opens_per_s: Option<f64>,
@@ -149,12 +149,25 @@ impl Fleet {
     fn on_stage(&mut self, sockets: &mut Sockets, stage: Stage) {
         self.stage = stage;
         let given = self.seat.orders.given();
+        match stage {
+            Stage::Talk => {
+                if let Some(talk) = &mut self.talk {
+                    talk.on_begin(given, &self.seat);
+                }
+            }
+            Stage::Settle => self.on_settle(sockets, given),
+            Stage::Storm(_) => self.on_storm(sockets, given),
+            _ => {}
+        }
+    }
+
+    /// Sends what was due before the order was given, as far as it may be sent, and nothing more.
+    fn on_settle(&mut self, sockets: &mut Sockets, given: Instant) {
+        while self.send_due(sockets, given) {}
         if let Some(talk) = &mut self.talk {
-            talk.on_begin((stage == Stage::Talk).then_some(given), &self.seat);
+            talk.on_end(given, &self.seat);
         }
-        if let Stage::Storm(_) = stage {
-            self.on_storm(sockets, given);
-        }
+        self.seat.tally.counts.settled.add(1);
     }
 
     /// Cuts everybody off, and lets them come back as clients do.
@@ -197,15 +210,14 @@ impl Fleet {
     }
 
     fn attempt(&mut self, sockets: &mut Sockets, number: u32, now: Instant) {
-        let destinations = &self.plan.destinations;
-        let address = destinations[self.seat.global(number) as usize % destinations.len()];
+        let route = self.plan.routes.of(self.seat.global(number));
         let member = &mut self.members[number as usize];
         member.attempt = member.attempt.wrapping_add(1);
         member.state = State::Opening;
         self.opening.on_attempt(number, member.attempt, now);
         self.seat.tally.counts.attempts.add(1);
         self.seat.tally.counts.opening.add(1);
-        match sockets.connect(address) {
+        match sockets.connect(route) {
             Ok(id) => {
                 member.socket = u32::try_from(id).expect("a descriptor table holds fewer");
                 self.owners.resize(self.owners.len().max(id + 1), 0);

@@ -85,10 +85,18 @@ impl Talk {
         (self.accounts, self.pairing)
     }
 
-    /// Messages are due from now on, or no more.
-    pub(super) fn on_begin(&mut self, begun: Option<Instant>, seat: &Seat) {
+    /// Messages are due from now on.
+    pub(super) fn on_begin(&mut self, begun: Instant, seat: &Seat) {
         let place = (seat.thread, seat.layout.threads);
-        self.schedule = begun.map(|begun| Schedule::new(begun, self.plan.per_second, place));
+        self.schedule = Some(Schedule::new(begun, self.plan.per_second, place));
+    }
+
+    /// Nothing is due from `ended` on. What was due before, and nobody may send yet, never will be.
+    pub(super) fn on_end(&mut self, ended: Instant, seat: &Seat) {
+        for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(ended)) {
+            seat.tally.counts.unsent.add(1);
+            seat.tally.record_latency(ended.saturating_duration_since(due));
+        }
     }
 
     /// When the next message is due.

@@ -13,9 +13,9 @@ use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE};
 use crate::process;
+use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tally::Reasons;
-use crate::target;
 use crate::tokens::Signer;
 
 pub use report::{RoundReport, StormReport};
@@ -29,6 +29,8 @@ pub struct StormOptions {
     pub layout: Layout,
     /// Addresses to spread them over; as many as it takes when missing.
     pub destinations: Option<u32>,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
     /// Connections begun per second before the first storm; as fast as they are answered when missing.
     pub opens_per_s: Option<f64>,
     /// Storms, one after the other.
@@ -43,11 +45,10 @@ pub struct StormOptions {
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &StormOptions, signer: Signer, observer: Observer<'_>) -> Result<StormReport, SwarmError> {
     let layout = options.layout;
-    let destinations = target::destinations(options.address, layout.count, options.destinations)?;
-    target::probe(&destinations)?;
+    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
     let plan = Arc::new(Plan {
         first_user: process::first_user(),
-        destinations,
+        routes,
         signer,
         opens_per_s: options.opens_per_s,
         opening_max: OPENING_MAX,
