@@ -1,6 +1,8 @@
 //! The load generator and the real binary: the small form of what both do with a million connections.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
@@ -12,7 +14,8 @@ use switchyard_swarm::routes::Sources;
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
-use switchyard_swarm::tokens::Signer;
+use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::workers;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
 
@@ -38,7 +41,8 @@ fn given_fifteen_thousand_connections_when_messages_flow_between_them_then_none_
     // Two threads, so that their descriptor tables are their own, as in a run that needs them.
     let options = ConnectOptions {
         address: target(&server, "/v1/ws").address,
-        layout: layout(15_000, 2),
+        count: 15_000,
+        threads: 2,
         destinations: None,
         sources: Sources::default(),
         opens_per_s: None,
@@ -58,6 +62,48 @@ fn given_fifteen_thousand_connections_when_messages_flow_between_them_then_none_
     assert!(report.memory.server_bytes_per_connection.is_some_and(|bytes| bytes > 0.0));
     assert!(samples > 0);
     server.stop().expect("an end in order");
+}
+
+#[test]
+fn given_two_workers_when_they_share_a_run_then_its_report_is_as_of_one_machine() {
+    let (server, data) = server("workers");
+    let options = ConnectOptions {
+        address: target(&server, "/v1/ws").address,
+        count: 401,
+        threads: 2,
+        destinations: Some(2),
+        sources: Sources::default(),
+        opens_per_s: None,
+        hold: Duration::from_secs(1),
+        messages_per_s: 500.0,
+        text_bytes: 100,
+        server_pid: Some(server.pid()),
+    };
+    let workers: Vec<String> = (0..2).map(|_| worker()).collect();
+    let (url, key) = (server.websocket.to_string(), read_key(&data).expect("a key"));
+    let mut open_max = 0;
+    let report = connect::run_on(&workers, &options, (&url, &key), &mut |sample| open_max = open_max.max(sample.open));
+    let report = report.expect("a run");
+    assert_eq!(report.fault(), None, "{report:#?}");
+    assert_eq!((report.workers, report.threads), (2, 4));
+    assert_eq!((report.opened, report.alive, open_max), (401, 401, 401));
+    let messages = report.messages.as_ref().expect("there were some");
+    assert!(messages.sent > 400 && messages.delivered == messages.sent, "{messages:?}");
+    assert_eq!((messages.latency.count, messages.late.count), (messages.sent, messages.sent));
+    assert!(report.memory.server_open_bytes.is_some() && report.holding.server_cpu_percent.is_some());
+    // A worker that is done takes the next share.
+    let again = ConnectOptions { count: 4, messages_per_s: 0.0, hold: Duration::ZERO, ..options };
+    let report = connect::run_on(&workers, &again, (&url, &key), &mut |_| {}).expect("a run");
+    assert_eq!((report.fault(), report.alive), (None, 4), "{report:#?}");
+    server.stop().expect("an end in order");
+}
+
+/// A worker of this process; where it listens.
+fn worker() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || workers::serve(&listener, |_| {}));
+    address
 }
 
 #[test]

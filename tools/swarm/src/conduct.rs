@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::SwarmError;
+use crate::company::{Alone, Company, Point};
 use crate::cost::CostMeter;
 use crate::crew::{Crew, Stage};
 use crate::latency::Latencies;
@@ -16,6 +17,7 @@ pub(crate) struct Conductor<'o, L> {
     crew: Crew<L>,
     observer: Observer<'o>,
     server_pid: Option<u32>,
+    company: Box<dyn Company>,
     meter: CostMeter,
     sampled: Instant,
     begun: Instant,
@@ -42,10 +44,20 @@ pub(crate) struct Progress {
 }
 
 impl<'o, L: Send + 'static> Conductor<'o, L> {
+    /// Of a run on this machine alone.
     pub(crate) fn new(crew: Crew<L>, server_pid: Option<u32>, observer: Observer<'o>) -> Self {
+        Self::in_company(crew, server_pid, observer, Box::new(Alone::default()))
+    }
+
+    pub(crate) fn in_company(
+        crew: Crew<L>,
+        server_pid: Option<u32>,
+        observer: Observer<'o>,
+        company: Box<dyn Company>,
+    ) -> Self {
         let (meter, begun) = (CostMeter::begin(server_pid), crew.orders.begun());
         let (latency, lateness) = Default::default();
-        Self { crew, observer, server_pid, meter, sampled: begun, begun, latency, lateness }
+        Self { crew, observer, server_pid, company, meter, sampled: begun, begun, latency, lateness }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -76,17 +88,26 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
             if now.is_done {
                 return Ok(Waited::Done);
             }
-            if self.crew.is_broken() {
-                let early = || SwarmError::Server("a thread of the swarm ended early".to_owned());
-                return Err(self.crew.stop().err().unwrap_or_else(early));
-            }
             if last != Some(now.at) {
                 (last, changed) = (Some(now.at), Instant::now());
             } else if changed.elapsed() >= patience {
                 return Ok(Waited::Stuck);
             }
-            self.look();
-            std::thread::sleep(LOOK_PAUSE);
+            self.look()?;
+        }
+    }
+
+    /// Waits at a point of the run for all machines; whether all said that they are whole.
+    ///
+    /// # Errors
+    /// When a thread has failed, or the others are gone.
+    pub(crate) fn meet(&mut self, point: Point, whole: bool) -> Result<bool, SwarmError> {
+        self.company.reach(point, whole)?;
+        loop {
+            if let Some(whole) = self.company.go_on()? {
+                return Ok(whole);
+            }
+            self.look()?;
         }
     }
 
@@ -132,11 +153,18 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
         Ok((self.crew.stop()?, finish))
     }
 
-    /// Tells the observer when it is time.
-    fn look(&mut self) {
+    /// Passes a moment: tells the observer when it is time, and sees that everybody is still there.
+    fn look(&mut self) -> Result<(), SwarmError> {
+        if self.crew.is_broken() {
+            let early = || SwarmError::Server("a thread of the swarm ended early".to_owned());
+            return Err(self.crew.stop().err().unwrap_or_else(early));
+        }
+        self.company.check()?;
         if self.sampled.elapsed() >= SAMPLE_PAUSE {
             self.sample();
         }
+        std::thread::sleep(LOOK_PAUSE);
+        Ok(())
     }
 
     fn sample(&mut self) {
@@ -149,7 +177,7 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
         let (totals, now) = (self.crew.totals(), Instant::now());
         let (server, generator_cpu_percent) = self.meter.read(now);
         self.sampled = now;
-        (self.observer)(&Sample {
+        let sample = Sample {
             at_s: now.saturating_duration_since(self.begun).as_secs_f64(),
             open: totals.open,
             opening: totals.opening,
@@ -161,7 +189,9 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
             latency: interval.percentiles(),
             server,
             generator_cpu_percent,
-        });
+        };
+        self.company.tell(&sample, &interval);
+        (self.observer)(&sample);
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`connect`]: very many connections, on as many threads as it takes;
 //! - [`storm`]: all of them cut off at once, and back;
 //! - [`echo`]: a plain WebSocket echo of any server;
+//! - [`workers`]: the same run on several machines;
 //! - [`idle`]: connections that say nothing, for the bench of what one costs;
 //! - [`abuse`]: what well-behaved pairs notice of others' floods;
 //! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
@@ -17,6 +18,7 @@
 
 pub mod abuse;
 pub mod chat;
+mod company;
 mod conduct;
 pub mod connect;
 pub mod cost;
@@ -45,6 +47,7 @@ mod tally;
 pub mod target;
 pub mod tokens;
 pub mod wire;
+pub mod workers;
 
 /// Why a run could not be made; what a run finds out about the server is in its report instead.
 #[derive(Debug, thiserror::Error)]

@@ -62,6 +62,18 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the server gets to calm down before its memory is read.
 pub const CALM: Duration = Duration::from_secs(2);
 
+/// Machines that share a run.
+pub const WORKERS_MAX: usize = 64;
+/// Bytes of a frame between them: the largest holds two histograms of some 30 KiB each, and why connections ended.
+pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+/// Frames of all workers that wait for whoever leads the run. Each worker says something once a second.
+pub const FRAMES_WAITING_MAX: usize = 256;
+/// How long connecting to a worker may take, and giving it its share.
+pub const WORKER_START_MAX: Duration = Duration::from_secs(5);
+/// How long a worker, which has something to say each second, may say nothing, and how long one end of the line may take
+/// to take what the other says.
+pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// A thread of the swarm that is busier than this, in percent, cannot be trusted to be on time.
 pub const BUSY_PERCENT_MAX: f64 = 90.0;
 /// Processors busier than this, in percent, make everything wait, the swarm included.

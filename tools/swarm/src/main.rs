@@ -21,6 +21,7 @@ use switchyard_swarm::tokens::Signer;
 use commands::connect::{self, ConnectArguments};
 use commands::echo::{self, EchoArguments};
 use commands::storm::{self, StormArguments};
+use commands::worker::{self, WorkerArguments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -51,6 +52,8 @@ enum Command {
     Storm(StormArguments),
     /// Plain WebSocket echo against any server. Exit code 1 when anything went wrong or an expectation was missed.
     Echo(EchoArguments),
+    /// Takes shares of the runs of other machines: `swarm connect --workers HOST:PORT,HOST:PORT` leads them.
+    Worker(WorkerArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -161,6 +164,7 @@ fn main() -> ExitCode {
         Command::Connect(arguments) => connect::run(&arguments).and_then(conclude),
         Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
+        Command::Worker(arguments) => worker::run(&arguments),
         Command::Crash(arguments) => run_crash(arguments),
     };
     match result {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::latency::Percentiles;
 use crate::limits::{BUSY_PERCENT_MAX, LATE_US_MAX, MACHINE_BUSY_PERCENT_MAX};
@@ -57,7 +57,7 @@ impl Reading {
 }
 
 /// Processor time of a part of a run. Percent are of one processor, but for `machine_busy_percent`.
-#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Costs {
     /// How long it took.
     pub seconds: f64,
@@ -72,6 +72,15 @@ pub struct Costs {
 }
 
 impl Costs {
+    /// Adds those of another machine of the swarm, which were used at the same time.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.seconds = self.seconds.max(other.seconds);
+        self.server_cpu_percent = self.server_cpu_percent.or(other.server_cpu_percent);
+        self.swarm_cpu_percent += other.swarm_cpu_percent;
+        self.busiest_thread_percent = self.busiest_thread_percent.max(other.busiest_thread_percent);
+        self.machine_busy_percent = self.machine_busy_percent.max(other.machine_busy_percent);
+    }
+
     /// Why the swarm, or the machine that it shares with the server, and not the server limited the run; `None` when
     /// there is no sign of that. `late` is how late messages were sent.
     #[must_use]
@@ -102,13 +111,6 @@ pub(crate) fn lateness(late: &Percentiles) -> Option<String> {
             late.p99_us / 1_000
         )
     })
-}
-
-/// A difference of memory per connection, in bytes. Memory may shrink meanwhile, and then it is negative.
-pub(crate) fn bytes_per(before_bytes: u64, after_bytes: u64, connections: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let (before, after, connections) = (before_bytes as f64, after_bytes as f64, connections.max(1) as f64);
-    (after - before) / connections
 }
 
 #[cfg(test)]

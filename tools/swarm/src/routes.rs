@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use rustix::net::{AddressFamily, SocketType, bind, socket};
+use serde::{Deserialize, Serialize};
 
 use crate::SwarmError;
 use crate::event_loop::Route;
@@ -17,7 +18,7 @@ use crate::system;
 use crate::target::{destinations, probe};
 
 /// Addresses of this machine to connect from; none for the kernel's choice.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Sources(Vec<IpAddr>);
 
 /// Which connection goes where.

@@ -57,6 +57,11 @@ impl MachineTime {
     }
 }
 
+/// What tells this machine, since its last start, from every other.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// Local ports that the kernel gives to connections towards one address.
 #[must_use]
 pub(crate) fn local_ports() -> u32 {

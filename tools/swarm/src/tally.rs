@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::latency::Latencies;
 
 /// A number with one writer.
@@ -38,7 +40,7 @@ macro_rules! counts {
         }
 
         /// The counts of all threads together.
-        #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+        #[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
         pub(crate) struct Totals {
             $($(#[$doc])* pub(crate) $name: u64,)*
         }
@@ -46,6 +48,11 @@ macro_rules! counts {
         impl Totals {
             fn add(&mut self, counts: &Counts) {
                 $(self.$name += counts.$name.get();)*
+            }
+
+            /// Adds those of another machine.
+            pub(crate) fn merge(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
             }
         }
     };

@@ -10,7 +10,7 @@ use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
-use switchyard_swarm::tokens::Signer;
+use switchyard_swarm::tokens::{Signer, read_key};
 
 use super::{rate, time};
 
@@ -51,15 +51,19 @@ pub(crate) struct ConnectArguments {
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     server_pid: Option<u32>,
+    /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. They connect to --url as they see it, with
+    /// their own threads, sources and destinations; this machine leads, and looks for the server's process.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
+    workers: Vec<String>,
     #[command(flatten)]
     report: ReportArguments,
 }
 
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
-    let layout = Layout::new(arguments.count, arguments.threads)?;
     let options = ConnectOptions {
         address: Target::parse(&arguments.url)?.address,
-        layout,
+        count: arguments.count,
+        threads: arguments.threads,
         destinations: arguments.destinations,
         sources: arguments.sources.clone().unwrap_or_default(),
         opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
@@ -68,8 +72,15 @@ pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
         text_bytes: arguments.bytes,
         server_pid: arguments.server_pid,
     };
-    let signer = Signer::of_data(&arguments.data)?;
-    eprintln!("swarm: {layout}");
     let subject = Subject::new("connect", &arguments.url);
-    report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer))
+    if arguments.workers.is_empty() {
+        let signer = Signer::of_data(&arguments.data)?;
+        eprintln!("swarm: {}", Layout::new(arguments.count, arguments.threads)?);
+        return report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer));
+    }
+    let key = read_key(&arguments.data)?;
+    eprintln!("swarm: {} connections on {} workers", arguments.count, arguments.workers.len());
+    report::watch(&arguments.report, subject, |observer| {
+        connect::run_on(&arguments.workers, &options, (&arguments.url, &key), observer)
+    })
 }

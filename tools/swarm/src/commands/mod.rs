@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod storm;
+pub(crate) mod worker;
 
 use std::time::Duration;
 

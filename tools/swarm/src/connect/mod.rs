@@ -3,17 +3,21 @@
 //!
 //! The run has stages. All connections are opened; the server's memory is read when it has calmed down; messages flow at
 //! the asked rate for as long as the connections are held; what is still on its way gets time to arrive; at last each
-//! connection is pinged, and only one that answers counts as alive.
+//! connection is pinged, and only one that answers counts as alive. Several machines may share a run ([`run_on`]).
 
 mod figures;
+mod part;
 mod report;
+mod server_side;
+mod spread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::SwarmError;
-use crate::conduct::{Conductor, Progress, Waited};
+use crate::company::{Company, Point};
+use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan, TEXT_BYTES_MIN, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE};
@@ -23,16 +27,21 @@ use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tokens::Signer;
 
-use report::Gathered;
+pub(crate) use part::Part;
 pub use report::{ConnectReport, Course, MemoryReport, MessagesReport};
+use server_side::{Noting, ServerSide};
+pub use spread::run_on;
+pub(crate) use spread::{Share, run_share};
 
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     /// The server.
     pub address: SocketAddr,
-    /// How the connections are divided over threads.
-    pub layout: Layout,
+    /// Connections.
+    pub count: u32,
+    /// Threads of the swarm on each machine; more when a descriptor table holds too few connections.
+    pub threads: u32,
     /// Addresses to spread them over; as many as it takes when missing.
     pub destinations: Option<u32>,
     /// Where the connections come from; wherever the kernel says when empty.
@@ -54,15 +63,24 @@ impl ConnectOptions {
     pub const TEXT_BYTES_MIN: usize = TEXT_BYTES_MIN;
 }
 
-/// Numbers of connections at which the server's memory is noted while they are being opened.
-const COURSE: [u64; 10] = [1_000, 5_000, 10_000, 15_000, 50_000, 100_000, 200_000, 300_000, 500_000, 1_000_000];
-
-/// Runs it. The observer is told once a second.
+/// Runs it on this machine. The observer is told once a second.
 ///
 /// # Errors
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> Result<ConnectReport, SwarmError> {
-    let layout = options.layout;
+    let (part, server) = take_part(options, process::first_user(), signer, observer, None)?;
+    Ok(ConnectReport::new(options, 0, part, server))
+}
+
+/// Does this machine's part of a run, in step with the others when there are any.
+fn take_part(
+    options: &ConnectOptions,
+    first_user: u64,
+    signer: Signer,
+    observer: Observer<'_>,
+    company: Option<Box<dyn Company>>,
+) -> Result<(Part, ServerSide), SwarmError> {
+    let layout = Layout::new(options.count, options.threads)?;
     let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
@@ -71,7 +89,7 @@ pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> 
     });
     let number_of_destinations = routes.destinations();
     let plan = Arc::new(Plan {
-        first_user: process::first_user(),
+        first_user,
         routes,
         signer,
         opens_per_s: options.opens_per_s,
@@ -81,12 +99,16 @@ pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> 
     });
     let before = Reading::take(options.server_pid, Vec::new());
     let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
-    let mut conductor = Conductor::new(crew, options.server_pid, observer);
-    let (all_open, course) = open(&mut conductor, layout.count)?;
+    let mut conductor = match company {
+        None => Conductor::new(crew, options.server_pid, observer),
+        Some(company) => Conductor::in_company(crew, options.server_pid, observer, company),
+    };
+    let (all_open, course) = open(&mut conductor, options)?;
     let opened = conductor.reading();
+    let all_open = conductor.meet(Point::Opened, all_open)?;
     conductor.pass(CALM)?;
     let calm = conductor.reading();
-    if all_open {
+    if conductor.meet(Point::Calm, all_open)? {
         conductor.give(Stage::Talk);
         conductor.pass(options.hold)?;
         conductor.settle()?;
@@ -96,33 +118,28 @@ pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> 
         })?;
     }
     let held = conductor.reading();
+    conductor.meet(Point::Held, true)?;
     conductor.give(Stage::Ask);
     let open_now = conductor.totals().open;
     conductor
         .wait(PATIENCE, |totals| Progress { is_done: totals.alive >= open_now.min(totals.open), at: totals.alive })?;
+    // A machine that closed its connections earlier would spare the server the last of the others'.
+    conductor.meet(Point::Asked, true)?;
     let totals = conductor.totals();
     let (left, finish) = conductor.stop()?;
     let readings = [before, opened, calm, held];
-    Ok(ConnectReport::new(options, &Gathered { totals, left, finish, readings, course, number_of_destinations }))
+    let server = ServerSide::new(&readings, course);
+    Ok((Part::new((layout.threads, number_of_destinations), totals, &left, finish, &readings), server))
 }
 
-/// Waits until everybody is open or nothing moves any more.
-fn open(conductor: &mut Conductor<'_, Left>, count: u32) -> Result<(bool, Vec<Course>), SwarmError> {
-    let mut course: Vec<Course> = Vec::new();
-    let count = u64::from(count);
-    let mut noted = 0;
-    loop {
-        let next = COURSE.get(noted).copied().filter(|&next| next < count).unwrap_or(count);
-        let waited = conductor.wait(PATIENCE, |totals| Progress {
-            is_done: totals.open >= next || totals.open + totals.given_up + totals.dropped >= count,
-            at: totals.opened,
-        })?;
-        let open = conductor.totals().open;
-        let reading = conductor.reading();
-        course.extend(reading.server.map(|server| Course { open, rss_bytes: server.rss_bytes }));
-        noted += 1;
-        if waited == Waited::Stuck || open < next || next == count {
-            return Ok((open == count, course));
-        }
-    }
+/// Waits until everybody is open or nothing moves any more; whether everybody is.
+fn open(conductor: &mut Conductor<'_, Left>, options: &ConnectOptions) -> Result<(bool, Vec<Course>), SwarmError> {
+    let count = u64::from(options.count);
+    let mut noting = Noting::new(options.server_pid);
+    conductor.wait(PATIENCE, |totals| {
+        noting.look(totals.open);
+        Progress { is_done: totals.open + totals.given_up + totals.dropped >= count, at: totals.opened }
+    })?;
+    let open = conductor.totals().open;
+    Ok((open == count, noting.end(open)))
 }

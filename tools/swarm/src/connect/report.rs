@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::ConnectOptions;
-use crate::conduct::Finish;
-use crate::fleet::{Account, Left};
+use super::part::{Growth, Part};
+use super::server_side::ServerSide;
 use crate::latency::Percentiles;
-use crate::reading::{Costs, Reading, bytes_per};
-use crate::tally::Totals;
+use crate::reading::Costs;
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectReport {
     /// Connections that were wanted.
     pub count: u32,
+    /// Machines of the swarm that shared the run; 0 when it was this one alone.
+    pub workers: usize,
     /// Threads of the swarm.
     pub threads: u32,
     /// Addresses that they were spread over.
@@ -117,60 +118,47 @@ pub struct Course {
     pub rss_bytes: u64,
 }
 
-/// What a report is made from.
-#[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) totals: Totals,
-    pub(super) left: Vec<Left>,
-    pub(super) finish: Finish,
-    /// Before, with everybody open, after a rest, after the hold.
-    pub(super) readings: [Reading; 4],
-    pub(super) course: Vec<Course>,
-    pub(super) number_of_destinations: usize,
-}
-
 impl ConnectReport {
-    pub(super) fn new(options: &ConnectOptions, gathered: &Gathered) -> Self {
-        let Gathered { totals, left, finish, readings, course, number_of_destinations } = gathered;
-        let [before, opened, calm, held] = readings;
-        let (opening, holding) = (opened.since(before), held.since(calm));
-        let late = finish.lateness.percentiles();
+    pub(super) fn new(options: &ConnectOptions, workers: usize, part: Part, server: ServerSide) -> Self {
+        let growth = part.growth();
+        let Part { threads, destinations, totals, lost, cut_off, reasons, latency, lateness, .. } = part;
+        let opening = Costs { server_cpu_percent: server.opening_cpu_percent, ..part.opening };
+        let holding = Costs { server_cpu_percent: server.holding_cpu_percent, ..part.holding };
+        let late = lateness.percentiles();
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let (ever_open, delivered) = (totals.opened.max(1) as f64, totals.delivered as f64);
-        let messages = (options.messages_per_s > 0.0).then(|| {
-            let (lost, cut_off) = missing(left, options.layout.threads);
-            MessagesReport {
-                asked_per_s: options.messages_per_s,
-                per_s: delivered / holding.seconds,
-                unsent: totals.unsent,
-                sent: totals.sent,
-                accepted: totals.accepted,
-                delivered: totals.delivered,
-                lost,
-                cut_off,
-                refused: totals.refused_messages,
-                out_of_order: totals.out_of_order,
-                duplicated: totals.duplicated,
-                latency: finish.latency.percentiles(),
-                late,
-            }
+        let messages = (options.messages_per_s > 0.0).then(|| MessagesReport {
+            asked_per_s: options.messages_per_s,
+            per_s: delivered / holding.seconds.max(1e-3),
+            unsent: totals.unsent,
+            sent: totals.sent,
+            accepted: totals.accepted,
+            delivered: totals.delivered,
+            lost,
+            cut_off,
+            refused: totals.refused_messages,
+            out_of_order: totals.out_of_order,
+            duplicated: totals.duplicated,
+            latency: latency.percentiles(),
+            late,
         });
         Self {
-            count: options.layout.count,
-            threads: options.layout.threads,
-            destinations: *number_of_destinations,
+            count: options.count,
+            workers,
+            threads,
+            destinations,
             opened: totals.opened,
             alive: totals.alive,
             dropped: totals.dropped,
             given_up: totals.given_up,
             failed_attempts: totals.failed_attempts,
             refused: totals.refused,
-            reasons: finish.reasons.clone(),
-            connects_per_s: ever_open / opening.seconds,
+            reasons,
+            connects_per_s: ever_open / opening.seconds.max(1e-3),
             heartbeats: totals.heartbeats,
             messages,
-            memory: MemoryReport::new(before, calm, held, totals.opened),
-            course: course.clone(),
+            memory: MemoryReport::new(&server, &growth, totals.opened),
+            course: server.course,
             server_cpu_us_per_connect: opening
                 .server_cpu_percent
                 .map(|percent| percent * 1e4 * opening.seconds / ever_open),
@@ -185,36 +173,23 @@ impl ConnectReport {
 }
 
 impl MemoryReport {
-    fn new(before: &Reading, calm: &Reading, held: &Reading, connections: u64) -> Self {
-        let server = |reading: &Reading| reading.server.map(|usage| usage.rss_bytes);
-        let per = |from: u64, to: u64| bytes_per(from, to, connections);
+    fn new(server: &ServerSide, growth: &Growth, connections: u64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+        let per = |bytes: i64| bytes as f64 / connections.max(1) as f64;
+        let grown = |to: Option<u64>| {
+            let (from, to) = server.before_bytes.zip(to)?;
+            Some(per(to.cast_signed().wrapping_sub(from.cast_signed())))
+        };
         Self {
-            server_before_bytes: server(before),
-            server_open_bytes: server(calm),
-            server_end_bytes: server(held),
-            server_bytes_per_connection: server(before).zip(server(calm)).map(|(from, to)| per(from, to)),
-            server_bytes_per_connection_end: server(before).zip(server(held)).map(|(from, to)| per(from, to)),
-            kernel_slab_bytes_per_connection: per(before.kernel.slab_bytes, held.kernel.slab_bytes),
-            kernel_tcp_bytes_per_connection: per(before.kernel.tcp_bytes, held.kernel.tcp_bytes),
-            machine_bytes_per_connection: per(held.kernel.free_bytes, before.kernel.free_bytes),
-            swarm_bytes_per_connection: per(before.swarm.rss_bytes, held.swarm.rss_bytes),
+            server_before_bytes: server.before_bytes,
+            server_open_bytes: server.open_bytes,
+            server_end_bytes: server.end_bytes,
+            server_bytes_per_connection: grown(server.open_bytes),
+            server_bytes_per_connection_end: grown(server.end_bytes),
+            kernel_slab_bytes_per_connection: per(growth.slab_bytes),
+            kernel_tcp_bytes_per_connection: per(growth.tcp_bytes),
+            machine_bytes_per_connection: per(growth.machine_bytes),
+            swarm_bytes_per_connection: per(growth.swarm_bytes),
         }
     }
-}
-
-/// Messages that did not arrive: between connections that stayed open, and the others.
-fn missing(left: &[Left], threads: u32) -> (u64, u64) {
-    let Some(pairing) = left.iter().find_map(|left| left.pairing) else { return (0, 0) };
-    let of = |number: u32| -> Option<(Account, bool)> {
-        let (thread, local) = ((number % threads) as usize, (number / threads) as usize);
-        Some((*left.get(thread)?.accounts.get(local)?, left[thread].open[local]))
-    };
-    let (mut lost, mut cut_off) = (0, 0);
-    for number in 0.. {
-        let Some((sender, sender_open)) = of(number) else { return (lost, cut_off) };
-        let Some((recipient, recipient_open)) = pairing.partner(number).and_then(of) else { continue };
-        let missing = u64::from(sender.sent.saturating_sub(sender.refused).saturating_sub(recipient.delivered));
-        *(if sender_open && recipient_open { &mut lost } else { &mut cut_off }) += missing;
-    }
-    unreachable!("the numbers end with the users")
 }
