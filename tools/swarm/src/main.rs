@@ -77,7 +77,7 @@ struct ChatArguments {
     until: Until,
     /// Messages a second by all pairs together, whatever comes back (an open loop), instead of --depth: latencies then
     /// count from when a message was due, so that a server that stands still cannot hide.
-    #[arg(long)]
+    #[arg(long, value_parser = commands::rate)]
     rate: Option<f64>,
     /// Seconds to measure.
     #[arg(long, default_value_t = 5.0, conflicts_with = "count")]
@@ -187,7 +187,10 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
     let options = ChatOptions {
         address: Target::parse(&arguments.url)?.address,
         pairs: arguments.pairs,
-        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
+        pace: arguments
+            .rate
+            .filter(|rate| *rate > 0.0)
+            .map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,
         text_bytes: arguments.bytes,
         recipients_online: matches!(arguments.recipients, Recipients::Online),

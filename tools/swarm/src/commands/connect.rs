@@ -14,7 +14,23 @@ use switchyard_swarm::tokens::{Signer, read_key};
 
 use super::{rate, time};
 
+/// What comes after the options.
+const MORE: &str = "\
+How it goes: all connections are opened and authenticated; messages flow between random pairs for as long as they are held,
+heartbeats are answered; what is under way gets time to arrive; at last each connection is pinged, and only one that
+answers is alive. A descriptor table holds so many sockets (`ulimit -n`): a run that needs more takes more threads, each
+with a table of its own. Latencies count from when a message was due. The result names the swarm, or the machine that it
+shares with the server, when that and not the server was the limit.
+
+Examples:
+  swarm connect --url 127.0.0.1:7400 --data D --count 15000 --hold 30s --server-pid PID
+  swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --expect 'lost==0' --expect 'p99<100ms'
+        # a server with --listen-ws 0.0.0.0:7400 and max_connections to match
+  swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
+  swarm connect --url 10.0.0.1:7400 --data D --count 500000 --workers 10.0.0.6:9000,10.0.0.7:9000";
+
 #[derive(Args)]
+#[command(after_help = MORE)]
 pub(crate) struct ConnectArguments {
     /// Where the server listens: HOST:PORT. A large run goes to many addresses of 127.0.0.0/8, so the server must listen
     /// on 0.0.0.0.

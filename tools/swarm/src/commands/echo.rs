@@ -12,7 +12,17 @@ use switchyard_swarm::target::Target;
 
 use super::{rate, time};
 
+/// What comes after the options.
+const MORE: &str = "\
+With --depth the loop is closed: a connection sends its next message when an echo comes, and a server that stands still is
+sent less. With --rate it is open: messages are due at that rate whatever comes back, and latencies count from then.
+
+Examples:
+  swarm echo --url ws://127.0.0.1:7400/echo --connections 200 --depth 16 --server-pid PID
+  swarm echo --url ws://127.0.0.1:9001/ --rate 50000 --bytes 100 --duration 30s --expect 'p99<5ms'";
+
 #[derive(Args)]
+#[command(after_help = MORE)]
 pub(crate) struct EchoArguments {
     /// Any WebSocket server that sends messages back: ws://HOST:PORT/PATH.
     #[arg(long)]

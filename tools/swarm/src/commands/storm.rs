@@ -13,7 +13,17 @@ use switchyard_swarm::tokens::Signer;
 
 use super::rate;
 
+/// What comes after the options.
+const MORE: &str = "\
+How it goes: all connections are opened; then, for each round, all are reset at once and come back as clients should: after
+a full-jitter back-off, and no earlier than the server asks for (Drain, retry_after_ms, Retry-After). Latencies are from the
+cut until a connection was back; back_s is until all were, in the slowest round.
+
+Example:
+  swarm storm --url 127.0.0.1:7400 --data D --count 200000 --rounds 3 --expect 'back_s<60s' --expect 'dropped==0'";
+
 #[derive(Args)]
+#[command(after_help = MORE)]
 pub(crate) struct StormArguments {
     /// Where the server listens: HOST:PORT. A large run goes to many addresses of 127.0.0.0/8, so the server must listen
     /// on 0.0.0.0.

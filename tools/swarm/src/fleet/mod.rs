@@ -152,7 +152,8 @@ impl Fleet {
         match stage {
             Stage::Talk => {
                 if let Some(talk) = &mut self.talk {
-                    talk.on_begin(given, &self.seat);
+                    // By then every thread has heard of it; what was due earlier would be late by the swarm's own fault.
+                    talk.on_begin(given + TURN_PAUSE_MAX, &self.seat);
                 }
             }
             Stage::Settle => self.on_settle(sockets, given),
