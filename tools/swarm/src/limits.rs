@@ -53,6 +53,9 @@ pub const PICKS_MAX: usize = 16;
 /// Connections of a thread that are asked at once at the end whether they are alive.
 pub const ASKED_MAX: u32 = 64;
 
+/// Different reasons that a thread tells apart; some name a number, and a server that is quite wrong gives many.
+pub const REASONS_MAX: usize = 64;
+
 /// How often the main thread looks at what the others have counted.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// How often a run is described to its observer.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::latency::Latencies;
+use crate::limits::REASONS_MAX;
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -117,6 +118,9 @@ pub(crate) struct Tally {
     reasons: Mutex<Reasons>,
 }
 
+/// What the reasons beyond the limit are counted as.
+const OTHER_REASONS: &str = "something else";
+
 /// How often each reason was met.
 pub(crate) type Reasons = BTreeMap<String, u64>;
 
@@ -130,7 +134,9 @@ impl Tally {
     }
 
     pub(crate) fn count_reason(&self, reason: String) {
-        *lock(&self.reasons).entry(reason).or_default() += 1;
+        let mut reasons = lock(&self.reasons);
+        let is_new = reasons.len() >= REASONS_MAX && !reasons.contains_key(&reason);
+        *reasons.entry(if is_new { OTHER_REASONS.to_owned() } else { reason }).or_default() += 1;
     }
 
     /// Moves the latencies recorded since the last call to `to`.
@@ -159,4 +165,22 @@ pub(crate) fn totals<'t>(tallies: impl IntoIterator<Item = &'t Tally>) -> Totals
 /// A thread that panicked left numbers behind that are as good as before.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_reasons_that_are_all_different_when_counted_then_none_is_missed_and_few_are_kept() {
+        let tally = Tally::default();
+        for number in 0..1_000 {
+            tally.count_reason(format!("accepted as {number}"));
+        }
+        tally.count_reason("accepted as 0".to_owned());
+        let mut reasons = Reasons::new();
+        tally.add_reasons(&mut reasons);
+        assert_eq!(reasons.len(), REASONS_MAX + 1);
+        assert_eq!((reasons.values().sum::<u64>(), reasons["accepted as 0"]), (1_001, 2));
+    }
 }
