@@ -5,15 +5,17 @@ use crate::limits::BACKOFF_DOUBLINGS_MAX;
 
 /// The client's only source of chance: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) over a seed that the driver gives.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// A stream of chance; the same seed gives the same.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number from 0 to `max`, both included.
-    pub(crate) fn up_to(&mut self, max: u64) -> u64 {
+    pub fn up_to(&mut self, max: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,14 +30,17 @@ impl Chance {
 
 /// Bounds of the delays, in milliseconds.
 #[derive(Copy, Clone, Debug)]
-pub(crate) struct Backoff {
-    pub(crate) base_ms: u64,
-    pub(crate) max_ms: u64,
+pub struct Backoff {
+    /// The first delay is at most this.
+    pub base_ms: u64,
+    /// No delay is longer than this.
+    pub max_ms: u64,
 }
 
 impl Backoff {
     /// The delay before attempt `attempt`, counted from zero.
-    pub(crate) fn delay_ms(self, attempt: u32, chance: &mut Chance) -> u64 {
+    #[must_use]
+    pub fn delay_ms(self, attempt: u32, chance: &mut Chance) -> u64 {
         chance.up_to(self.ceiling_ms(attempt))
     }
 

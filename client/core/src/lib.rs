@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod acks;
-mod backoff;
+pub mod backoff;
 mod client;
 mod config;
 mod conversation;

@@ -6,20 +6,42 @@
 //! in TIME_WAIT that would stand in the way of the next.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Registry, Token};
-use rustix::net::sockopt;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt};
 
 use crate::limits::{
     EVENTS_PER_TURN_MAX, READ_BYTES, READS_PER_EVENT_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, TURN_PAUSE_MAX,
 };
 
+/// What the kernel tells of a socket, once for each time that it happens.
+const EDGES: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::OUT).union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::ET);
+/// After which of it there is something to read, an end or an error included.
+const INPUT: epoll::EventFlags =
+    epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
+
 /// A socket's place in [`Sockets`]; free for another one once `on_closed` was called.
 pub type SocketId = usize;
+
+/// Where a connection begins and ends.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// The address of this machine that it comes from; the kernel's choice when missing.
+    pub source: Option<IpAddr>,
+    /// Where it goes.
+    pub destination: SocketAddr,
+}
+
+impl From<SocketAddr> for Route {
+    fn from(destination: SocketAddr) -> Self {
+        Self { source: None, destination }
+    }
+}
 
 /// When [`Work::on_turn`] is wanted again.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -54,7 +76,7 @@ pub trait Work {
 /// The sockets of a loop.
 #[derive(Debug)]
 pub struct Sockets {
-    registry: Registry,
+    epoll: OwnedFd,
     places: Vec<Option<Socket>>,
     free: Vec<SocketId>,
     to_write: Vec<SocketId>,
@@ -67,7 +89,7 @@ struct Socket {
     stream: TcpStream,
     open: bool,
     in_to_write: bool,
-    written_bytes: u32,
+    written_bytes: usize,
     /// Without memory while nothing waits.
     out: Vec<u8>,
 }
@@ -82,17 +104,27 @@ impl Sockets {
     ///
     /// # Errors
     /// When the kernel gives no socket, or refuses at once.
-    pub fn connect(&mut self, address: SocketAddr) -> io::Result<SocketId> {
-        let mut stream = TcpStream::connect(address)?;
-        sockopt::set_tcp_nodelay(&stream, true)?;
-        sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+    pub fn connect(&mut self, route: impl Into<Route>) -> io::Result<SocketId> {
+        let Route { source, destination: address } = route.into();
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        if let Some(source) = source {
+            bind(&socket, &SocketAddr::new(source, 0))?;
+        }
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         let id = self.free.last().copied().unwrap_or(self.places.len());
-        self.registry.register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(id as u64), EDGES)?;
         if self.free.pop().is_none() {
             self.places.push(None);
         }
-        let socket = Socket { stream, open: false, in_to_write: false, written_bytes: 0, out: Vec::new() };
-        self.places[id] = Some(socket);
+        let stream = TcpStream::from(socket);
+        self.places[id] = Some(Socket { stream, open: false, in_to_write: false, written_bytes: 0, out: Vec::new() });
         Ok(id)
     }
 
@@ -109,11 +141,16 @@ impl Sockets {
         Some(&mut socket.out)
     }
 
+    /// Whether the socket is connected or connecting.
+    #[must_use]
+    pub fn holds(&self, id: SocketId) -> bool {
+        self.places[id].is_some()
+    }
+
     /// Closes without `on_closed`. What waits to be written is dropped.
     pub fn close(&mut self, id: SocketId) {
-        if let Some(mut socket) = self.places[id].take() {
-            // A socket that cannot be taken out of the epoll set leaves it when it is dropped.
-            let _ = self.registry.deregister(&mut socket.stream);
+        // A socket leaves the epoll set when it is closed: nobody else holds it.
+        if self.places[id].take().is_some() {
             self.free.push(id);
         }
     }
@@ -155,9 +192,9 @@ impl Sockets {
 impl Socket {
     /// `true` when nothing waits any more.
     fn write(&mut self) -> io::Result<bool> {
-        while let Some(rest) = self.out.get(self.written_bytes as usize..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.out.get(self.written_bytes..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
-                Ok(bytes) => self.written_bytes += u32::try_from(bytes).expect("a write of less than 4 GiB"),
+                Ok(bytes) => self.written_bytes += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -168,9 +205,9 @@ impl Socket {
     }
 
     /// What became of a pending connect; `None` while it is pending.
-    fn connected(&self, event: &Event) -> Option<Result<(), Ended>> {
+    fn connected(&self, event: epoll::EventFlags) -> Option<Result<(), Ended>> {
         match self.stream.take_error() {
-            Ok(None) if event.is_writable() => Some(Ok(())),
+            Ok(None) if event.contains(epoll::EventFlags::OUT) => Some(Ok(())),
             Ok(None) => None,
             Ok(Some(error)) | Err(error) => Some(Err(Ended::Failed(error.kind()))),
         }
@@ -182,24 +219,25 @@ impl Socket {
 /// # Errors
 /// When the kernel refuses an epoll.
 pub fn run(work: &mut impl Work) -> io::Result<()> {
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(EVENTS_PER_TURN_MAX);
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
     let mut buffer = vec![0; READ_BYTES];
     let mut ended = Vec::new();
-    let registry = poll.registry().try_clone()?;
-    let mut sockets =
-        Sockets { registry, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new() };
+    let mut sockets = Sockets { epoll, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new() };
     loop {
         let Turn::By(wake) = work.on_turn(&mut sockets, Instant::now()) else { return Ok(()) };
         sockets.flush(&mut ended);
         close_ended(work, &mut sockets, &mut ended);
         let wait = wake.saturating_duration_since(Instant::now()).min(TURN_PAUSE_MAX);
-        match poll.poll(&mut events, Some(wait)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+        let timeout = Timespec::try_from(wait).expect("a short pause");
+        events.clear();
+        match epoll::wait(&sockets.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
         for event in &events {
-            on_event(work, &mut sockets, event, &mut buffer, &mut ended);
+            let id = SocketId::try_from(event.data.u64()).expect("it was made from one");
+            on_event(work, &mut sockets, (id, event.flags), &mut buffer, &mut ended);
         }
         sockets.flush(&mut ended);
         close_ended(work, &mut sockets, &mut ended);
@@ -209,11 +247,10 @@ pub fn run(work: &mut impl Work) -> io::Result<()> {
 fn on_event(
     work: &mut impl Work,
     sockets: &mut Sockets,
-    event: &Event,
+    (id, event): (SocketId, epoll::EventFlags),
     buffer: &mut [u8],
     ended: &mut Vec<(SocketId, Ended)>,
 ) {
-    let id = event.token().0;
     let Some(socket) = sockets.places[id].as_mut() else { return };
     if !socket.open {
         match socket.connected(event) {
@@ -222,10 +259,10 @@ fn on_event(
             Some(Ok(())) => socket.open = true,
         }
         work.on_open(sockets, id);
-    } else if event.is_writable() {
+    } else if event.contains(epoll::EventFlags::OUT) {
         sockets.write(id, ended);
     }
-    if event.is_readable() || event.is_read_closed() || event.is_error() {
+    if event.intersects(INPUT) {
         read(work, sockets, id, buffer, ended);
     }
 }
@@ -260,11 +297,10 @@ fn read(
 
 /// Asks for the edge again although the socket is not empty.
 fn rearm(sockets: &mut Sockets, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
-    if let Some(socket) = sockets.places[id].as_mut()
-        && let Err(error) =
-            sockets.registry.reregister(&mut socket.stream, Token(id), Interest::READABLE | Interest::WRITABLE)
+    if let Some(socket) = sockets.places[id].as_ref()
+        && let Err(errno) = epoll::modify(&sockets.epoll, &socket.stream, epoll::EventData::new_u64(id as u64), EDGES)
     {
-        ended.push((id, Ended::Failed(error.kind())));
+        ended.push((id, Ended::Failed(io::Error::from(errno).kind())));
     }
 }
 

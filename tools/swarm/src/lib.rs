@@ -2,26 +2,52 @@
 //!
 //! It shares its machine with the server it loads, so it must be cheap: one thread drives all its sockets with one
 //! epoll ([`event_loop`]), frames are encoded into the socket's own buffer, and a socket is written once per turn.
-//! What it drives with that: [`chat`] (pairs of users, with every message checked), [`abuse`] (what they notice of others' floods), [`idle`] (many connections that say
-//! nothing) and [`crash`] (kill -9 in the middle, judged by what the clients saw). What a run shows and leaves behind is
-//! the business of [`report`].
-#![forbid(unsafe_code)]
+//! What it drives with that:
+//!
+//! - [`chat`]: pairs of users, with every message checked;
+//! - [`connect`]: very many connections, on as many threads as it takes;
+//! - [`storm`]: all of them cut off at once, and back;
+//! - [`echo`]: a plain WebSocket echo of any server;
+//! - [`workers`]: the same run on several machines;
+//! - [`idle`]: connections that say nothing, for the bench of what one costs;
+//! - [`abuse`]: what well-behaved pairs notice of others' floods;
+//! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
+//!
+//! What a run shows and leaves behind is the business of [`report`].
+#![deny(unsafe_code)]
 
 pub mod abuse;
 pub mod chat;
+mod company;
+mod conduct;
+pub mod connect;
 pub mod cost;
 pub mod crash;
+pub mod crew;
+pub mod echo;
 pub mod event_loop;
+mod fleet;
 pub mod idle;
 pub mod latency;
 pub mod limits;
 pub mod process;
+pub mod reading;
 pub mod report;
+pub mod routes;
 pub mod sample;
+mod schedule;
 pub mod server;
 pub mod session;
+mod stamp;
+pub mod storm;
+#[allow(unsafe_code)]
+mod sys;
+pub mod system;
+mod tally;
+pub mod target;
 pub mod tokens;
 pub mod wire;
+pub mod workers;
 
 /// Why a run could not be made; what a run finds out about the server is in its report instead.
 #[derive(Debug, thiserror::Error)]

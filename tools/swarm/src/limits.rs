@@ -18,5 +18,75 @@ pub const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// told in coarser steps; a screen has fewer columns anyway.
 pub const SAMPLES_KEPT_MAX: usize = 4096;
 
+/// Descriptors of a table that are not sockets of the run: standard streams, epoll, files that are read meanwhile, and
+/// whatever was open before.
+pub const DESCRIPTORS_RESERVED: u32 = 200;
+/// Threads of a run: at 20,000 descriptors each more than ten million connections.
+pub const THREADS_MAX: u32 = 512;
+/// A thread's stack. The loop is flat; the default of 2 MiB would be touched no further.
+pub const THREAD_STACK_BYTES: usize = 256 * 1024;
+/// How often a thread notes its processor time, which costs a system call.
+pub const CPU_READING_PAUSE: Duration = Duration::from_millis(100);
+
+/// Addresses that a run is spread over: ten million connections.
+pub const DESTINATIONS_MAX: u32 = 1024;
+/// Addresses that a run comes from.
+pub const SOURCES_MAX: usize = 1024;
+/// How long the server may take to answer before the run begins.
+pub const PROBE_MAX: Duration = Duration::from_secs(5);
+
+/// Connections of a run that may be under way at once when nothing else limits them: enough to keep every core of a server
+/// busy, few enough that none waits for its answer longer than servers wait for a request.
+pub const OPENING_MAX: u32 = 1_024;
+/// Connections that a thread begins in one turn, so that pings are answered in between.
+pub const OPENS_PER_TURN_MAX: usize = 64;
+/// From connecting to Welcome; the SDK waits as long.
+pub const OPENING_TIME_MAX: Duration = Duration::from_millis(switchyard_client_core::limits::CONNECT_TIMEOUT_MS);
+/// Full-jitter back-off as the protocol asks for it: the first delay is at most this …
+pub const BACKOFF_BASE_MS: u64 = 500;
+/// … and none longer.
+pub const BACKOFF_MAX_MS: u64 = 30_000;
+/// Messages that a thread sends in one turn; what is due beyond it goes out in the next.
+pub const SENDS_PER_TURN_MAX: usize = 1_024;
+/// Users that are looked at for one who may send now.
+pub const PICKS_MAX: usize = 16;
+/// Connections of a thread that are asked at once at the end whether they are alive.
+pub const ASKED_MAX: u32 = 64;
+
+/// Different reasons that a thread tells apart; some name a number, and a server that is quite wrong gives many.
+pub const REASONS_MAX: usize = 64;
+
+/// How often the main thread looks at what the others have counted.
+pub const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How often a run is described to its observer.
+pub const SAMPLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a run waits for the next connection, delivery or sign of life before it goes on without.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the server gets to calm down before its memory is read.
+pub const CALM: Duration = Duration::from_secs(2);
+
+/// Machines that share a run.
+pub const WORKERS_MAX: usize = 64;
+/// Bytes of a frame between them: the largest holds two histograms of some 30 KiB each, and why connections ended.
+pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+/// Frames of all workers that wait for whoever leads the run. Each worker says something once a second.
+pub const FRAMES_WAITING_MAX: usize = 256;
+/// How long connecting to a worker may take, and giving it its share.
+pub const WORKER_START_MAX: Duration = Duration::from_secs(5);
+/// How long a worker, which has something to say each second, may say nothing, and how long one end of the line may take
+/// to take what the other says.
+pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+
 /// A thread of the swarm that is busier than this, in percent, cannot be trusted to be on time.
 pub const BUSY_PERCENT_MAX: f64 = 90.0;
+/// Processors busier than this, in percent, make everything wait, the swarm included.
+pub const MACHINE_BUSY_PERCENT_MAX: f64 = 95.0;
+/// One of a hundred messages may be sent this late before the swarm is blamed.
+pub const LATE_US_MAX: u64 = 10_000;
+
+/// Echoes that one connection of an open loop may wait for: more than a server that keeps up ever owes it.
+pub const ECHOES_PENDING_MAX: usize = 4_096;
+/// Bytes of an echoed message at most, as `/echo` of this server takes them.
+pub const ECHO_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long the last echoes of a run may take.
+pub const ECHO_PATIENCE: Duration = Duration::from_secs(10);

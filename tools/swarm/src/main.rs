@@ -1,12 +1,11 @@
-//! The command `swarm`: load, idle connections and kill -9, with the result on standard output.
+//! The command `swarm`: load, very many connections and kill -9, with the result on standard output.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the report of a command goes to standard output")]
 
-use std::net::SocketAddr;
+mod commands;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -15,9 +14,14 @@ use switchyard_swarm::SwarmError;
 use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::crash::{self, CrashOptions};
-use switchyard_swarm::idle::{self, IdleOptions};
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
+
+use commands::connect::{self, ConnectArguments};
+use commands::echo::{self, EchoArguments};
+use commands::storm::{self, StormArguments};
+use commands::worker::{self, WorkerArguments};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,8 +44,16 @@ enum Command {
     Chat(ChatArguments),
     /// What pairs that talk notice while others abuse the server. Exit code 1 when they met more than delay.
     Abuse(AbuseArguments),
-    /// Many authenticated connections that say nothing; what one costs the server in memory.
-    Idle(IdleArguments),
+    /// Very many connections, held alive while messages flow between random pairs; what one costs. Exit code 1 when one
+    /// was dropped, a message was lost or an expectation was missed.
+    Connect(ConnectArguments),
+    /// Very many connections that are cut off at once and come back, again and again. Exit code 1 when one did not or an
+    /// expectation was missed.
+    Storm(StormArguments),
+    /// Plain WebSocket echo against any server. Exit code 1 when anything went wrong or an expectation was missed.
+    Echo(EchoArguments),
+    /// Takes shares of the runs of other machines: `swarm connect --workers HOST:PORT,HOST:PORT` leads them.
+    Worker(WorkerArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -63,8 +75,9 @@ struct ChatArguments {
     /// What ends a message's way and lets the next be sent.
     #[arg(long, value_enum, default_value_t = Until::Accepted, conflicts_with = "rate")]
     until: Until,
-    /// Messages a second by all pairs together, instead of --depth.
-    #[arg(long)]
+    /// Messages a second by all pairs together, whatever comes back (an open loop), instead of --depth: latencies then
+    /// count from when a message was due, so that a server that stands still cannot hide.
+    #[arg(long, value_parser = commands::rate)]
     rate: Option<f64>,
     /// Seconds to measure.
     #[arg(long, default_value_t = 5.0, conflicts_with = "count")]
@@ -126,28 +139,6 @@ struct AbuseArguments {
 }
 
 #[derive(Args)]
-struct IdleArguments {
-    /// Where the server listens: HOST:PORT.
-    #[arg(long)]
-    url: String,
-    /// The server's data folder, whose development key signs the tokens.
-    #[arg(long)]
-    data: PathBuf,
-    /// Connections at the first reading of the server's memory.
-    #[arg(long, default_value_t = 1000)]
-    first: usize,
-    /// Connections at the second reading.
-    #[arg(long, default_value_t = 15_000)]
-    count: usize,
-    /// The server's process id.
-    #[arg(long)]
-    server_pid: u32,
-    /// Keep the connections until standard input ends.
-    #[arg(long)]
-    hold: bool,
-}
-
-#[derive(Args)]
 struct CrashArguments {
     /// The `switchyard` binary.
     #[arg(long)]
@@ -170,7 +161,10 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Chat(arguments) => run_chat(&arguments),
         Command::Abuse(arguments) => run_abuse(arguments),
-        Command::Idle(arguments) => run_idle(&arguments),
+        Command::Connect(arguments) => connect::run(&arguments).and_then(conclude),
+        Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
+        Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
+        Command::Worker(arguments) => worker::run(&arguments),
         Command::Crash(arguments) => run_crash(arguments),
     };
     match result {
@@ -191,9 +185,12 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
         },
     };
     let options = ChatOptions {
-        address: address(&arguments.url)?,
+        address: Target::parse(&arguments.url)?.address,
         pairs: arguments.pairs,
-        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
+        pace: arguments
+            .rate
+            .filter(|rate| *rate > 0.0)
+            .map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,
         text_bytes: arguments.bytes,
         recipients_online: matches!(arguments.recipients, Recipients::Online),
@@ -217,34 +214,11 @@ fn run_abuse(arguments: AbuseArguments) -> Result<bool, SwarmError> {
     let AbuseArguments { url, data, server_pid, kind, pairs, rate, duration } = arguments;
     let kinds = if kind.is_empty() { Kind::ALL.to_vec() } else { kind };
     let measured = Duration::from_secs_f64(duration);
-    let options = AbuseOptions { address: address(&url)?, server_pid, kinds, pairs, rate, measured };
+    let options = AbuseOptions { address: Target::parse(&url)?.address, server_pid, kinds, pairs, rate, measured };
     let report = abuse::run(&options, &Signer::of_data(&data)?)?;
     eprintln!("{}", report.table());
     print(&report);
     Ok(!report.any_faults())
-}
-
-fn run_idle(arguments: &IdleArguments) -> Result<bool, SwarmError> {
-    let hold_until = arguments.hold.then(|| {
-        let told = Arc::new(AtomicBool::new(false));
-        let teller = Arc::clone(&told);
-        std::thread::spawn(move || {
-            // An error on standard input ends the hold as well as its end does.
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            teller.store(true, Ordering::Relaxed);
-        });
-        told
-    });
-    let options = IdleOptions {
-        address: address(&arguments.url)?,
-        server_pid: arguments.server_pid,
-        first: arguments.first,
-        count: arguments.count,
-        hold_until,
-    };
-    let report = idle::run(&options, &Signer::of_data(&arguments.data)?)?;
-    print(&report);
-    Ok(report.disconnected == 0)
 }
 
 fn run_crash(arguments: CrashArguments) -> Result<bool, SwarmError> {
@@ -252,13 +226,6 @@ fn run_crash(arguments: CrashArguments) -> Result<bool, SwarmError> {
     let report = crash::run(&CrashOptions { binary: server, data, rounds, clients, sends })?;
     print(&report);
     Ok(true)
-}
-
-/// `HOST:PORT`, with or without `ws://` and a path.
-fn address(url: &str) -> Result<SocketAddr, SwarmError> {
-    let host = url.strip_prefix("ws://").unwrap_or(url).split('/').next().unwrap_or_default();
-    host.parse()
-        .map_err(|error| SwarmError::Server(format!("--url {url}: {error}; it should look like 127.0.0.1:7000")))
 }
 
 fn print(report: &impl Serialize) {

@@ -4,12 +4,12 @@
 //! files of the course are written from that. The final report names its figures in one flat list ([`Figures`]), which
 //! is what thresholds look at.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::latency::Percentiles;
 
 /// The state of a run at one moment. Counters count from the beginning of the run.
-#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// Seconds since the run began.
     pub at_s: f64,
@@ -36,7 +36,7 @@ pub struct Sample {
 }
 
 /// What the server costs at one moment.
-#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ServerSample {
     /// Resident memory.
     pub rss_bytes: u64,

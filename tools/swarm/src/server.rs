@@ -43,15 +43,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a development server and waits until it is ready.
+    /// Starts a development server on a free port of 127.0.0.1 and waits until it is ready.
     ///
     /// # Errors
     /// With what it printed, when it does not become ready.
     pub fn start(options: &ServerOptions) -> Result<Self, SwarmError> {
+        Self::start_at(options, "127.0.0.1:0")
+    }
+
+    /// The same on an address of one's own choice: a run that is spread over many needs a server on all of them.
+    ///
+    /// # Errors
+    /// With what it printed, when it does not become ready.
+    pub fn start_at(options: &ServerOptions, listen: &str) -> Result<Self, SwarmError> {
         let begun = Instant::now();
         let mut command = Command::new(&options.binary);
         command
-            .args(["serve", "--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--data"])
+            .args(["serve", "--dev", "--listen-admin", "127.0.0.1:0", "--listen-ws", listen, "--data"])
             .arg(&options.data);
         if let Some((gateway, router)) = options.cores {
             command.args(["--gateway-cores", &gateway.to_string(), "--router-cores", &router.to_string()]);

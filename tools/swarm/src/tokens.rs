@@ -23,14 +23,18 @@ impl Signer {
     /// # Errors
     /// When there is none; the server must have been started with `--dev` before.
     pub fn of_data(data: &Path) -> Result<Self, SwarmError> {
-        let path = data.join("keys/dev.pem");
-        let text = fs::read_to_string(&path).map_err(|error| {
-            SwarmError::Key(format!("{}: {error}; start `switchyard serve --dev` on that folder first", path.display()))
-        })?;
-        match key_file::parse(&text) {
+        Self::of_key(&read_key(data)?)
+    }
+
+    /// Of the text of a key file.
+    ///
+    /// # Errors
+    /// When it holds no private key.
+    pub(crate) fn of_key(text: &str) -> Result<Self, SwarmError> {
+        match key_file::parse(text) {
             Ok(KeyFile::Private(seed)) => Ok(Self(SigningKey::from_seed(seed).with_kid("dev"))),
-            Ok(KeyFile::Public(_)) => Err(SwarmError::Key(format!("{} holds no private key", path.display()))),
-            Err(error) => Err(SwarmError::Key(format!("{}: {error}", path.display()))),
+            Ok(KeyFile::Public(_)) => Err(SwarmError::Key("the development key is not a private key".to_owned())),
+            Err(error) => Err(SwarmError::Key(format!("the development key: {error}"))),
         }
     }
 
@@ -41,4 +45,15 @@ impl Signer {
         let expires = Millis(u64::try_from(now).unwrap_or(u64::MAX)).plus(TOKEN_MS);
         self.0.sign(AUDIENCE_DEFAULT, &Claims { user, device: None, expires })
     }
+}
+
+/// The text of a data folder's development key.
+///
+/// # Errors
+/// When there is none; the server must have been started with `--dev` before.
+pub fn read_key(data: &Path) -> Result<String, SwarmError> {
+    let path = data.join("keys/dev.pem");
+    fs::read_to_string(&path).map_err(|error| {
+        SwarmError::Key(format!("{}: {error}; start `switchyard serve --dev` on that folder first", path.display()))
+    })
 }

@@ -1,12 +1,13 @@
 //! The figures of a chat run by name.
 //!
 //! `p50_us` to `max_us` are those of the whole way that the swarm can see: until a message is delivered, or accepted
-//! when its recipient is not connected.
+//! when its recipient is not connected. In an open loop it begins when a message was due.
 
 use super::{ChatReport, Faults};
 use crate::latency::Percentiles;
 use crate::report::Report;
 use crate::sample::Figures;
+use crate::schedule;
 
 /// A name, and its value where it was measured.
 type Figure = (&'static str, fn(&ChatReport) -> Option<f64>);
@@ -19,6 +20,7 @@ const FIGURES: &[Figure] = &[
     ("lost", |report| count(report.faults.lost)),
     ("out_of_order", |report| count(report.faults.out_of_order)),
     ("duplicated", |report| count(report.faults.duplicated)),
+    ("unsent", |report| count(report.unsent)),
     ("refused", |report| count(report.faults.refused)),
     ("disconnected", |report| count(report.faults.disconnected)),
     ("p50_us", |report| latency(whole_way(report), |latencies| latencies.p50_us)),
@@ -30,6 +32,7 @@ const FIGURES: &[Figure] = &[
     ("accepted_p99_us", |report| latency(&report.accepted, |latencies| latencies.p99_us)),
     ("receipted_p50_us", |report| latency(&report.receipted, |latencies| latencies.p50_us)),
     ("receipted_p99_us", |report| latency(&report.receipted, |latencies| latencies.p99_us)),
+    ("late_p99_us", |report| latency(&report.late, |latencies| latencies.p99_us)),
     ("server_cpu_us_per_message", |report| report.server_cpu_us_per_message.filter(|_| report.messages > 0)),
     ("server_rss_bytes", |report| report.server_rss_bytes.and_then(count)),
     ("swarm_cpu_us_per_message", |report| (report.messages > 0).then_some(report.swarm_cpu_us_per_message)),
@@ -61,7 +64,7 @@ impl Report for ChatReport {
     }
 
     fn caution(&self) -> Option<String> {
-        self.bottleneck.clone()
+        self.bottleneck.clone().or_else(|| schedule::caution_of(self.unsent))
     }
 
     fn fault(&self) -> Option<String> {

@@ -27,7 +27,7 @@ pub(super) struct Pair {
     delivered: u64,
     pub(super) acknowledged: u64,
     receipted: u64,
-    /// When the messages after `forgotten` were sent.
+    /// When the messages after `forgotten` were sent, or due in an open loop.
     sent_at: VecDeque<Instant>,
     forgotten: u64,
 }
@@ -75,7 +75,7 @@ impl Pair {
         self.delivered
     }
 
-    /// Notes a Send; gives its number.
+    /// Notes a Send that counts from `at`; gives its number.
     pub(super) fn on_sent(&mut self, at: Instant) -> u64 {
         self.sent += 1;
         self.sent_at.push_back(at);
@@ -90,7 +90,7 @@ impl Pair {
             return;
         }
         self.accepted = number;
-        report.accepted(self.age(now, number));
+        report.accepted(self.sent_at(number), now);
         self.forget();
     }
 
@@ -106,7 +106,7 @@ impl Pair {
             return;
         }
         self.delivered = sequence;
-        report.delivered(self.age(now, sequence));
+        report.delivered(self.sent_at(sequence), now);
         self.forget();
     }
 
@@ -122,7 +122,7 @@ impl Pair {
             return;
         }
         for number in self.receipted + 1..=head {
-            report.receipted(self.age(now, number));
+            report.receipted(self.sent_at(number), now);
         }
         self.receipted = self.receipted.max(head);
         self.forget();
@@ -148,9 +148,10 @@ impl Pair {
         }
     }
 
-    fn age(&self, now: Instant, number: u64) -> std::time::Duration {
+    /// `None` for a message that the server made up.
+    fn sent_at(&self, number: u64) -> Option<Instant> {
         let index = usize::try_from(number - self.forgotten - 1).expect("a message that is not forgotten");
-        self.sent_at.get(index).map_or_else(Default::default, |at| now.saturating_duration_since(*at))
+        self.sent_at.get(index).copied()
     }
 
     fn forget(&mut self) {
@@ -161,10 +162,31 @@ impl Pair {
     }
 }
 
-/// Where a pair's events are counted; the report's latencies only while the run is measured.
+/// Which messages the result is made from.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Window {
+    /// None.
+    Closed,
+    /// Whatever comes back now.
+    Open,
+    /// Those that were due from `from` on and before `until`, whenever they come back.
+    Due { from: Instant, until: Option<Instant> },
+}
+
+impl Window {
+    pub(super) fn holds(self, due: Instant) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::Open => true,
+            Self::Due { from, until } => due >= from && until.is_none_or(|until| due < until),
+        }
+    }
+}
+
+/// Where a pair's events are counted.
 pub(super) struct Recorder<'r> {
     pub(super) report: &'r mut ThreadReport,
-    pub(super) measuring: bool,
+    pub(super) window: Window,
     /// For the course of the run, like the latencies.
     pub(super) counts: &'r mut Counts,
     /// Until a message is delivered, or accepted when nobody is there to deliver to.
@@ -173,27 +195,42 @@ pub(super) struct Recorder<'r> {
 }
 
 impl Recorder<'_> {
-    fn accepted(&mut self, age: std::time::Duration) {
+    fn accepted(&mut self, at: Option<Instant>, now: Instant) {
         self.counts.accepted += 1;
+        let Some(at) = at else { return };
         if !self.online {
-            self.latencies.record(age);
+            self.latencies.record(now.saturating_duration_since(at));
         }
-        if self.measuring {
-            self.report.accepted.record(age);
+        if self.window.holds(at) {
+            self.report.accepted.record(now.saturating_duration_since(at));
         }
     }
 
-    fn delivered(&mut self, age: std::time::Duration) {
+    fn delivered(&mut self, at: Option<Instant>, now: Instant) {
         self.counts.delivered += 1;
-        self.latencies.record(age);
-        if self.measuring {
-            self.report.delivered.record(age);
+        let Some(at) = at else { return };
+        self.latencies.record(now.saturating_duration_since(at));
+        if self.window.holds(at) {
+            self.report.delivered.record(now.saturating_duration_since(at));
         }
     }
 
-    fn receipted(&mut self, age: std::time::Duration) {
-        if self.measuring {
-            self.report.receipted.record(age);
+    fn receipted(&mut self, at: Option<Instant>, now: Instant) {
+        if let Some(at) = at.filter(|at| self.window.holds(*at)) {
+            self.report.receipted.record(now.saturating_duration_since(at));
+        }
+    }
+
+    /// A message that was due at `due` was not sent until the end of the run.
+    pub(super) fn unsent(&mut self, due: Instant, ended: Instant) {
+        self.report.unsent += 1;
+        if self.window.holds(due) {
+            let waited = ended.saturating_duration_since(due);
+            self.report.accepted.record(waited);
+            if self.online {
+                self.report.delivered.record(waited);
+                self.report.receipted.record(waited);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{ChatOptions, Pace};
 use crate::latency::{Latencies, Percentiles};
 use crate::limits::BUSY_PERCENT_MAX;
+use crate::reading;
 
 /// What the server did wrong. All zero in a good run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -56,6 +57,8 @@ pub(super) struct ThreadReport {
     pub(super) accepted: Latencies,
     pub(super) delivered: Latencies,
     pub(super) receipted: Latencies,
+    pub(super) late: Latencies,
+    pub(super) unsent: u64,
     pub(super) faults: Faults,
 }
 
@@ -66,6 +69,8 @@ impl ThreadReport {
         self.accepted.add(&other.accepted);
         self.delivered.add(&other.delivered);
         self.receipted.add(&other.receipted);
+        self.late.add(&other.late);
+        self.unsent += other.unsent;
         self.faults.add(other.faults);
     }
 }
@@ -91,12 +96,16 @@ pub struct ChatReport {
     pub seconds: f64,
     /// Messages routed per second.
     pub messages_per_s: f64,
-    /// From Send to Accepted.
+    /// From Send to Accepted. In an open loop, all three count from when a message was due, whenever it was sent.
     pub accepted: Percentiles,
     /// From Send to the recipient's Deliver.
     pub delivered: Percentiles,
     /// From Send to the Receipt that covers it.
     pub receipted: Percentiles,
+    /// In an open loop, from when a message was due until the swarm saw to it: what the swarm added.
+    pub late: Percentiles,
+    /// In an open loop, messages that were due and were never sent, because too many before them had no answer.
+    pub unsent: u64,
     /// CPU time of all threads of the server per message.
     pub server_cpu_us_per_message: Option<f64>,
     /// Resident memory of the server at the end.
@@ -119,6 +128,7 @@ impl ChatReport {
     ) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let messages = total.messages.max(1) as f64;
+        let late = total.late.percentiles();
         let per_message = |cpu: Duration| cpu.as_secs_f64() * 1e6 / messages;
         let (depth, rate) = match options.pace {
             Pace::Depth { depth, .. } => (Some(depth), None),
@@ -137,23 +147,26 @@ impl ChatReport {
             accepted: total.accepted.percentiles(),
             delivered: total.delivered.percentiles(),
             receipted: total.receipted.percentiles(),
+            unsent: total.unsent,
             server_cpu_us_per_message: server.map(|(cpu, _)| per_message(cpu)),
             server_rss_bytes: server.map(|(_, rss_bytes)| rss_bytes),
             swarm_cpu_us_per_message: per_message(own_cpu),
-            bottleneck: bottleneck(own_cpu, took, options.threads_used()),
+            bottleneck: bottleneck(own_cpu, took, options.threads_used(), &late),
+            late,
             faults: total.faults,
         }
     }
 }
 
-/// Looks whether the threads of the swarm, which share the work evenly, had time to spare.
-fn bottleneck(own_cpu: Duration, took: Duration, threads: u32) -> Option<String> {
+/// Looks whether the threads of the swarm, which share the work evenly, had time to spare and were on time.
+fn bottleneck(own_cpu: Duration, took: Duration, threads: u32, late: &Percentiles) -> Option<String> {
     let busy_percent = 100.0 * own_cpu.as_secs_f64() / (took.as_secs_f64() * f64::from(threads));
-    (busy_percent > BUSY_PERCENT_MAX).then(|| {
-        format!(
+    if busy_percent > BUSY_PERCENT_MAX {
+        return Some(format!(
             "the swarm was busy for {busy_percent:.0} % of the time: what is measured is the swarm; use more --threads"
-        )
-    })
+        ));
+    }
+    reading::lateness(late)
 }
 
 #[cfg(test)]
@@ -162,7 +175,9 @@ mod tests {
 
     #[test]
     fn given_a_swarm_without_time_to_spare_when_reported_then_it_says_so_and_else_not() {
-        let busy = |cpu_ms, threads| bottleneck(Duration::from_millis(cpu_ms), Duration::from_secs(1), threads);
+        let busy = |cpu_ms, threads| {
+            bottleneck(Duration::from_millis(cpu_ms), Duration::from_secs(1), threads, &Percentiles::default())
+        };
         assert_eq!(busy(880, 1), None);
         assert!(busy(970, 1).is_some_and(|said| said.contains("97 % of the time")));
         assert_eq!(busy(970, 2), None);

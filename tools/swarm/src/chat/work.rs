@@ -12,12 +12,14 @@ use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::course::{Counts, Published};
 use super::gate::Gate;
-use super::pair::{Pair, Recorder, put_number};
+use super::paced::Paced;
+use super::pair::{Pair, Recorder, Window, put_number};
 use super::report::ThreadReport;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
+use crate::limits::{SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
 use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
@@ -52,9 +54,12 @@ pub(super) struct ChatWork {
     welcomed: usize,
     phase: Phase,
     deadline: Instant,
-    /// When the next message of a paced run is due, and whose it is.
-    next_due: Instant,
+    /// The messages of each pair in an open loop, and whose turn is next.
+    paced: Vec<Paced>,
     next_pair: usize,
+    /// Of an open loop: messages that were due earlier are not measured.
+    measured_from: Instant,
+    place: (u32, u32),
     body: Vec<u8>,
     encoder: Encoder,
     scratch: Vec<u8>,
@@ -120,7 +125,9 @@ impl ChatWork {
             welcomed: 0,
             phase: Phase::Connecting,
             deadline: now + PATIENCE,
-            next_due: now,
+            paced: Vec::new(),
+            measured_from: now,
+            place: (thread, threads),
             next_pair: 0,
             encoder: Encoder::new(),
             scratch: Vec::new(),
@@ -197,7 +204,8 @@ impl ChatWork {
             Phase::Connecting if self.welcomed == self.members.len() && self.waiting.is_empty() => {
                 self.connected.pass();
                 let now = Instant::now();
-                self.next_due = now;
+                self.measured_from = now;
+                self.pace(now);
                 self.phase = match self.options.length {
                     Length::Time { warm_up, .. } => Phase::WarmUp { until: now + warm_up },
                     Length::Messages(_) => Phase::Measuring { until: None },
@@ -212,9 +220,14 @@ impl ChatWork {
                 };
                 // Subtracted again when the measuring ends.
                 self.report.messages = self.routed();
+                self.measured_from = until;
                 self.phase = Phase::Measuring { until: Some(until + measured) };
             }
-            Phase::Measuring { until: Some(until) } if now >= until => self.finish(sockets, now),
+            Phase::Measuring { until: Some(until) } if now >= until => {
+                while self.send_due(sockets, until) {}
+                self.count_unsent(until);
+                self.finish(sockets, now);
+            }
             Phase::Measuring { until: None } if self.pairs.iter().all(|pair| self.is_complete(pair)) => {
                 self.finish(sockets, now);
             }
@@ -226,6 +239,7 @@ impl ChatWork {
     fn finish(&mut self, sockets: &mut Sockets, now: Instant) {
         self.report.messages = self.routed() - self.report.messages;
         self.phase = Phase::Finishing;
+        self.paced.clear();
         self.deadline = now + PATIENCE;
         self.measured.pass();
         for pair in 0..self.pairs.len() {
@@ -237,8 +251,30 @@ impl ChatWork {
         matches!(self.options.length, Length::Messages(count) if pair.routed() >= count)
     }
 
-    fn measuring(&self) -> bool {
-        matches!(self.phase, Phase::Measuring { .. })
+    /// When the next message of an open loop is due, or it is time to look around.
+    fn next_due(&self, now: Instant) -> Instant {
+        let pause = now + TURN_PAUSE_MAX;
+        self.paced.get(self.next_pair).map_or(pause, |paced| paced.next_due().min(pause))
+    }
+
+    /// Which messages the result is made from now.
+    fn window(&self) -> Window {
+        let from = self.measured_from;
+        match (self.options.pace, self.phase) {
+            (Pace::Depth { .. }, Phase::Measuring { .. }) => Window::Open,
+            (Pace::PerSecond(_), Phase::Measuring { until }) => Window::Due { from, until },
+            // What was sent too late is never sent: whatever comes was due in time.
+            (Pace::PerSecond(_), Phase::Finishing) => Window::Due { from, until: None },
+            _ => Window::Closed,
+        }
+    }
+
+    /// How many messages a pair sends in the whole run.
+    const fn count_max(&self) -> u64 {
+        match self.options.length {
+            Length::Messages(count) => count,
+            Length::Time { .. } => u64::MAX,
+        }
     }
 
     /// Sends what a pair may send now.
@@ -247,41 +283,78 @@ impl ChatWork {
         if !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
             return;
         }
-        let count_max = match self.options.length {
-            Length::Messages(count) => count,
-            Length::Time { .. } => u64::MAX,
-        };
+        let count_max = self.count_max();
         let under_way = |pair: &Pair| match until {
             Until::Accepted => pair.unanswered(),
             Until::Receipt => pair.pending(),
         };
         while under_way(&self.pairs[pair]) < u64::from(depth) && self.pairs[pair].sent < count_max {
-            self.send(sockets, pair, now);
-        }
-    }
-
-    /// Sends what is due in a paced run.
-    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) {
-        let Pace::PerSecond(rate) = self.options.pace else { return };
-        if !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
-            return;
-        }
-        let interval = Duration::from_secs_f64(f64::from(self.options.threads.max(1)) / rate);
-        while self.next_due <= now {
-            let pair = self.next_pair;
-            if self.pairs[pair].pending() >= u64::from(PENDING_SENDS_MAX) {
+            if !self.send(sockets, pair, now) {
                 return;
             }
-            let due = self.next_due;
-            self.send(sockets, pair, due);
-            self.next_pair = (pair + 1) % self.pairs.len();
-            self.next_due += interval;
         }
     }
 
-    fn send(&mut self, sockets: &mut Sockets, pair: usize, at: Instant) {
+    /// Begins an open loop, if that is the pace.
+    fn pace(&mut self, begun: Instant) {
+        let Pace::PerSecond(rate) = self.options.pace else { return };
+        let (thread, threads) = self.place;
+        let numbers = (thread..self.options.pairs).step_by(threads as usize);
+        self.paced = numbers.map(|number| Paced::new(begun, rate, number, self.options.pairs)).collect();
+    }
+
+    /// Sends what is due in an open loop. `true` when there is more than one turn's worth.
+    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) -> bool {
+        if self.paced.is_empty() || !matches!(self.phase, Phase::WarmUp { .. } | Phase::Measuring { .. }) {
+            return false;
+        }
+        for _ in 0..SENDS_PER_TURN_MAX {
+            let pair = self.next_pair;
+            let due = self.paced[pair].next_due();
+            if due > now {
+                return false;
+            }
+            self.paced[pair].on_due();
+            if self.window().holds(due) {
+                self.report.late.record(now.saturating_duration_since(due));
+            }
+            self.next_pair = (pair + 1) % self.pairs.len();
+            self.send_owed(sockets, pair);
+        }
+        true
+    }
+
+    /// Sends what a pair owes in an open loop, as far as it may.
+    fn send_owed(&mut self, sockets: &mut Sockets, pair: usize) {
+        let count_max = self.count_max();
+        while self.pairs[pair].unanswered() < u64::from(PENDING_SENDS_MAX)
+            && self.pairs[pair].sent < count_max
+            && let Some(due) = self.paced.get(pair).and_then(Paced::oldest_owed)
+            && self.send(sockets, pair, due)
+        {
+            self.paced[pair].on_sent();
+        }
+    }
+
+    /// Counts what was due before `until` and was not sent by then.
+    fn count_unsent(&mut self, until: Instant) {
+        let window = self.window();
+        let mut recorder = Recorder {
+            window,
+            online: self.options.recipients_online,
+            report: &mut self.report,
+            counts: &mut self.counts,
+            latencies: &mut self.latencies,
+        };
+        for due in self.paced.drain(..).flat_map(|paced| paced.unsent(until)) {
+            recorder.unsent(due, until);
+        }
+    }
+
+    /// `false` when the connection is gone.
+    fn send(&mut self, sockets: &mut Sockets, pair: usize, at: Instant) -> bool {
         let id = self.senders[pair];
-        let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return };
+        let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return false };
         let number = self.pairs[pair].on_sent(at);
         self.counts.sent += 1;
         put_number(&mut self.body, number);
@@ -293,6 +366,7 @@ impl ChatWork {
             body: Cow::Borrowed(&self.body),
         });
         member.session.send(&frame, &mut self.encoder, out);
+        true
     }
 
     /// Has the recipient of a pair acknowledge when it is time.
@@ -323,7 +397,7 @@ impl ChatWork {
         };
         let Some(Member { pair: index, sends, .. }) = self.members[member] else { return };
         let mut recorder = Recorder {
-            measuring: self.measuring(),
+            window: self.window(),
             online: self.options.recipients_online,
             report: &mut self.report,
             counts: &mut self.counts,
@@ -386,6 +460,7 @@ impl Work for ChatWork {
             && sends
         {
             self.fill(sockets, pair, now);
+            self.send_owed(sockets, pair);
         }
     }
 
@@ -401,7 +476,7 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
-        self.send_due(sockets, now);
+        let more = self.send_due(sockets, now);
         let with_latencies = now >= self.latencies_at;
         self.publish(with_latencies);
         if with_latencies {
@@ -418,11 +493,11 @@ impl Work for ChatWork {
             }
             Phase::Finishing if now >= self.deadline || self.pairs.iter().all(|pair| pair.pending() == 0) => Turn::Stop,
             Phase::Measuring { until: None } if self.report.faults.any() => Turn::Stop,
-            Phase::WarmUp { until } | Phase::Measuring { until: Some(until) } => match self.options.pace {
-                Pace::PerSecond(_) => Turn::By(until.min(self.next_due)),
-                Pace::Depth { .. } => Turn::By(until),
-            },
-            _ => Turn::By(now + Duration::from_millis(100)),
+            _ if more => Turn::By(now),
+            Phase::WarmUp { until } | Phase::Measuring { until: Some(until) } => {
+                Turn::By(until.min(self.next_due(now)))
+            }
+            _ => Turn::By(self.next_due(now)),
         }
     }
 }

@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (CLIENT, &[SCHEMA, CLIENT_CORE, GATEWAY_CORE]),
     ("switchyard", &[SCHEMA, RING, GATEWAY_CORE, GATEWAY_SERVER, ROUTER_SERVER, TUNING]),
     ("xtask", &[]),
-    (SWARM, &[SCHEMA, GATEWAY_CORE]),
+    (SWARM, &[SCHEMA, GATEWAY_CORE, CLIENT_CORE]),
     ("chat", &[SCHEMA, GATEWAY_CORE, CLIENT]),
     ("logview", &[SCHEMA, LOG]),
     ("switchyard-fuzz", &[SCHEMA, GATEWAY_CORE, LOG]),

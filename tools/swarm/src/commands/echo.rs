@@ -1,0 +1,79 @@
+//! `swarm echo`.
+
+use std::time::Duration;
+
+use clap::Args;
+use switchyard_swarm::SwarmError;
+use switchyard_swarm::crew::Layout;
+use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
+use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::routes::Sources;
+use switchyard_swarm::target::Target;
+
+use super::{rate, time};
+
+/// What comes after the options.
+const MORE: &str = "\
+With --depth the loop is closed: a connection sends its next message when an echo comes, and a server that stands still is
+sent less. With --rate it is open: messages are due at that rate whatever comes back, and latencies count from then.
+
+Examples:
+  swarm echo --url ws://127.0.0.1:7400/echo --connections 200 --depth 16 --server-pid PID
+  swarm echo --url ws://127.0.0.1:9001/ --rate 50000 --bytes 100 --duration 30s --expect 'p99<5ms'";
+
+#[derive(Args)]
+#[command(after_help = MORE)]
+pub(crate) struct EchoArguments {
+    /// Any WebSocket server that sends messages back: ws://HOST:PORT/PATH.
+    #[arg(long)]
+    url: String,
+    /// Connections.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20.
+    #[arg(long)]
+    sources: Option<Sources>,
+    /// Messages under way per connection.
+    #[arg(long, default_value_t = 1, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: u32,
+    /// Messages a second by all connections together, instead of --depth.
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 64)]
+    bytes: usize,
+    /// How long to measure, such as 5s.
+    #[arg(long, value_parser = time, default_value = "5s")]
+    duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, value_parser = time, default_value = "1s")]
+    warm_up: Duration,
+    /// Threads of the swarm; more when a descriptor table holds too few connections.
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
+    /// The server's process id, to report its processor time per message.
+    #[arg(long)]
+    server_pid: Option<u32>,
+    #[command(flatten)]
+    report: ReportArguments,
+}
+
+pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, SwarmError> {
+    let layout = Layout::new(arguments.connections, arguments.threads)?;
+    let pace = match arguments.rate {
+        Some(rate) if rate > 0.0 => EchoPace::PerSecond(rate),
+        _ => EchoPace::Depth(arguments.depth),
+    };
+    let options = EchoOptions {
+        sources: arguments.sources.clone().unwrap_or_default(),
+        target: Target::parse(&arguments.url)?,
+        layout,
+        pace,
+        bytes: arguments.bytes,
+        warm_up: arguments.warm_up,
+        measured: arguments.duration,
+        server_pid: arguments.server_pid,
+    };
+    let subject = Subject::new("echo", &arguments.url);
+    report::watch(&arguments.report, subject, |observer| echo::run(&options, observer))
+}

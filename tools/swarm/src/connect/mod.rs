@@ -1,0 +1,145 @@
+//! Very many connections to one server: opened, authenticated, held alive, with messages between random pairs, and asked at
+//! the end whether each is still there.
+//!
+//! The run has stages. All connections are opened; the server's memory is read when it has calmed down; messages flow at
+//! the asked rate for as long as the connections are held; what is still on its way gets time to arrive; at last each
+//! connection is pinged, and only one that answers counts as alive. Several machines may share a run ([`run_on`]).
+
+mod figures;
+mod part;
+mod report;
+mod server_side;
+mod spread;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::SwarmError;
+use crate::company::{Company, Point};
+use crate::conduct::{Conductor, Progress};
+use crate::crew::{Crew, Layout, Stage};
+use crate::fleet::{Fleet, Left, Plan, TEXT_BYTES_MIN, TalkPlan};
+use crate::limits::{CALM, OPENING_MAX, PATIENCE};
+use crate::process;
+use crate::reading::Reading;
+use crate::routes::{Routes, Sources};
+use crate::sample::Observer;
+use crate::tokens::Signer;
+
+pub(crate) use part::Part;
+pub use report::{ConnectReport, Course, MemoryReport, MessagesReport};
+use server_side::{Noting, ServerSide};
+pub use spread::run_on;
+pub(crate) use spread::{Share, run_share};
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections.
+    pub count: u32,
+    /// Threads of the swarm on each machine; more when a descriptor table holds too few connections.
+    pub threads: u32,
+    /// Addresses to spread them over; as many as it takes when missing.
+    pub destinations: Option<u32>,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
+    /// Connections begun per second; as fast as they are answered when missing.
+    pub opens_per_s: Option<f64>,
+    /// How long they are held once all are open.
+    pub hold: Duration,
+    /// Messages a second meanwhile, of all pairs together; 0 for none.
+    pub messages_per_s: f64,
+    /// Bytes of a message's text, at least [`ConnectOptions::TEXT_BYTES_MIN`].
+    pub text_bytes: usize,
+    /// The server's process, to report what it costs.
+    pub server_pid: Option<u32>,
+}
+
+impl ConnectOptions {
+    /// Bytes of a text that hold a message's number and time.
+    pub const TEXT_BYTES_MIN: usize = TEXT_BYTES_MIN;
+}
+
+/// Runs it on this machine. The observer is told once a second.
+///
+/// # Errors
+/// When the run cannot be made. What the server did wrong is in the report.
+pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> Result<ConnectReport, SwarmError> {
+    let (part, server) = take_part(options, process::first_user(), signer, observer, None)?;
+    Ok(ConnectReport::new(options, 0, part, server))
+}
+
+/// Does this machine's part of a run, in step with the others when there are any.
+fn take_part(
+    options: &ConnectOptions,
+    first_user: u64,
+    signer: Signer,
+    observer: Observer<'_>,
+    company: Option<Box<dyn Company>>,
+) -> Result<(Part, ServerSide), SwarmError> {
+    let layout = Layout::new(options.count, options.threads)?;
+    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
+    let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
+        per_second: options.messages_per_s,
+        text_bytes: options.text_bytes,
+        seed: process::random(),
+    });
+    let number_of_destinations = routes.destinations();
+    let plan = Arc::new(Plan {
+        first_user,
+        routes,
+        signer,
+        opens_per_s: options.opens_per_s,
+        opening_max: OPENING_MAX,
+        returns: false,
+        talk,
+    });
+    let before = Reading::take(options.server_pid, Vec::new());
+    let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
+    let mut conductor = match company {
+        None => Conductor::new(crew, options.server_pid, observer),
+        Some(company) => Conductor::in_company(crew, options.server_pid, observer, company),
+    };
+    let (all_open, course) = open(&mut conductor, options)?;
+    let opened = conductor.reading();
+    let all_open = conductor.meet(Point::Opened, all_open)?;
+    conductor.pass(CALM)?;
+    let calm = conductor.reading();
+    if conductor.meet(Point::Calm, all_open)? {
+        conductor.give(Stage::Talk);
+        conductor.pass(options.hold)?;
+        conductor.settle()?;
+        conductor.wait(PATIENCE, |totals| Progress {
+            is_done: totals.delivered + totals.refused_messages >= totals.sent && totals.accepted >= totals.delivered,
+            at: totals.delivered + totals.accepted,
+        })?;
+    }
+    let held = conductor.reading();
+    conductor.meet(Point::Held, true)?;
+    conductor.give(Stage::Ask);
+    let open_now = conductor.totals().open;
+    conductor
+        .wait(PATIENCE, |totals| Progress { is_done: totals.alive >= open_now.min(totals.open), at: totals.alive })?;
+    // A machine that closed its connections earlier would spare the server the last of the others'.
+    conductor.meet(Point::Asked, true)?;
+    let totals = conductor.totals();
+    let (left, finish) = conductor.stop()?;
+    let readings = [before, opened, calm, held];
+    let server = ServerSide::new(&readings, course);
+    Ok((Part::new((layout.threads, number_of_destinations), totals, &left, finish, &readings), server))
+}
+
+/// Waits until everybody is open or nothing moves any more; whether everybody is.
+fn open(conductor: &mut Conductor<'_, Left>, options: &ConnectOptions) -> Result<(bool, Vec<Course>), SwarmError> {
+    let count = u64::from(options.count);
+    let mut noting = Noting::new(options.server_pid);
+    conductor.wait(PATIENCE, |totals| {
+        noting.look(totals.open);
+        Progress { is_done: totals.open + totals.given_up + totals.dropped >= count, at: totals.opened }
+    })?;
+    let open = conductor.totals().open;
+    Ok((open == count, noting.end(open)))
+}

@@ -1,0 +1,173 @@
+//! What one machine did and saw of a run. Those of several make one, as if one machine had done it all.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::conduct::Finish;
+use crate::fleet::{Account, Left};
+use crate::latency::Latencies;
+use crate::reading::{Costs, Reading};
+use crate::system;
+use crate::tally::{Reasons, Totals};
+
+/// The part of one machine, or of several.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(super) threads: u32,
+    pub(super) destinations: usize,
+    pub(super) totals: Totals,
+    /// Messages between connections that stayed open that did not arrive. Both are on one machine.
+    pub(super) lost: u64,
+    /// Messages whose sender or recipient was cut off, and that did not arrive.
+    pub(super) cut_off: u64,
+    pub(super) reasons: Reasons,
+    pub(super) latency: Latencies,
+    pub(super) lateness: Latencies,
+    pub(super) opening: Costs,
+    pub(super) holding: Costs,
+    /// What memory has grown, by machine: two workers on one see the same kernel.
+    growth: BTreeMap<String, Growth>,
+}
+
+/// How much more memory there was in use at the end than before, in bytes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Growth {
+    /// Slab of the kernel.
+    pub(super) slab_bytes: i64,
+    /// Buffers of TCP.
+    pub(super) tcp_bytes: i64,
+    /// Memory of the machine that is no longer free.
+    pub(super) machine_bytes: i64,
+    /// Resident memory of the swarm.
+    pub(super) swarm_bytes: i64,
+}
+
+impl Part {
+    /// The readings are from before, with everybody open, after a rest, and after the hold.
+    pub(super) fn new(
+        (threads, destinations): (u32, usize),
+        totals: Totals,
+        left: &[Left],
+        finish: Finish,
+        readings: &[Reading; 4],
+    ) -> Self {
+        let [before, opened, calm, held] = readings;
+        let (lost, cut_off) = missing(left, threads);
+        let grown = |from: u64, to: u64| to.cast_signed().wrapping_sub(from.cast_signed());
+        let growth = Growth {
+            slab_bytes: grown(before.kernel.slab_bytes, held.kernel.slab_bytes),
+            tcp_bytes: grown(before.kernel.tcp_bytes, held.kernel.tcp_bytes),
+            machine_bytes: grown(held.kernel.free_bytes, before.kernel.free_bytes),
+            swarm_bytes: grown(before.swarm.rss_bytes, held.swarm.rss_bytes),
+        };
+        Self {
+            threads,
+            destinations,
+            totals,
+            lost,
+            cut_off,
+            reasons: finish.reasons,
+            latency: finish.latency,
+            lateness: finish.lateness,
+            opening: opened.since(before),
+            holding: held.since(calm),
+            growth: BTreeMap::from([(system::boot_id(), growth)]),
+        }
+    }
+
+    /// Adds that of another machine.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.threads += other.threads;
+        self.destinations = self.destinations.max(other.destinations);
+        self.totals.merge(&other.totals);
+        self.lost += other.lost;
+        self.cut_off += other.cut_off;
+        for (reason, times) in &other.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += times;
+        }
+        self.latency.add(&other.latency);
+        self.lateness.add(&other.lateness);
+        self.opening.merge(&other.opening);
+        self.holding.merge(&other.holding);
+        for (machine, growth) in &other.growth {
+            self.growth.entry(machine.clone()).or_default().merge(growth);
+        }
+    }
+
+    /// What memory has grown on all machines.
+    pub(super) fn growth(&self) -> Growth {
+        let mut all = Growth::default();
+        for one in self.growth.values() {
+            all.slab_bytes += one.slab_bytes;
+            all.tcp_bytes += one.tcp_bytes;
+            all.machine_bytes += one.machine_bytes;
+            all.swarm_bytes += one.swarm_bytes;
+        }
+        all
+    }
+}
+
+impl Growth {
+    /// Adds what another process on the same machine saw.
+    fn merge(&mut self, other: &Self) {
+        self.slab_bytes = self.slab_bytes.max(other.slab_bytes);
+        self.tcp_bytes = self.tcp_bytes.max(other.tcp_bytes);
+        self.machine_bytes = self.machine_bytes.max(other.machine_bytes);
+        self.swarm_bytes += other.swarm_bytes;
+    }
+}
+
+/// Messages that did not arrive: between connections that stayed open, and the others.
+fn missing(left: &[Left], threads: u32) -> (u64, u64) {
+    let Some(pairing) = left.iter().find_map(|left| left.pairing) else { return (0, 0) };
+    let of = |number: u32| -> Option<(Account, bool)> {
+        let (thread, local) = ((number % threads) as usize, (number / threads) as usize);
+        Some((*left.get(thread)?.accounts.get(local)?, left[thread].open[local]))
+    };
+    let (mut lost, mut cut_off) = (0, 0);
+    for number in 0.. {
+        let Some((sender, sender_open)) = of(number) else { return (lost, cut_off) };
+        let Some((recipient, recipient_open)) = pairing.partner(number).and_then(of) else { continue };
+        let missing = u64::from(sender.sent.saturating_sub(sender.refused).saturating_sub(recipient.delivered));
+        *(if sender_open && recipient_open { &mut lost } else { &mut cut_off }) += missing;
+    }
+    unreachable!("the numbers end with the users")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn part(machine: &str, ms: u64) -> Part {
+        let growth = Growth { slab_bytes: 100, swarm_bytes: 10, ..Growth::default() };
+        let mut part = Part {
+            threads: 2,
+            destinations: 3,
+            totals: Totals { opened: 500, alive: 499, ..Totals::default() },
+            lost: 1,
+            reasons: Reasons::from([("closed with code 4000".to_owned(), 1)]),
+            growth: BTreeMap::from([(machine.to_owned(), growth)]),
+            ..Part::default()
+        };
+        part.latency.record(Duration::from_millis(ms));
+        part
+    }
+
+    #[test]
+    fn given_parts_of_several_machines_when_merged_then_counts_and_latencies_add_up_and_a_kernel_counts_once() {
+        let mut all = part("a", 1);
+        all.merge(&part("a", 2));
+        let sent = serde_json::to_string(&part("b", 400)).expect("plain data");
+        all.merge(&serde_json::from_str(&sent).expect("what was sent"));
+        assert_eq!((all.threads, all.destinations, all.lost), (6, 3, 3));
+        assert_eq!((all.totals.opened, all.totals.alive), (1_500, 1_497));
+        assert_eq!(all.reasons["closed with code 4000"], 3);
+        let latency = all.latency.percentiles();
+        assert_eq!(latency.count, 3);
+        assert!(latency.max_us >= 400_000 && latency.p50_us < 3_000, "{latency:?}");
+        assert_eq!((all.growth().slab_bytes, all.growth().swarm_bytes), (200, 30));
+    }
+}

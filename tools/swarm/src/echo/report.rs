@@ -1,0 +1,156 @@
+//! What a run found, and its figures by name.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{EchoOptions, EchoPace};
+use crate::conduct::Finish;
+use crate::latency::Percentiles;
+use crate::reading::{Costs, Reading};
+use crate::report::Report;
+use crate::sample::Figures;
+use crate::schedule;
+use crate::tally::Totals;
+
+/// What a run found.
+#[derive(Clone, Debug, Serialize)]
+pub struct EchoReport {
+    /// Connections.
+    pub connections: u32,
+    /// Threads of the swarm.
+    pub threads: u32,
+    /// Messages under way per connection, when that was the pace.
+    pub depth: Option<u32>,
+    /// Messages a second that were asked for, when that was the pace.
+    pub rate: Option<f64>,
+    /// Bytes of a message.
+    pub bytes: usize,
+    /// Echoes that came while measured.
+    pub messages: u64,
+    /// Of them, how many a second.
+    pub messages_per_s: f64,
+    /// From the time a message was due until its echo came.
+    pub latency: Percentiles,
+    /// From the time a message was due until it was sent, in an open loop: what the swarm added.
+    pub late: Percentiles,
+    /// Messages that were due and were never sent, because too many before them had not come back.
+    pub unsent: u64,
+    /// Messages that did not come back.
+    pub lost: u64,
+    /// Echoes of something else than was sent next, or of nothing.
+    pub wrong: u64,
+    /// Connections that ended.
+    pub dropped: u64,
+    /// Why connections ended, and what was wrong with echoes.
+    pub reasons: BTreeMap<String, u64>,
+    /// Processor time of all threads of the server per message, in microseconds.
+    pub server_cpu_us_per_message: Option<f64>,
+    /// Of the swarm.
+    pub swarm_cpu_us_per_message: f64,
+    /// Resident memory of the server at the end.
+    pub server_rss_bytes: Option<u64>,
+    /// Processor time while measured.
+    pub costs: Costs,
+    /// Why the swarm rather than the server may have limited the run, if it looks like that.
+    pub bottleneck: Option<String>,
+}
+
+impl EchoReport {
+    pub(super) fn new(
+        options: &EchoOptions,
+        messages: u64,
+        totals: &Totals,
+        finish: &Finish,
+        (before, after): (&Reading, &Reading),
+    ) -> Self {
+        let costs = after.since(before);
+        let late = finish.lateness.percentiles();
+        #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+        let count = messages as f64;
+        let per_message = |cpu_percent: f64| cpu_percent * 1e4 * costs.seconds / count.max(1.0);
+        let (depth, rate) = match options.pace {
+            EchoPace::Depth(depth) => (Some(depth), None),
+            EchoPace::PerSecond(rate) => (None, Some(rate)),
+        };
+        Self {
+            connections: options.layout.count,
+            threads: options.layout.threads,
+            depth,
+            rate,
+            bytes: options.bytes,
+            messages,
+            messages_per_s: count / costs.seconds,
+            latency: finish.latency.percentiles(),
+            late,
+            unsent: totals.unsent,
+            lost: totals.sent - totals.delivered,
+            wrong: totals.out_of_order + totals.duplicated,
+            dropped: totals.dropped,
+            reasons: finish.reasons.clone(),
+            server_cpu_us_per_message: costs.server_cpu_percent.map(per_message),
+            swarm_cpu_us_per_message: per_message(costs.swarm_cpu_percent),
+            server_rss_bytes: after.server.map(|usage| usage.rss_bytes),
+            bottleneck: costs.bottleneck(&late),
+            costs,
+        }
+    }
+}
+
+/// A name, and its value where it was measured.
+type Figure = (&'static str, fn(&EchoReport) -> Option<f64>);
+
+const FIGURES: &[Figure] = &[
+    ("connections", |report| Some(f64::from(report.connections))),
+    ("messages", |report| count(report.messages)),
+    ("messages_per_s", |report| Some(report.messages_per_s)),
+    ("lost", |report| count(report.lost)),
+    ("unsent", |report| count(report.unsent)),
+    ("wrong", |report| count(report.wrong)),
+    ("dropped", |report| count(report.dropped)),
+    ("p50_us", |report| latency(report, |latencies| latencies.p50_us)),
+    ("p90_us", |report| latency(report, |latencies| latencies.p90_us)),
+    ("p99_us", |report| latency(report, |latencies| latencies.p99_us)),
+    ("p999_us", |report| latency(report, |latencies| latencies.p999_us)),
+    ("max_us", |report| latency(report, |latencies| latencies.max_us)),
+    ("late_p99_us", |report| (report.late.count > 0).then_some(report.late.p99_us).and_then(count)),
+    ("server_cpu_us_per_message", |report| report.server_cpu_us_per_message.filter(|_| report.messages > 0)),
+    ("server_rss_bytes", |report| report.server_rss_bytes.and_then(count)),
+    ("swarm_cpu_us_per_message", |report| (report.messages > 0).then_some(report.swarm_cpu_us_per_message)),
+];
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn count(count: u64) -> Option<f64> {
+    Some(count as f64)
+}
+
+fn latency(report: &EchoReport, value: fn(&Percentiles) -> u64) -> Option<f64> {
+    (report.latency.count > 0).then(|| value(&report.latency)).and_then(count)
+}
+
+impl Figures for EchoReport {
+    fn figures(&self) -> Vec<(&'static str, f64)> {
+        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
+    }
+}
+
+impl Report for EchoReport {
+    fn names() -> Vec<&'static str> {
+        FIGURES.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn fault(&self) -> Option<String> {
+        let reasons: Vec<String> = self.reasons.iter().map(|(why, times)| format!("{why}: {times}")).collect();
+        let Self { lost, wrong, dropped, .. } = self;
+        (lost + wrong + dropped > 0).then(|| {
+            format!(
+                "{dropped} connections ended, {lost} echoes never came, {wrong} were wrong ({})",
+                reasons.join(", ")
+            )
+        })
+    }
+
+    fn caution(&self) -> Option<String> {
+        self.bottleneck.clone().or_else(|| schedule::caution_of(self.unsent))
+    }
+}

@@ -1,0 +1,316 @@
+//! The connections of one thread.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use switchyard_gateway_core::handshake::ClientRequest;
+use switchyard_gateway_core::ws::{Opcode, encode};
+
+use super::{EchoOptions, EchoPace};
+use crate::SwarmError;
+use crate::crew::{Member, Seat, Stage};
+use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
+use crate::limits::{
+    ECHO_BYTES_MAX, ECHOES_PENDING_MAX, OPENING_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX,
+};
+use crate::process;
+use crate::routes::Routes;
+use crate::schedule::Schedule;
+use crate::wire::{Masks, Said, Wire, put_pong};
+
+/// Bytes at the start of a message that hold its number.
+const NUMBER_BYTES: usize = 8;
+
+pub(super) struct EchoWork {
+    seat: Seat,
+    options: Arc<EchoOptions>,
+    routes: Arc<Routes>,
+    connections: Vec<Connection>,
+    /// By socket.
+    owners: Vec<u32>,
+    opened: u32,
+    stage: Stage,
+    /// Messages that were due earlier are not measured.
+    measured_from: Option<Instant>,
+    schedule: Option<Schedule>,
+    next: usize,
+    message: Vec<u8>,
+    masks: Masks,
+    failed: Option<SwarmError>,
+}
+
+#[derive(Default)]
+struct Connection {
+    wire: Wire,
+    socket: SocketId,
+    open: bool,
+    sent: u64,
+    received: u64,
+    /// When those under way were due, the oldest first.
+    due: VecDeque<Instant>,
+}
+
+impl EchoWork {
+    pub(super) fn new(seat: Seat, options: Arc<EchoOptions>, routes: Arc<Routes>) -> Self {
+        let mut connections = Vec::new();
+        connections.resize_with(seat.layout.count_of(seat.thread) as usize, Connection::default);
+        Self {
+            message: vec![b'x'; options.bytes],
+            seat,
+            options,
+            routes,
+            connections,
+            owners: Vec::new(),
+            opened: 0,
+            stage: Stage::Open,
+            measured_from: None,
+            schedule: None,
+            next: 0,
+            masks: Masks::new(process::random()),
+            failed: None,
+        }
+    }
+
+    /// Whether messages are to be sent now.
+    fn talks(&self) -> bool {
+        matches!(self.stage, Stage::Talk | Stage::Measure)
+    }
+
+    /// Does what a new order says. A short warm-up is over before this thread hears of it: the first order to send may be
+    /// the one to measure.
+    fn on_stage(&mut self, sockets: &mut Sockets, stage: Stage, now: Instant) {
+        let talked = self.talks();
+        self.stage = stage;
+        if stage == Stage::Measure {
+            self.measured_from = Some(self.seat.orders.given());
+        }
+        match self.options.pace {
+            _ if talked == self.talks() => {}
+            _ if talked => self.on_settle(sockets, self.seat.orders.given()),
+            EchoPace::PerSecond(rate) => {
+                let place = (self.seat.thread, self.seat.layout.threads);
+                self.schedule = Some(Schedule::new(self.seat.orders.given(), rate, place));
+            }
+            EchoPace::Depth(_) => {
+                for index in 0..self.connections.len() {
+                    self.fill(sockets, index, now);
+                }
+            }
+        }
+    }
+
+    /// Sends what was due before the order was given, as far as it may be sent, and nothing more.
+    fn on_settle(&mut self, sockets: &mut Sockets, given: Instant) {
+        while self.send_due(sockets, given) {}
+        for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(given)) {
+            self.seat.tally.counts.unsent.add(1);
+            if self.is_measured(due) {
+                self.seat.tally.record_latency(given.saturating_duration_since(due));
+            }
+        }
+        self.seat.tally.counts.settled.add(1);
+    }
+
+    fn open_some(&mut self, sockets: &mut Sockets) {
+        let opening_max = u64::from(OPENING_MAX.div_ceil(self.seat.layout.threads));
+        for _ in 0..OPENS_PER_TURN_MAX {
+            if self.seat.tally.counts.opening.get() >= opening_max || self.opened as usize == self.connections.len() {
+                return;
+            }
+            let number = self.opened;
+            self.opened += 1;
+            self.seat.tally.counts.opening.add(1);
+            match sockets.connect(self.routes.of(self.seat.global(number))) {
+                Ok(id) => {
+                    self.connections[number as usize].socket = id;
+                    self.owners.resize(self.owners.len().max(id + 1), 0);
+                    self.owners[id] = number;
+                }
+                Err(error) => self.failed = Some(SwarmError::io("opening a connection")(error)),
+            }
+        }
+    }
+
+    /// Sends what a connection of a closed loop may send now.
+    fn fill(&mut self, sockets: &mut Sockets, index: usize, now: Instant) {
+        let EchoPace::Depth(depth) = self.options.pace else { return };
+        if self.talks() {
+            while self.connections[index].due.len() < depth as usize {
+                if !self.send(sockets, index, now) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends what is due in an open loop. `true` when there is more than one turn's worth.
+    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) -> bool {
+        for _ in 0..SENDS_PER_TURN_MAX {
+            let Some(due) = self.schedule.map(|schedule| schedule.due()).filter(|due| *due <= now) else {
+                return false;
+            };
+            let index = self.next;
+            if self.connections[index].due.len() >= ECHOES_PENDING_MAX {
+                return false;
+            }
+            self.next = (index + 1) % self.connections.len();
+            if let Some(schedule) = &mut self.schedule {
+                schedule.advance();
+            }
+            if self.send(sockets, index, due) && self.is_measured(due) {
+                self.seat.tally.record_lateness(now.saturating_duration_since(due));
+            }
+        }
+        true
+    }
+
+    /// `false` when the connection is gone.
+    fn send(&mut self, sockets: &mut Sockets, index: usize, due: Instant) -> bool {
+        let connection = &mut self.connections[index];
+        let Some(out) = sockets.out(connection.socket).filter(|_| connection.open) else { return false };
+        let number = connection.sent.to_le_bytes();
+        let marked = number.len().min(self.message.len());
+        self.message[..marked].copy_from_slice(&number[..marked]);
+        encode::put_masked(out, Opcode::Binary, &self.message, self.masks.next_mask());
+        connection.sent += 1;
+        connection.due.push_back(due);
+        self.seat.tally.counts.sent.add(1);
+        true
+    }
+
+    fn is_measured(&self, due: Instant) -> bool {
+        self.measured_from.is_some_and(|from| due >= from)
+    }
+
+    fn on_echo(&mut self, index: usize, message: &[u8], now: Instant) {
+        let connection = &mut self.connections[index];
+        let number = connection.received.to_le_bytes();
+        let marked = NUMBER_BYTES.min(self.message.len());
+        let Some(due) = connection.due.pop_front() else {
+            return fault(&self.seat, &self.seat.tally.counts.duplicated, "an echo of nothing");
+        };
+        connection.received += 1;
+        self.seat.tally.counts.delivered.add(1);
+        if message.len() != self.message.len() || message[..marked] != number[..marked] {
+            fault(&self.seat, &self.seat.tally.counts.out_of_order, "another message came back than the next");
+        }
+        if self.is_measured(due) {
+            self.seat.tally.record_latency(now.saturating_duration_since(due));
+        }
+    }
+
+    fn on_said(&mut self, sockets: &mut Sockets, id: SocketId, index: usize, said: Said<'_>, now: Instant) {
+        match said {
+            Said::Upgraded => {
+                self.connections[index].open = true;
+                self.seat.tally.counts.opening.subtract(1);
+                self.seat.tally.counts.open.add(1);
+            }
+            Said::Binary(message) => self.on_echo(index, &message, now),
+            Said::Text(message) => self.on_echo(index, message.as_bytes(), now),
+            Said::Ping(payload) => {
+                if let Some(out) = sockets.out(id) {
+                    put_pong(out, &payload, &mut self.masks);
+                }
+            }
+            Said::Pong => {}
+            Said::Close { code } => {
+                sockets.close(id);
+                self.on_gone(index, &format!("closed with code {code:?}"));
+            }
+        }
+    }
+
+    fn on_gone(&mut self, index: usize, why: &str) {
+        let (connection, counts) = (&mut self.connections[index], &self.seat.tally.counts);
+        if std::mem::take(&mut connection.open) {
+            counts.open.subtract(1);
+            counts.dropped.add(1);
+        } else {
+            counts.opening.subtract(1);
+            counts.given_up.add(1);
+        }
+        counts.cut_off.add(connection.due.len() as u64);
+        connection.due.clear();
+        self.seat.tally.count_reason(why.to_owned());
+    }
+}
+
+impl Work for EchoWork {
+    fn on_open(&mut self, sockets: &mut Sockets, id: SocketId) {
+        let index = self.owners[id] as usize;
+        let request = request(&self.options, self.owners[id]);
+        if let Some(out) = sockets.out(id) {
+            self.connections[index].wire.start(&request, out);
+        }
+    }
+
+    fn on_bytes(&mut self, sockets: &mut Sockets, id: SocketId, bytes: &mut [u8]) {
+        let (now, number, mut at) = (Instant::now(), self.owners[id], 0);
+        let (index, options) = (number as usize, Arc::clone(&self.options));
+        while at < bytes.len() && sockets.holds(id) {
+            let wire = &mut self.connections[index].wire;
+            match wire.decode(&mut bytes[at..], &request(&options, number), ECHO_BYTES_MAX) {
+                Ok(step) => {
+                    at += step.consumed;
+                    if let Some(said) = step.said {
+                        self.on_said(sockets, id, index, said, now);
+                    }
+                }
+                Err(error) => {
+                    sockets.close(id);
+                    self.on_gone(index, &error.to_string());
+                }
+            }
+        }
+        self.fill(sockets, index, now);
+    }
+
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, ended: Ended) {
+        let why = match ended {
+            Ended::Closed => "closed without a word".to_owned(),
+            Ended::Failed(kind) => kind.to_string(),
+        };
+        self.on_gone(self.owners[id] as usize, &why);
+    }
+
+    fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
+        self.seat.note_cpu(now);
+        let stage = self.seat.orders.stage();
+        if stage != self.stage {
+            self.on_stage(sockets, stage, now);
+        }
+        if stage == Stage::Stop || self.failed.is_some() {
+            return Turn::Stop;
+        }
+        self.open_some(sockets);
+        if self.send_due(sockets, now) {
+            return Turn::By(now);
+        }
+        match self.schedule.map(|schedule| schedule.due()) {
+            Some(due) if due > now => Turn::By(due),
+            // What is due and cannot be sent waits for an echo.
+            _ => Turn::By(now + TURN_PAUSE_MAX),
+        }
+    }
+}
+
+impl Member for EchoWork {
+    type Left = ();
+
+    fn finish(self) -> Result<(), SwarmError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+fn request(options: &EchoOptions, number: u32) -> ClientRequest<'_> {
+    let mut nonce = [9; 16];
+    nonce[..4].copy_from_slice(&number.to_le_bytes());
+    ClientRequest { host: &options.target.host, path: &options.target.path, form: None, token: None, nonce }
+}
+
+fn fault(seat: &Seat, count: &crate::tally::Count, what: &str) {
+    count.add(1);
+    seat.tally.count_reason(what.to_owned());
+}

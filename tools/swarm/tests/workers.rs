@@ -1,0 +1,106 @@
+//! Workers that are not there, not free, or die: whoever leads the run says which one and why. The server is a listener
+//! that answers nothing, so that a run lasts as long as the test wants.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_swarm");
+/// The key of RFC 8410 §10.3; nobody's.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                   -----END PRIVATE KEY-----\n";
+
+/// A `swarm worker`; killed when dropped.
+struct Worker {
+    child: Child,
+    address: String,
+    said: Box<dyn Iterator<Item = String>>,
+}
+
+impl Worker {
+    fn start() -> Self {
+        let mut child = Command::new(BINARY)
+            .args(["worker", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let first = lines.next().expect("it says where it listens").expect("a line");
+        let address = first.strip_prefix("listening worker ").expect("where it listens").to_owned();
+        let said = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        Self { child, address, said: Box::new(said) }
+    }
+
+    fn wait_until_said(&mut self, what: &str) {
+        assert!(self.said.any(|line| line.contains(what)), "the worker never says {what:?}");
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Begins a run on workers.
+fn lead(name: &str, server: &TcpListener, workers: &[&str]) -> Child {
+    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(data.join("keys")).expect("a folder");
+    std::fs::write(data.join("keys/dev.pem"), KEY).expect("a key");
+    Command::new(BINARY)
+        .args(["connect", "--count", "8", "--url", &server.local_addr().expect("it is bound").to_string()])
+        .args(["--workers", &workers.join(","), "--data"])
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+fn error_of(run: Child) -> String {
+    let Output { status, stderr, .. } = run.wait_with_output().expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    String::from_utf8_lossy(&stderr).into_owned()
+}
+
+#[test]
+fn given_a_worker_that_is_not_there_when_a_run_begins_then_the_error_says_which_and_what_to_start() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string();
+    let error = error_of(lead("absent", &server, &[&free]));
+    assert!(error.contains(&format!("swarm worker --listen {free}")), "{error}");
+}
+
+#[test]
+fn given_a_run_on_two_workers_when_one_is_killed_then_the_run_ends_with_its_name_and_the_other_is_free_again() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (mut first, mut second) = (Worker::start(), Worker::start());
+    let run = lead("killed", &server, &[&first.address, &second.address]);
+    first.wait_until_said("leads a run");
+    second.wait_until_said("leads a run");
+    let busy = error_of(lead("busy", &server, &[&second.address]));
+    assert!(busy.contains("in the middle of another run"), "{busy}");
+    first.child.kill().expect("it runs");
+    let error = error_of(run);
+    assert!(error.contains(&format!("worker {}", first.address)), "{error}");
+    second.wait_until_said("broke off");
+    let next = lead("next", &server, &[&second.address]);
+    second.wait_until_said("leads a run");
+    drop(second);
+    error_of(next);
+}
+
+#[test]
+fn given_something_that_is_no_worker_when_a_run_begins_then_the_error_says_so() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("it is bound").to_string();
+    let run = lead("other", &server, &[&address]);
+    let (mut stream, _) = other.accept().expect("the leader");
+    std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("written");
+    let error = error_of(run);
+    assert!(error.contains("not a swarm"), "{error}");
+}
