@@ -4,6 +4,11 @@
 //! connection of this machine another local port, and finding a free one gets slow when more than half are taken. So a
 //! large run against this machine goes to many addresses of 127.0.0.0/8, and one against another machine comes from many
 //! addresses of this one (`--sources`).
+//!
+//! A server whose threads share a port (`SO_REUSEPORT`) on 0.0.0.0 gets its connections by source address and port alone;
+//! the kernel leaves the destination out. Connections from one source to many destinations use the same ports again and
+//! again, so the threads get uneven parts, and whoever is sent away by a full one finds the same port free and meets it
+//! again. Close to the limit of such a server, many sources spread evenly where many destinations do not.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;

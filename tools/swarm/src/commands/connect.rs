@@ -24,8 +24,8 @@ shares with the server, when that and not the server was the limit.
 
 Examples:
   swarm connect --url 127.0.0.1:7400 --data D --count 15000 --hold 30s --server-pid PID
-  swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --expect 'lost==0' --expect 'p99<100ms'
-        # a server with --listen-ws 0.0.0.0:7400 and max_connections to match
+  swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --sources 127.0.1.1-127.0.1.80 \\
+        --destinations 1 --expect 'lost==0' --expect 'p99<100ms'
   swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
   swarm connect --url 10.0.0.1:7400 --data D --count 500000 --workers 10.0.0.6:9000,10.0.0.7:9000";
 
@@ -61,7 +61,8 @@ pub(crate) struct ConnectArguments {
     #[arg(long)]
     destinations: Option<u32>,
     /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20; the kernel's choice
-    /// when not given.
+    /// when not given. The threads of a server on 0.0.0.0 get uneven parts from one source and many destinations, and even
+    /// ones from many sources.
     #[arg(long)]
     sources: Option<Sources>,
     /// The server's process id, to report its memory and processor time.
