@@ -170,7 +170,7 @@ impl Gateway {
         let handle = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                let placed = place(state_parts.config.own_descriptors, processor, address, &thread_event);
+                let placed = place(&state_parts, processor, address, &thread_event);
                 let Placed { listener, runtime, polls, .. } = match placed {
                     Ok(placed) => {
                         let _ = report.send(Ok(placed.local_address));
@@ -266,20 +266,15 @@ struct Placed {
 }
 
 /// What a thread does first: its place, its descriptors, its listener, its rings.
-fn place(
-    own_descriptors: bool,
-    processor: Option<usize>,
-    address: SocketAddr,
-    event: &EventFd,
-) -> Result<Placed, SpawnError> {
-    if own_descriptors {
+fn place(parts: &Parts, processor: Option<usize>, address: SocketAddr, event: &EventFd) -> Result<Placed, SpawnError> {
+    if parts.config.own_descriptors {
         sys::own_descriptors().map_err(SpawnError::Thread)?;
     }
     if let Some(processor) = processor {
         sys::pin_to(processor).map_err(SpawnError::Thread)?;
     }
     let listen_error = |source| SpawnError::Listen { address, source };
-    let listener = thread::listener(address).map_err(listen_error)?;
+    let listener = thread::listener(address, parts.threads).map_err(listen_error)?;
     let local_address = listener.local_addr().map_err(listen_error)?;
     let runtime = runtime::build().map_err(SpawnError::of_ring)?;
     let polls = PollRing::new(event).map_err(SpawnError::of_ring)?;

@@ -95,7 +95,7 @@ mod tests {
     /// A cancelled accept of monoio loses the descriptor of a connection that came just then. A cancelled poll must not.
     #[test]
     fn given_a_poll_of_the_listener_that_is_cancelled_then_the_next_connection_is_not_lost() {
-        let listener = crate::sys::listener("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let listener = crate::sys::listener("127.0.0.1:0".parse().unwrap(), 16, 1).unwrap();
         let address = listener.local_addr().unwrap();
         super::build().unwrap().block_on(async move {
             let listener = monoio::net::TcpListener::from_std(listener).unwrap();

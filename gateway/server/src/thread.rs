@@ -137,8 +137,8 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
 ///
 /// # Errors
 /// Those of `bind` and `listen`.
-pub(crate) fn listener(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
-    sys::listener(address, LISTEN_BACKLOG)
+pub(crate) fn listener(address: std::net::SocketAddr, threads: u32) -> io::Result<std::net::TcpListener> {
+    sys::listener(address, LISTEN_BACKLOG, threads)
 }
 
 /// Asks for a turn whenever somebody has rung. The read goes through the ring, so it wakes a parked thread and costs a
