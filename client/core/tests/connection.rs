@@ -238,6 +238,30 @@ fn given_a_store_of_another_user_when_welcomed_then_the_client_stops_before_anyt
 
 #[test]
 fn given_a_frame_out_of_place_when_it_comes_then_the_connection_is_given_up() {
+#[test]
+fn given_a_token_that_only_the_server_takes_for_expired_when_its_clock_is_right_again_then_the_same_token_opens() {
+    let mut bench = Bench::new();
+    bench.start();
+    bench.token_for("token", 3_600_000);
+    bench.open();
+    bench.seen();
+    for _ in 0..10 {
+        bench.frame(refusal(ErrorCode::TokenExpired, Regarding::Session, None));
+        bench.token_for("token", 3_600_000);
+        let seen = bench.seen();
+        assert_eq!((seen.token_requests, seen.connects), (1, 0), "not at once, or two wrong clocks would be a flood");
+        assert!(matches!(seen.events[..], [.., Event::ServerError { code, .. }] if code == ErrorCode::TokenExpired));
+        let due = bench.client.next_timeout().expect("asks again");
+        bench.pass(due.since(bench.now));
+        bench.token_for("token", 3_600_000);
+        let seen = bench.seen();
+        assert_eq!((seen.token_requests, seen.connects), (1, 1));
+        bench.opened();
+    }
+    bench.frame(ServerFrame::Welcome(welcome()));
+    assert_eq!(state_of(&bench), ConnectionState::Connected);
+}
+
     let mut bench = Bench::connected();
     bench.frame(ServerFrame::Welcome(Welcome { heartbeat_ms: 1, ..welcome() }));
     assert_eq!(bench.seen().disconnects, 1);

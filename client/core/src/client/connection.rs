@@ -9,7 +9,7 @@ use super::{Client, ack_of};
 use crate::effect::{Effect, StoreOp};
 use crate::event::{ConnectionState, Event, RefusalCode, StopReason};
 use crate::limits::{CONNECT_TIMEOUT_MS, STABLE_AFTER_MS};
-use crate::token::Fresh;
+use crate::token::{Fresh, Refusal};
 
 /// Where the connection stands.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -150,6 +150,12 @@ impl Client {
         }
         self.settle(now, out);
     }
+            (Fresh::Later, Link::AwaitingToken) => {
+                let delay_ms = self.backoff().delay_ms(self.tokens.disputes(), &mut self.chance);
+                self.tokens.ask_again(now.plus(delay_ms));
+                let code = ErrorCode::TokenExpired;
+                out.push(Effect::Event(Event::ServerError { code: code.into(), reason: code.reason().to_owned() }));
+            }
 
     /// The driver could not get a token: for now, or for good.
     pub fn handle_token_failed(&mut self, now: Millis, for_good: bool, out: &mut Vec<Effect>) {
@@ -232,11 +238,8 @@ impl Client {
         let known = if let RefusalCode::Known(code) = refused.code { Some(code) } else { None };
         let ends = refused.fatal || !self.link.is_connected();
         match known {
-            Some(ErrorCode::InvalidToken | ErrorCode::TokenExpired) => {
-                self.tokens.on_refused();
-                self.disconnect(now, out);
-                self.open(now, out);
-            }
+            Some(ErrorCode::InvalidToken) => self.on_token_refused(now, Refusal::Invalid, out),
+            Some(ErrorCode::TokenExpired) => self.on_token_refused(now, Refusal::Expired, out),
             Some(ErrorCode::SessionReplaced) => self.stop(StopReason::Replaced, out),
             Some(ErrorCode::Draining) if self.link.is_connected() => {
                 self.on_drain(now, refused.retry_after_ms.unwrap_or(0));
@@ -263,6 +266,12 @@ impl Client {
     pub(super) fn on_link_time(&mut self, now: Millis, out: &mut Vec<Effect>) {
         match self.link {
             Link::Waiting { until } if until <= now => self.open(now, out),
+    fn on_token_refused(&mut self, now: Millis, refusal: Refusal, out: &mut Vec<Effect>) {
+        self.tokens.on_refused(now, refusal);
+        self.disconnect(now, out);
+        self.open(now, out);
+    }
+
             Link::Opening { .. } | Link::Greeting { .. } | Link::Connected(_)
                 if self.link.next_timeout().is_some_and(|due| due <= now) =>
             {
