@@ -3,6 +3,7 @@
 mod connection;
 mod incoming;
 mod refused;
+mod silence;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

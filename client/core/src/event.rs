@@ -54,7 +54,9 @@ pub enum Event {
     },
     /// Nothing more arrives before messages are taken: the inbox, or the server's delivery window, is full.
     DeliveryStalled,
-    /// The server refused something that is not a send or a fetch and went on.
+    /// The server refused something that is not a send or a fetch and the client goes on. For `token_expired`: by this
+    /// device's clock the token has not expired, so one of the two clocks is wrong; the client tries again after a
+    /// back-off.
     ServerError {
         /// Why.
         code: RefusalCode,

@@ -35,6 +35,12 @@ pub const ACK_REPEATS_MAX: u32 = 6;
 pub const ACK_REPEAT_MS: u64 = 2_000;
 /// From asking for a connection to Welcome.
 pub const CONNECT_TIMEOUT_MS: u64 = 15_000;
+/// How much later than a heartbeat the server's ping may come before the client asks: a tick of the server's timers, a
+/// turn of it under load, and the slow way of a phone.
+pub const PING_LATE_MS: u64 = 5_000;
+/// A client that does not read says that it lives with every such part of a heartbeat. The server gives up after two
+/// heartbeats, and the last that it heard may be one old when reading stops.
+pub const ALIVE_HEARTBEAT_PART: u64 = 2;
 /// A Send or Fetch unanswered for this long is sent again: far above any healthy answer.
 pub const ANSWER_TIMEOUT_MS: u64 = 30_000;
 /// A connection that lasted this long was a good one: the back-off starts anew.

@@ -3,6 +3,7 @@
 mod support;
 
 use support::{Bench, HEARTBEAT_MS, device, id, refusal, user, welcome, with};
+use switchyard_client_core::limits::{ALIVE_HEARTBEAT_PART, PING_LATE_MS};
 use switchyard_client_core::{Config, ConnectionState, Effect, Event, Restored, StopReason, StoreOp, Wait};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{ClientFrame, Hello, Regarding, ServerFrame, Welcome};
@@ -80,14 +81,54 @@ fn given_no_welcome_when_the_time_is_over_then_the_connection_is_given_up() {
 }
 
 #[test]
-fn given_silence_when_it_is_twice_the_heartbeat_then_the_connection_is_dead() {
+fn given_silence_when_the_servers_ping_does_not_come_then_the_client_asks_and_without_an_answer_gives_up() {
     let mut bench = Bench::connected();
     bench.pass(u64::from(HEARTBEAT_MS));
     bench.client.handle_received(bench.now);
-    bench.pass(2 * u64::from(HEARTBEAT_MS) - 1);
+    bench.pass(u64::from(HEARTBEAT_MS) + PING_LATE_MS - 1);
+    assert!(bench.seen().frames.is_empty());
+    bench.pass(1);
+    assert!(matches!(bench.seen().frames[..], [ClientFrame::Ping { .. }]));
+    bench.pass(u64::from(HEARTBEAT_MS) - 1);
     assert_eq!(bench.seen().disconnects, 0);
     bench.pass(1);
     assert_eq!(bench.seen().disconnects, 1);
+}
+
+#[test]
+fn given_frames_without_an_answer_when_they_keep_the_server_from_pinging_then_the_connection_is_not_taken_for_dead() {
+    let mut bench = Bench::new();
+    bench.start();
+    bench.token_for("token", 20_000);
+    bench.open();
+    bench.seen();
+    for round in 0..20 {
+        bench.pass(16_000);
+        bench.token_for(&format!("token {round}"), 20_000);
+        let seen = bench.seen();
+        assert_eq!(seen.disconnects, 0, "round {round}");
+        for frame in seen.frames {
+            // All that a server does which is never silent long enough to ping.
+            if let ClientFrame::Ping { nonce } = frame {
+                bench.frame(ServerFrame::Pong { nonce });
+            }
+        }
+    }
+    assert_eq!(state_of(&bench), ConnectionState::Connected);
+}
+
+#[test]
+fn given_a_driver_that_does_not_read_when_time_passes_then_the_client_says_that_it_lives_and_gives_nobody_up() {
+    let mut bench = Bench::connected();
+    bench.client.handle_listening(bench.now, false);
+    bench.pass(10 * u64::from(HEARTBEAT_MS));
+    let seen = bench.seen();
+    assert_eq!(seen.disconnects, 0);
+    let pings = 10 * usize::try_from(ALIVE_HEARTBEAT_PART).unwrap();
+    assert_eq!(seen.frames.iter().filter(|frame| matches!(frame, ClientFrame::Ping { .. })).count(), pings);
+    bench.client.handle_listening(bench.now, true);
+    bench.pass(2 * u64::from(HEARTBEAT_MS) + PING_LATE_MS);
+    assert_eq!(bench.seen().disconnects, 1, "from now on the server's silence counts");
 }
 
 #[test]
@@ -195,6 +236,30 @@ fn given_a_refused_token_when_the_same_comes_again_then_the_client_stops() {
     bench.frame(refusal(ErrorCode::TokenExpired, Regarding::Session, None));
     bench.token("token");
     assert_eq!(state_of(&bench), ConnectionState::Stopped(StopReason::TokenRefused));
+}
+
+#[test]
+fn given_a_token_that_only_the_server_takes_for_expired_when_its_clock_is_right_again_then_the_same_token_opens() {
+    let mut bench = Bench::new();
+    bench.start();
+    bench.token_for("token", 3_600_000);
+    bench.open();
+    bench.seen();
+    for _ in 0..10 {
+        bench.frame(refusal(ErrorCode::TokenExpired, Regarding::Session, None));
+        bench.token_for("token", 3_600_000);
+        let seen = bench.seen();
+        assert_eq!((seen.token_requests, seen.connects), (1, 0), "not at once, or two wrong clocks would be a flood");
+        assert!(matches!(seen.events[..], [.., Event::ServerError { code, .. }] if code == ErrorCode::TokenExpired));
+        let due = bench.client.next_timeout().expect("asks again");
+        bench.pass(due.since(bench.now));
+        bench.token_for("token", 3_600_000);
+        let seen = bench.seen();
+        assert_eq!((seen.token_requests, seen.connects), (1, 1));
+        bench.opened();
+    }
+    bench.frame(ServerFrame::Welcome(welcome()));
+    assert_eq!(state_of(&bench), ConnectionState::Connected);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::error::{Error, SendFailure};
 use crate::limits::{CLOSE_TIMEOUT, COMMANDS_PER_TURN_MAX, EVENTS_MAX, TOKEN_TIMEOUT};
 use crate::store::Store;
 use crate::token::{TokenError, TokenProvider, valid_for_ms};
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Progress, Transport, TransportError};
 
 pub(crate) type SendOutcome = Result<AcceptedMessage, SendFailure>;
 
@@ -97,7 +97,7 @@ pub(crate) struct Session {
     transport: Option<Transport>,
     opening: Option<Opening>,
     asking: Option<Asking>,
-    /// Events that found no room; while there are any the socket is not read.
+    /// Events that found no room; while there are any a session is not read.
     waiting_events: VecDeque<Event>,
     sends: HashMap<ClientMessageId, oneshot::Sender<SendOutcome>>,
     fetches: HashMap<u64, oneshot::Sender<Result<HistoryPage, Error>>>,
@@ -136,7 +136,7 @@ enum Wake {
     Room,
     Taken,
     Opened(Result<Transport, TransportError>),
-    Moved(Result<(), TransportError>),
+    Moved(Result<Progress, TransportError>),
     Token(Result<String, TokenError>),
     Time,
 }
@@ -158,13 +158,16 @@ impl Driver {
 
     async fn wait(&mut self) -> Wake {
         let Self { core, commands, events, taken, session, .. } = self;
+        let room = session.waiting_events.is_empty();
+        // What the server says before it welcomes is the machine's, and not for the application.
+        let read = room || core.state() != ConnectionState::Connected;
+        core.handle_listening(session.now(), read);
         let deadline = core.next_timeout().map(|at| session.started + Duration::from_millis(at.0));
-        let read = session.waiting_events.is_empty();
         let Session { transport, opening, asking, .. } = session;
         let mut batch = Vec::new();
         tokio::select! {
             _ = commands.recv_many(&mut batch, COMMANDS_PER_TURN_MAX) => Wake::Commands(batch),
-            _ = events.reserve(), if !read => Wake::Room,
+            _ = events.reserve(), if !room => Wake::Room,
             () = taken.news.notified() => Wake::Taken,
             opened = whenever(opening.as_mut()) => Wake::Opened(opened),
             moved = async { match transport {
@@ -239,11 +242,14 @@ impl Driver {
         }
     }
 
-    fn on_moved(&mut self, now: Millis, moved: Result<(), TransportError>) {
+    fn on_moved(&mut self, now: Millis, moved: Result<Progress, TransportError>) {
         let Session { transport: Some(transport), effects, .. } = &mut self.session else { return };
         let core = &mut self.core;
-        core.handle_received(now);
-        let decoded = moved.and_then(|()| {
+        let decoded = moved.and_then(|progress| {
+            if progress == Progress::Written {
+                return Ok(());
+            }
+            core.handle_received(now);
             transport.decode(|bytes| match parse_server(bytes) {
                 Ok(frame) => core.handle_frame(now, &frame, effects),
                 // A newer server's; what it means for us it does not say.
@@ -387,8 +393,12 @@ impl Driver {
             }
             _ => {}
         }
-        if !self.events.is_closed() {
-            session.waiting_events.push_back(event);
+        if self.events.is_closed() {
+            return;
+        }
+        match session.waiting_events.back_mut() {
+            Some(last) if replaces(&event, last) => *last = event,
+            _ => session.waiting_events.push_back(event),
         }
     }
 
@@ -407,6 +417,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether an event makes the one before it pointless for an application that has not seen that one: connections that come
+/// and go while it takes nothing must not pile up.
+fn replaces(event: &Event, before: &Event) -> bool {
+    matches!((event, before), (Event::StateChanged(_), Event::StateChanged(_))) || event == before
 }
 
 /// Waits for a future that may not be there.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Events that wait for the application: more than the messages after which acknowledging stops, so that a slow
-/// application slows the server down by the delivery window first. When even this is full the socket is not read.
+/// application slows the server down by the delivery window first. When even this is full the socket is not read, and
+/// what the server then has to keep is for its own limits.
 pub const EVENTS_MAX: usize = 2_048;
 /// Verbs of the application that wait for the driver.
 pub const COMMANDS_MAX: usize = 256;

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
+use switchyard_client::limits::EVENTS_MAX;
 use switchyard_client::{
     Client, ConnectionState, ConversationId, DeviceId, Error, ErrorCode, Event, Events, FetchRange, MessageId, Millis,
     SendFailure, Sequence, StopReason, StoreError, UserId,
 };
 use switchyard_schema::body;
 use switchyard_schema::frame::{
-    Accepted, Ack, ClientFrame, Deliver, ErrorFrame, Hello, Page, Regarding, Send, ServerFrame, Welcome,
+    Accepted, Ack, ClientFrame, Deliver, ErrorFrame, Hello, Page, Receipt, Regarding, Send, ServerFrame, Watermark,
+    Welcome,
 };
 use switchyard_schema::wire::{encode_server, parse_client};
+use tokio::sync::oneshot;
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket, accept_hdr};
 
@@ -62,9 +65,13 @@ impl Script {
 
     /// The next connection, up to Welcome. Answers with the token of its Hello.
     fn welcome(&self) -> (Peer, String) {
+        self.welcome_with(welcome())
+    }
+
+    fn welcome_with(&self, welcome: Welcome) -> (Peer, String) {
         let mut peer = self.accept();
         let token = peer.hello();
-        peer.send(&ServerFrame::Welcome(welcome()));
+        peer.send(&ServerFrame::Welcome(welcome));
         (peer, token)
     }
 }
@@ -79,6 +86,11 @@ fn welcome() -> Welcome {
         max_pending_sends: 256,
         time: Millis(1),
     }
+}
+
+/// A heartbeat of which several pass in a test.
+fn quick() -> Welcome {
+    Welcome { heartbeat_ms: 200, ..welcome() }
 }
 
 struct Peer {
@@ -129,6 +141,24 @@ impl Peer {
             if let ClientFrame::Ack(ack) = parse_client(&bytes).unwrap() {
                 return ack;
             }
+        }
+    }
+
+    /// The next Ping; other frames are passed over.
+    fn expect_ping(&mut self) {
+        loop {
+            let bytes = self.receive().expect("a ping comes");
+            if let ClientFrame::Ping { .. } = parse_client(&bytes).unwrap() {
+                return;
+            }
+        }
+    }
+
+    /// Says more than waits for an application that takes nothing.
+    fn fill_events(&mut self) {
+        for delivered in 1..=EVENTS_MAX as u64 + 500 {
+            let watermark = Watermark { member: user(43), delivered: Sequence(delivered), read: Sequence(0) };
+            self.send(&ServerFrame::Receipt(Receipt { conversation: conversation(), watermark }));
         }
     }
 
@@ -384,6 +414,50 @@ async fn given_a_ping_of_the_websocket_when_it_arrives_then_it_is_answered() {
     });
     let (client, mut events) = connect(&url, None).await;
     assert_eq!(next_text(&mut events).await, "you are");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_an_application_that_takes_nothing_when_heartbeats_pass_then_its_connection_lives_and_says_so() {
+    let (script, url) = Script::new();
+    let (passed, may_take) = oneshot::channel();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome_with(quick());
+        peer.fill_events();
+        // Two for a heartbeat: four heartbeats in which nothing is read, so that no ping of the server is answered.
+        for _ in 0..8 {
+            peer.expect_ping();
+        }
+        passed.send(()).unwrap();
+        peer.deliver(1, "on the same connection");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    may_take.await.expect("the connection lives");
+    assert_eq!(next_text(&mut events).await, "on the same connection");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_an_application_that_takes_nothing_when_its_connection_breaks_then_the_next_one_is_welcomed() {
+    let (script, url) = Script::new();
+    let (passed, may_take) = oneshot::channel();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome_with(quick());
+        peer.fill_events();
+        peer.expect_ping();
+        drop(peer);
+        let (mut peer, _) = script.welcome_with(quick());
+        peer.expect_ping();
+        passed.send(()).unwrap();
+        peer.deliver(1, "on the next connection");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect(&url, None).await;
+    may_take.await.expect("the client comes back");
+    assert_eq!(next_text(&mut events).await, "on the next connection");
     client.close().await;
     finish(server).await;
 }

@@ -5,11 +5,12 @@ use switchyard_schema::frame::{ClientFrame, Hello, Welcome};
 use switchyard_schema::ids::{Millis, UserId};
 
 use super::refused::Refused;
+use super::silence::{Silence, Step};
 use super::{Client, ack_of};
 use crate::effect::{Effect, StoreOp};
 use crate::event::{ConnectionState, Event, RefusalCode, StopReason};
 use crate::limits::{CONNECT_TIMEOUT_MS, STABLE_AFTER_MS};
-use crate::token::Fresh;
+use crate::token::{Fresh, Refusal};
 
 /// Where the connection stands.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -45,15 +46,14 @@ pub enum Wait {
 pub(super) struct Connected {
     pub(super) welcome: Welcome,
     pub(super) since: Millis,
-    pub(super) last_received: Millis,
     /// The server drains: when to come back.
     pub(super) leave_at: Option<Millis>,
+    silence: Silence,
 }
 
 impl Connected {
-    /// The server pings after one heartbeat of silence, so twice that means that the connection is dead.
-    const fn dead_at(&self) -> Millis {
-        self.last_received.plus(2 * self.welcome.heartbeat_ms as u64)
+    fn next_timeout(&self) -> Millis {
+        self.leave_at.unwrap_or(Millis(u64::MAX)).min(self.silence.due(self.welcome.heartbeat_ms))
     }
 }
 
@@ -85,7 +85,7 @@ impl Link {
             Self::Idle | Self::AwaitingToken | Self::Stopped(_) => None,
             Self::Waiting { until } => Some(*until),
             Self::Opening { deadline } | Self::Greeting { deadline } => Some(*deadline),
-            Self::Connected(connected) => Some(connected.leave_at.unwrap_or(Millis(u64::MAX)).min(connected.dead_at())),
+            Self::Connected(connected) => Some(connected.next_timeout()),
         }
     }
 }
@@ -127,7 +127,16 @@ impl Client {
     /// Bytes arrived, whatever they are (a WebSocket ping too): the connection lives.
     pub const fn handle_received(&mut self, now: Millis) {
         if let Link::Connected(connected) = &mut self.link {
-            connected.last_received = now;
+            connected.silence.on_received(now);
+        }
+    }
+
+    /// Whether the driver reads what the server sends; a driver may stop while its application lags. The server's
+    /// silence then means nothing, and the client says by itself that it lives, since it answers no ping. A connection
+    /// begins with a driver that reads.
+    pub const fn handle_listening(&mut self, now: Millis, listens: bool) {
+        if let Link::Connected(connected) = &mut self.link {
+            connected.silence.on_listening(now, listens);
         }
     }
 
@@ -141,6 +150,12 @@ impl Client {
     pub fn handle_token(&mut self, now: Millis, token: String, valid_for_ms: Option<u64>, out: &mut Vec<Effect>) {
         match (self.tokens.on_token(now, token, valid_for_ms), self.link) {
             (Fresh::GiveUp, _) => self.stop(StopReason::TokenRefused, out),
+            (Fresh::Later, Link::AwaitingToken) => {
+                let delay_ms = self.backoff().delay_ms(self.tokens.disputes(), &mut self.chance);
+                self.tokens.ask_again(now.plus(delay_ms));
+                let code = ErrorCode::TokenExpired;
+                out.push(Effect::Event(Event::ServerError { code: code.into(), reason: code.reason().to_owned() }));
+            }
             (Fresh::Use | Fresh::Same, Link::AwaitingToken) => self.open(now, out),
             (Fresh::Use, Link::Connected(_)) => {
                 let renew = self.tokens.usable(now).map(|token| ClientFrame::Renew { token: token.to_owned().into() });
@@ -198,7 +213,7 @@ impl Client {
             out.push(Effect::Store(StoreOp::PutUser(welcome.user)));
         }
         self.tokens.on_welcome();
-        self.link = Link::Connected(Connected { welcome, since: now, last_received: now, leave_at: None });
+        self.link = Link::Connected(Connected { welcome, since: now, leave_at: None, silence: Silence::new(now) });
         self.acknowledge_unconfirmed(now);
         self.ask_for_receipts(welcome.user);
     }
@@ -232,11 +247,8 @@ impl Client {
         let known = if let RefusalCode::Known(code) = refused.code { Some(code) } else { None };
         let ends = refused.fatal || !self.link.is_connected();
         match known {
-            Some(ErrorCode::InvalidToken | ErrorCode::TokenExpired) => {
-                self.tokens.on_refused();
-                self.disconnect(now, out);
-                self.open(now, out);
-            }
+            Some(ErrorCode::InvalidToken) => self.on_token_refused(now, Refusal::Invalid, out),
+            Some(ErrorCode::TokenExpired) => self.on_token_refused(now, Refusal::Expired, out),
             Some(ErrorCode::SessionReplaced) => self.stop(StopReason::Replaced, out),
             Some(ErrorCode::Draining) if self.link.is_connected() => {
                 self.on_drain(now, refused.retry_after_ms.unwrap_or(0));
@@ -254,6 +266,12 @@ impl Client {
         }
     }
 
+    fn on_token_refused(&mut self, now: Millis, refusal: Refusal, out: &mut Vec<Effect>) {
+        self.tokens.on_refused(now, refusal);
+        self.disconnect(now, out);
+        self.open(now, out);
+    }
+
     pub(super) fn tell_stalled(&mut self, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.stall_told, true) {
             out.push(Effect::Event(Event::DeliveryStalled));
@@ -261,13 +279,19 @@ impl Client {
     }
 
     pub(super) fn on_link_time(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        match self.link {
-            Link::Waiting { until } if until <= now => self.open(now, out),
-            Link::Opening { .. } | Link::Greeting { .. } | Link::Connected(_)
-                if self.link.next_timeout().is_some_and(|due| due <= now) =>
-            {
+        match &mut self.link {
+            Link::Waiting { until } if *until <= now => self.open(now, out),
+            Link::Opening { deadline } | Link::Greeting { deadline } if *deadline <= now => {
                 self.drop_connection(now, Wait::Unknown, out);
             }
+            Link::Connected(Connected { leave_at: Some(due), .. }) if *due <= now => {
+                self.drop_connection(now, Wait::Unknown, out);
+            }
+            Link::Connected(connected) => match connected.silence.on_time(now, connected.welcome.heartbeat_ms) {
+                Step::Wait => {}
+                Step::Ping => out.push(Effect::Transmit(ClientFrame::Ping { nonce: now.0 })),
+                Step::GiveUp => self.drop_connection(now, Wait::Unknown, out),
+            },
             _ => {}
         }
     }

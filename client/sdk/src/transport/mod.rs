@@ -50,6 +50,15 @@ fn close_text(code: Option<u16>) -> String {
     code.map_or_else(|| "without a code".to_owned(), |code| format!("code {code}"))
 }
 
+/// What a connection did.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// Bytes arrived: there may be something to decode, and the server lives.
+    Received,
+    /// All that was queued is written, which says nothing of the server.
+    Written,
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(crate) enum Transport {
@@ -75,7 +84,7 @@ impl Transport {
 
     /// Writes and reads until there is something to decode (or, when `read` is not wanted, until all is written).
     /// Losing the future loses nothing.
-    pub(crate) async fn progress(&mut self, read: bool) -> Result<(), TransportError> {
+    pub(crate) async fn progress(&mut self, read: bool) -> Result<Progress, TransportError> {
         match self {
             Self::WebSocket(websocket) => websocket.progress(read).await,
         }

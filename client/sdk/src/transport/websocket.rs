@@ -8,7 +8,7 @@ use switchyard_schema::error::CloseCode;
 use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::TransportError;
+use super::{Progress, TransportError};
 use crate::address::Address;
 use crate::entropy;
 use crate::limits::{HANDSHAKE_BYTES_MAX, READ_BYTES};
@@ -46,19 +46,24 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
                 break;
             }
         }
+        Ok(Self::after_handshake(stream, received))
+    }
+
+    /// `received` is what came right behind the server's answer.
+    fn after_handshake(stream: S, received: BytesMut) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-        Ok(Self { reader, writer, decoder, received, unsent: BytesMut::new() })
+        Self { reader, writer, decoder, received, unsent: BytesMut::new() }
     }
 
     pub(crate) fn send(&mut self, frame: &[u8]) {
         self.put(Opcode::Binary, frame);
     }
 
-    pub(crate) async fn progress(&mut self, read: bool) -> Result<(), TransportError> {
+    pub(crate) async fn progress(&mut self, read: bool) -> Result<Progress, TransportError> {
         let Self { reader, writer, received, unsent, .. } = self;
         if read && !received.is_empty() {
-            return Ok(());
+            return Ok(Progress::Received);
         }
         loop {
             tokio::select! {
@@ -68,11 +73,11 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
                         written => unsent.advance(written),
                     }
                     if unsent.is_empty() && !read {
-                        return Ok(());
+                        return Ok(Progress::Written);
                     }
                 }
                 got = read_some(reader, received), if read => {
-                    return if got? == 0 { Err(TransportError::Closed(None)) } else { Ok(()) };
+                    return if got? == 0 { Err(TransportError::Closed(None)) } else { Ok(Progress::Received) };
                 }
                 else => return std::future::pending().await,
             }
@@ -121,4 +126,19 @@ fn put(unsent: &mut BytesMut, opcode: Opcode, payload: &[u8]) {
 async fn read_some(reader: &mut (impl AsyncRead + Unpin), received: &mut BytesMut) -> Result<usize, TransportError> {
     received.reserve(READ_BYTES);
     Ok(reader.take(READ_BYTES as u64).read_buf(received).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn given_a_server_that_says_nothing_when_all_is_written_then_that_does_not_count_as_received() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut websocket = WebSocket::after_handshake(near, BytesMut::new());
+        websocket.send(b"a frame");
+        assert_eq!(websocket.progress(false).await.unwrap(), Progress::Written);
+        far.write_all(&[0x89, 0]).await.unwrap();
+        assert_eq!(websocket.progress(true).await.unwrap(), Progress::Received);
+    }
 }

@@ -174,8 +174,10 @@ impl Phone {
     /// Something may have arrived.
     pub(crate) fn on_readable(&mut self, shared: &mut Shared, network: &mut Network) {
         let Some(id) = self.connection else { return };
-        if shared.agenda.now_us() < self.not_reading_until_us {
-            return;
+        let reads = shared.agenda.now_us() >= self.not_reading_until_us;
+        self.client.handle_listening(self.now(shared), reads);
+        if !reads {
+            return self.perform(shared, network);
         }
         let mut bytes = network.read(id, false, usize::MAX);
         if !bytes.is_empty() {
