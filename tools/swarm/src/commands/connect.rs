@@ -61,8 +61,8 @@ pub(crate) struct ConnectArguments {
     #[arg(long)]
     destinations: Option<u32>,
     /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20; the kernel's choice
-    /// when not given. The threads of a server on 0.0.0.0 get uneven parts from one source and many destinations, and even
-    /// ones from many sources.
+    /// when not given. Threads that share a port on 0.0.0.0 by the kernel's own rule get uneven parts from one source and
+    /// many destinations, and even ones from many sources.
     #[arg(long)]
     sources: Option<Sources>,
     /// The server's process id, to report its memory and processor time.
