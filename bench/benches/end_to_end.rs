@@ -3,7 +3,7 @@
 //! `SWITCHYARD_BENCH_PLACEMENT=free` both run wherever the kernel and the server put them, and the threads of ours compete
 //! with the load. `cargo xtask bench peers` compares more.
 //!
-//! Needs a release build of the server (`cargo xtask bench` makes it) and `redis-server`. About three minutes; shorter
+//! Needs a release build of the server (`cargo xtask bench` makes it) and `redis-server`. About six minutes; shorter
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -20,7 +20,9 @@ use switchyard_bench::table;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const WARM_UP: Duration = Duration::from_millis(500);
+/// Until the memory that a server keeps the newest messages in is full (`router.tail_bytes`): as long as it grows, pages
+/// that are touched for the first time are a tenth of what a message costs.
+const WARM_UP: Duration = Duration::from_secs(5);
 
 fn main() {
     if is_asked_for("end_to_end")
