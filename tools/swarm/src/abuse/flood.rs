@@ -1,7 +1,7 @@
 //! Connections of abusers: plain sockets from many addresses, written to as far as they take it.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
@@ -13,21 +13,26 @@ use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
 
-/// Addresses that the abuse comes from.
-const ADDRESSES: u64 = 100;
+/// Addresses that the abuse comes from: so many that the server's limit for each keeps none of it away, and one kind does not
+/// use up what the next needs.
+const ADDRESSES: u64 = 10_000;
+/// Addresses that differ in the last byte alone.
+const HOSTS: u64 = 250;
 /// How long a session may take to open.
 const OPEN_MAX: Duration = Duration::from_secs(20);
 
 /// A connection from one of many addresses.
 pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, SwarmError> {
-    let host = u8::try_from(1 + number % ADDRESSES).expect("there are few addresses");
+    let place = number % ADDRESSES;
+    let byte = |part: u64| u8::try_from(1 + part).expect("there are few addresses");
+    let address = [127, 1, byte(place / HOSTS), byte(place % HOSTS)];
     let opened = || -> io::Result<TcpStream> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        bind(&socket, &SocketAddr::from(([127, 0, 1, host], 0)))?;
+        bind(&socket, &SocketAddr::from((address, 0)))?;
         connect_socket(&socket, &server)?;
         Ok(socket.into())
     };
-    opened().map_err(SwarmError::io(format!("connecting to {server} from 127.0.1.{host}")))
+    opened().map_err(SwarmError::io(format!("connecting to {server} from {}", Ipv4Addr::from(address))))
 }
 
 /// A user who abuses the server. The token is signed once: that is not what a server has to put up with.

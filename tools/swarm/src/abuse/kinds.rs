@@ -215,7 +215,8 @@ fn refused(server: SocketAddr, signer: &Signer, stop: &AtomicBool, frame: &[u8])
     while !stop.load(Ordering::Relaxed) {
         let mut sessions = Vec::new();
         for (number, abuser) in (0..).zip(&abusers) {
-            let mut session = open(server, number, abuser)?;
+            // Each time from other addresses: the limit of one would end the abuse.
+            let mut session = open(server, closed + number, abuser)?;
             // It takes a few bytes at once.
             session.pour(frame);
             sessions.push(session);

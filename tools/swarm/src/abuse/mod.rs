@@ -1,7 +1,7 @@
 //! What well-behaved clients notice while others abuse the server: pairs talk at a modest rate, first in peace and then
 //! under each kind of abuse, in one run.
 //!
-//! The abuse comes from addresses of its own (127.0.1.x), as it would from elsewhere. Abusers have processors of their own
+//! The abuse comes from addresses of its own (127.1.x.y), as it would from elsewhere. Abusers have processors of their own
 //! there, which the server does not lose to them: here they get what the others leave (the lowest priority), and sign their
 //! tokens beforehand. What the kernel does for them still shares the machine, so what is measured is an upper bound.
 
