@@ -25,6 +25,9 @@ const EDGES: epoll::EventFlags =
 const INPUT: epoll::EventFlags =
     epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP).union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
 
+/// After which of it nothing more comes behind what is there to be read.
+const END: epoll::EventFlags = epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
+
 /// A socket's place in [`Sockets`]; free for another one once `on_closed` was called.
 pub type SocketId = usize;
 
@@ -155,12 +158,6 @@ impl Sockets {
         }
     }
 
-    /// Sockets that are connected or connecting.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-
     fn flush(&mut self, ended: &mut Vec<(SocketId, Ended)>) {
         let mut to_write = std::mem::take(&mut self.to_write);
         for id in to_write.drain(..) {
@@ -263,14 +260,14 @@ fn on_event(
         sockets.write(id, ended);
     }
     if event.intersects(INPUT) {
-        read(work, sockets, id, buffer, ended);
+        read(work, sockets, (id, event), buffer, ended);
     }
 }
 
 fn read(
     work: &mut impl Work,
     sockets: &mut Sockets,
-    id: SocketId,
+    (id, event): (SocketId, epoll::EventFlags),
     buffer: &mut [u8],
     ended: &mut Vec<(SocketId, Ended)>,
 ) {
@@ -280,8 +277,9 @@ fn read(
             Ok(0) => return ended.push((id, Ended::Closed)),
             Ok(bytes) => {
                 work.on_bytes(sockets, id, &mut buffer[..bytes]);
-                // Less than was asked for means that the socket is empty, and the edge will come again.
-                if bytes < buffer.len() {
+                // Less than was asked for means that the socket is empty, and the edge will come again; but not behind the
+                // last bytes, whose edge told of the end too.
+                if bytes < buffer.len() && !event.intersects(END) {
                     return;
                 }
                 if round >= READS_PER_EVENT_MAX {
@@ -313,5 +311,56 @@ fn close_ended(work: &mut impl Work, sockets: &mut Sockets, ended: &mut Vec<(Soc
     });
     for (id, why) in ended.drain(..) {
         work.on_closed(sockets, id, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// How long a test waits for what must come.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Connects once, is sent a few bytes and closed, and only then looks at what came.
+    struct Cut {
+        server: TcpListener,
+        until: Option<Instant>,
+        bytes: usize,
+        ended: Option<Ended>,
+    }
+
+    impl Work for Cut {
+        fn on_open(&mut self, _: &mut Sockets, _: SocketId) {}
+
+        fn on_bytes(&mut self, _: &mut Sockets, _: SocketId, bytes: &mut [u8]) {
+            self.bytes += bytes.len();
+        }
+
+        fn on_closed(&mut self, _: &mut Sockets, _: SocketId, ended: Ended) {
+            self.ended = Some(ended);
+        }
+
+        fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
+            if self.until.is_none() {
+                self.until = Some(now + PATIENCE);
+                sockets.connect(self.server.local_addr().expect("it is bound")).expect("a socket");
+                let (mut stream, _) = self.server.accept().expect("the connection");
+                stream.write_all(&[7; 10]).expect("ten bytes");
+            }
+            match self.until {
+                Some(until) if self.ended.is_none() && now < until => Turn::By(until),
+                _ => Turn::Stop,
+            }
+        }
+    }
+
+    #[test]
+    fn given_a_server_that_closes_behind_its_last_bytes_when_both_come_at_once_then_the_bytes_and_the_end_are_heard() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut work = Cut { server, until: None, bytes: 0, ended: None };
+        run(&mut work).expect("an epoll");
+        assert_eq!((work.bytes, work.ended), (10, Some(Ended::Closed)));
     }
 }
