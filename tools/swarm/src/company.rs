@@ -13,8 +13,10 @@ pub(crate) enum Point {
     Opened,
     /// The server had time to calm down.
     Calm,
-    /// The connections were held, and what was under way has arrived.
+    /// The connections were held, and the last message was sent.
     Held,
+    /// What was under way has arrived, or will not.
+    Arrived,
     /// Every connection was asked whether it is alive.
     Asked,
 }

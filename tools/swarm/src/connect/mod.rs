@@ -20,7 +20,7 @@ use crate::company::{Company, Point};
 use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan, TEXT_BYTES_MIN, TalkPlan};
-use crate::limits::{CALM, OPENING_MAX, PATIENCE};
+use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::process;
 use crate::reading::Reading;
 use crate::routes::{Routes, Sources};
@@ -28,6 +28,7 @@ use crate::sample::Observer;
 use crate::tokens::Signer;
 
 pub(crate) use part::Part;
+use part::Readings;
 pub use report::{ConnectReport, Course, MemoryReport, MessagesReport};
 use server_side::{Noting, ServerSide};
 pub use spread::run_on;
@@ -108,17 +109,26 @@ fn take_part(
     let all_open = conductor.meet(Point::Opened, all_open)?;
     conductor.pass(CALM)?;
     let calm = conductor.reading();
+    let (mut begun, mut held, mut delivered) = (calm.clone(), calm.clone(), 0);
     if conductor.meet(Point::Calm, all_open)? {
         conductor.give(Stage::Talk);
+        // The first message is due when every thread has heard of it.
+        conductor.pass(TURN_PAUSE_MAX)?;
+        let delivered_before = conductor.totals().delivered;
+        begun = conductor.reading();
         conductor.pass(options.hold)?;
+        // What comes later is of the hold, but neither its time nor its processor time is.
+        delivered = conductor.totals().delivered - delivered_before;
+        held = conductor.reading();
         conductor.settle()?;
+        conductor.meet(Point::Held, true)?;
         conductor.wait(PATIENCE, |totals| Progress {
             is_done: totals.delivered + totals.refused_messages >= totals.sent && totals.accepted >= totals.delivered,
             at: totals.delivered + totals.accepted,
         })?;
     }
-    let held = conductor.reading();
-    conductor.meet(Point::Held, true)?;
+    let end = conductor.reading();
+    conductor.meet(Point::Arrived, true)?;
     conductor.give(Stage::Ask);
     let open_now = conductor.totals().open;
     conductor
@@ -127,9 +137,10 @@ fn take_part(
     conductor.meet(Point::Asked, true)?;
     let totals = conductor.totals();
     let (left, finish) = conductor.stop()?;
-    let readings = [before, opened, calm, held];
+    let readings = Readings { before, opened, calm, begun, held, end };
     let server = ServerSide::new(&readings, course);
-    Ok((Part::new((layout.threads, number_of_destinations), totals, &left, finish, &readings), server))
+    let part = Part::new((layout.threads, number_of_destinations), (totals, delivered), &left, finish, &readings);
+    Ok((part, server))
 }
 
 /// Waits until everybody is open or nothing moves any more; whether everybody is.

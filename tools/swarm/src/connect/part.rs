@@ -17,6 +17,8 @@ pub(crate) struct Part {
     pub(super) threads: u32,
     pub(super) destinations: usize,
     pub(super) totals: Totals,
+    /// Messages that were delivered while the connections were held.
+    pub(super) delivered_in_hold: u64,
     /// Messages between connections that stayed open that did not arrive. Both are on one machine.
     pub(super) lost: u64,
     /// Messages whose sender or recipient was cut off, and that did not arrive.
@@ -43,35 +45,53 @@ pub(super) struct Growth {
     pub(super) swarm_bytes: i64,
 }
 
+/// What was read at the points of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Readings {
+    /// Before the first connection.
+    pub(super) before: Reading,
+    /// With everybody open.
+    pub(super) opened: Reading,
+    /// After a rest.
+    pub(super) calm: Reading,
+    /// When the first message was due.
+    pub(super) begun: Reading,
+    /// When the hold was over.
+    pub(super) held: Reading,
+    /// When everything had arrived.
+    pub(super) end: Reading,
+}
+
 impl Part {
-    /// The readings are from before, with everybody open, after a rest, and after the hold.
+    /// `delivered` messages came between the beginning and the end of the hold.
     pub(super) fn new(
         (threads, destinations): (u32, usize),
-        totals: Totals,
+        (totals, delivered): (Totals, u64),
         left: &[Left],
         finish: Finish,
-        readings: &[Reading; 4],
+        readings: &Readings,
     ) -> Self {
-        let [before, opened, calm, held] = readings;
+        let Readings { before, opened, begun, held, end, .. } = readings;
         let (lost, cut_off) = missing(left, threads);
         let grown = |from: u64, to: u64| to.cast_signed().wrapping_sub(from.cast_signed());
         let growth = Growth {
-            slab_bytes: grown(before.kernel.slab_bytes, held.kernel.slab_bytes),
-            tcp_bytes: grown(before.kernel.tcp_bytes, held.kernel.tcp_bytes),
-            machine_bytes: grown(held.kernel.free_bytes, before.kernel.free_bytes),
-            swarm_bytes: grown(before.swarm.rss_bytes, held.swarm.rss_bytes),
+            slab_bytes: grown(before.kernel.slab_bytes, end.kernel.slab_bytes),
+            tcp_bytes: grown(before.kernel.tcp_bytes, end.kernel.tcp_bytes),
+            machine_bytes: grown(end.kernel.free_bytes, before.kernel.free_bytes),
+            swarm_bytes: grown(before.swarm.rss_bytes, end.swarm.rss_bytes),
         };
         Self {
             threads,
             destinations,
             totals,
+            delivered_in_hold: delivered,
             lost,
             cut_off,
             reasons: finish.reasons,
             latency: finish.latency,
             lateness: finish.lateness,
             opening: opened.since(before),
-            holding: held.since(calm),
+            holding: held.since(begun),
             growth: BTreeMap::from([(system::boot_id(), growth)]),
         }
     }
@@ -81,6 +101,7 @@ impl Part {
         self.threads += other.threads;
         self.destinations = self.destinations.max(other.destinations);
         self.totals.merge(&other.totals);
+        self.delivered_in_hold += other.delivered_in_hold;
         self.lost += other.lost;
         self.cut_off += other.cut_off;
         for (reason, times) in &other.reasons {
@@ -140,6 +161,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::connect::server_side::ServerSide;
+    use crate::connect::{ConnectOptions, ConnectReport};
+    use crate::routes::Sources;
 
     fn part(machine: &str, ms: u64) -> Part {
         let growth = Growth { slab_bytes: 100, swarm_bytes: 10, ..Growth::default() };
@@ -169,5 +193,30 @@ mod tests {
         assert_eq!(latency.count, 3);
         assert!(latency.max_us >= 400_000 && latency.p50_us < 3_000, "{latency:?}");
         assert_eq!((all.growth().slab_bytes, all.growth().swarm_bytes), (200, 30));
+    }
+    #[test]
+    fn given_messages_that_come_when_the_hold_is_over_when_reported_then_they_count_and_the_rate_is_of_the_hold_alone()
+    {
+        let part = Part {
+            totals: Totals { sent: 2_100, delivered: 2_100, ..Totals::default() },
+            delivered_in_hold: 2_000,
+            holding: Costs { seconds: 2.0, ..Costs::default() },
+            ..Part::default()
+        };
+        let options = ConnectOptions {
+            address: "127.0.0.1:7400".parse().expect("an address"),
+            count: 2,
+            threads: 1,
+            destinations: None,
+            sources: Sources::default(),
+            opens_per_s: None,
+            hold: Duration::from_secs(2),
+            messages_per_s: 1_000.0,
+            text_bytes: 100,
+            server_pid: None,
+        };
+        let report = ConnectReport::new(&options, 0, part, ServerSide::default());
+        let messages = report.messages.expect("there were some");
+        assert_eq!((messages.delivered, messages.per_s.to_string()), (2_100, "1000".to_owned()));
     }
 }

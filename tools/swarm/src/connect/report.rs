@@ -49,7 +49,7 @@ pub struct ConnectReport {
     pub server_cpu_us_per_connect: Option<f64>,
     /// Processor time while they were being opened.
     pub opening: Costs,
-    /// Processor time while they were held.
+    /// Processor time while they were held, from when the first message was due.
     pub holding: Costs,
     /// Why the swarm rather than the server may have limited the run, if it looks like that.
     pub bottleneck: Option<String>,
@@ -60,7 +60,7 @@ pub struct ConnectReport {
 pub struct MessagesReport {
     /// Messages a second that were asked for.
     pub asked_per_s: f64,
-    /// Messages a second that were delivered.
+    /// Messages a second that were delivered while the connections were held.
     pub per_s: f64,
     /// Messages that were due and were never sent, because those who were to send them had too many without an answer.
     pub unsent: u64,
@@ -121,12 +121,14 @@ pub struct Course {
 impl ConnectReport {
     pub(super) fn new(options: &ConnectOptions, workers: usize, part: Part, server: ServerSide) -> Self {
         let growth = part.growth();
-        let Part { threads, destinations, totals, lost, cut_off, reasons, latency, lateness, .. } = part;
+        let Part {
+            threads, destinations, totals, delivered_in_hold, lost, cut_off, reasons, latency, lateness, ..
+        } = part;
         let opening = Costs { server_cpu_percent: server.opening_cpu_percent, ..part.opening };
         let holding = Costs { server_cpu_percent: server.holding_cpu_percent, ..part.holding };
         let late = lateness.percentiles();
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-        let (ever_open, delivered) = (totals.opened.max(1) as f64, totals.delivered as f64);
+        let (ever_open, delivered) = (totals.opened.max(1) as f64, delivered_in_hold as f64);
         let messages = (options.messages_per_s > 0.0).then(|| MessagesReport {
             asked_per_s: options.messages_per_s,
             per_s: delivered / holding.seconds.max(1e-3),

@@ -1,5 +1,6 @@
 //! What is known of the server: its memory and processor time at the stages of a run, read by whoever leads it.
 
+use super::part::Readings;
 use super::report::Course;
 use crate::process::usage;
 use crate::reading::Reading;
@@ -19,16 +20,15 @@ pub(super) struct ServerSide {
 }
 
 impl ServerSide {
-    /// The readings are from before, with everybody open, after a rest, and after the hold.
-    pub(super) fn new(readings: &[Reading; 4], course: Vec<Course>) -> Self {
-        let [before, opened, calm, held] = readings;
+    pub(super) fn new(readings: &Readings, course: Vec<Course>) -> Self {
+        let Readings { before, opened, calm, begun, held, end } = readings;
         let rss = |reading: &Reading| reading.server.map(|usage| usage.rss_bytes);
         Self {
             before_bytes: rss(before),
             open_bytes: rss(calm),
-            end_bytes: rss(held),
+            end_bytes: rss(end),
             opening_cpu_percent: opened.since(before).server_cpu_percent,
-            holding_cpu_percent: held.since(calm).server_cpu_percent,
+            holding_cpu_percent: held.since(begun).server_cpu_percent,
             course,
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::part::Part;
+use super::part::{Part, Readings};
 use super::report::ConnectReport;
 use super::server_side::{Noting, ServerSide};
 use super::{ConnectOptions, take_part};
@@ -60,15 +60,23 @@ pub fn run_on(
     let whole = leader.gather(Point::Calm, &mut |sample| watch.tell(sample))? && whole;
     let calm = take();
     leader.go_on(whole)?;
-    leader.gather(Point::Held, &mut |sample| watch.tell(sample))?;
-    let held = take();
+    let begun = take();
+    let mut held = begun.clone();
+    if whole {
+        leader.gather(Point::Held, &mut |sample| watch.tell(sample))?;
+        held = take();
+        leader.go_on(true)?;
+    }
+    leader.gather(Point::Arrived, &mut |sample| watch.tell(sample))?;
+    let end = take();
     leader.go_on(true)?;
     leader.gather(Point::Asked, &mut |sample| watch.tell(sample))?;
     leader.go_on(true)?;
     let mut whole = Part::default();
     let parts = leader.finish(&mut |sample| watch.tell(sample))?;
     parts.iter().for_each(|part| whole.merge(part));
-    let server = ServerSide::new(&[before, opened, calm, held], watch.noting.end(whole.totals.open));
+    let readings = Readings { before, opened, calm, begun, held, end };
+    let server = ServerSide::new(&readings, watch.noting.end(whole.totals.open));
     Ok(ConnectReport::new(options, workers.len(), whole, server))
 }
 
