@@ -102,7 +102,7 @@ fn given_two_workers_when_they_share_a_run_then_its_report_is_as_of_one_machine(
 fn worker() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it is bound").to_string();
-    thread::spawn(move || workers::serve(&listener, |_| {}));
+    thread::spawn(move || workers::serve(&listener, None, |_| {}));
     address
 }
 

@@ -27,7 +27,7 @@ Examples:
   swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --sources 127.0.1.1-127.0.1.80 \\
         --destinations 1 --expect 'lost==0' --expect 'p99<100ms'
   swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
-  swarm connect --url 10.0.0.1:7400 --data D --count 500000 --workers 10.0.0.6:9000,10.0.0.7:9000";
+  swarm connect --url 10.0.0.1:7400 --data D --count 50000 --workers 10.0.0.6:9000,10.0.0.7:9000";
 
 #[derive(Args)]
 #[command(after_help = MORE)]
@@ -68,8 +68,9 @@ pub(crate) struct ConnectArguments {
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     server_pid: Option<u32>,
-    /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. They connect to --url as they see it, with
-    /// their own threads, sources and destinations; this machine leads, and looks for the server's process.
+    /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. Each connects to --url as it sees it, with
+    /// --threads threads, to --destinations, and from its own `swarm worker --sources` or else from --sources; this machine
+    /// leads, and looks for the server's process.
     #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
     workers: Vec<String>,
     #[command(flatten)]

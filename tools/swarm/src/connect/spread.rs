@@ -80,18 +80,22 @@ pub fn run_on(
     Ok(ConnectReport::new(options, workers.len(), whole, server))
 }
 
-/// Does a share for another machine that leads the run.
+/// Does a share for another machine that leads the run, from addresses of this one when it has some of its own.
 ///
 /// # Errors
 /// When it cannot be done, or the other machine is gone.
-pub(crate) fn run_share(share: Share, company: Box<dyn Company>) -> Result<Part, SwarmError> {
+pub(crate) fn run_share(
+    share: Share,
+    own_sources: Option<Sources>,
+    company: Box<dyn Company>,
+) -> Result<Part, SwarmError> {
     let signer = Signer::of_key(&share.key)?;
     let options = ConnectOptions {
         address: Target::parse(&share.url)?.address,
         count: share.count,
         threads: share.threads,
         destinations: share.destinations,
-        sources: share.sources,
+        sources: own_sources.unwrap_or(share.sources),
         opens_per_s: share.opens_per_s,
         hold: share.hold,
         messages_per_s: share.messages_per_s,

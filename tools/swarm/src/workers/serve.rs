@@ -13,13 +13,15 @@ use crate::company::{Company, Point};
 use crate::connect::{Share, run_share};
 use crate::latency::Latencies;
 use crate::limits::{FRAMES_WAITING_MAX, SILENCE_MAX, WORKER_START_MAX};
+use crate::routes::Sources;
 use crate::sample::Sample;
 
-/// Takes shares for as long as the process lives, and tells `log` of each.
+/// Takes shares for as long as the process lives, and tells `log` of each. Connections come from `sources` when there are
+/// any, and else from where the leader says.
 ///
 /// # Errors
 /// When no more connections are accepted.
-pub fn serve(listener: &TcpListener, log: fn(&str)) -> Result<(), SwarmError> {
+pub fn serve(listener: &TcpListener, sources: Option<&Sources>, log: fn(&str)) -> Result<(), SwarmError> {
     let is_busy = Arc::new(AtomicBool::new(false));
     for stream in listener.incoming() {
         let stream = stream.map_err(SwarmError::io("accepting a leader"))?;
@@ -35,16 +37,14 @@ pub fn serve(listener: &TcpListener, log: fn(&str)) -> Result<(), SwarmError> {
             refuse(&stream, "it is in the middle of another run");
             continue;
         }
-        let busy = Arc::clone(&is_busy);
+        let (run, sources) = (Run { stream, is_busy: Arc::clone(&is_busy) }, sources.cloned());
         thread::spawn(move || {
             log(&format!("{leader} leads a run"));
-            let done = work(&stream, share);
+            let done = work(&run.stream, share, sources);
             if let Err(error) = &done {
-                refuse(&stream, &error.to_string());
+                refuse(&run.stream, &error.to_string());
             }
-            // The reader has a handle of its own; it ends with the line.
-            let _ = stream.shutdown(Shutdown::Both);
-            busy.store(false, Ordering::Release);
+            drop(run);
             match done {
                 Ok(()) => log(&format!("the run of {leader} is over")),
                 Err(error) => log(&format!("the run of {leader} broke off: {error}")),
@@ -52,6 +52,20 @@ pub fn serve(listener: &TcpListener, log: fn(&str)) -> Result<(), SwarmError> {
         });
     }
     Ok(())
+}
+
+/// A run that makes its worker busy. However it ends, the leader hears of it and the worker is free again.
+struct Run {
+    stream: TcpStream,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // The reader has a handle of its own; it ends with the line.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.is_busy.store(false, Ordering::Release);
+    }
 }
 
 /// The share that a leader gives when it has just connected.
@@ -77,9 +91,9 @@ fn refuse(stream: &TcpStream, why: &str) {
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-fn work(stream: &TcpStream, share: Share) -> Result<(), SwarmError> {
+fn work(stream: &TcpStream, share: Share, sources: Option<Sources>) -> Result<(), SwarmError> {
     let failed = || SwarmError::io("the line to whoever leads the run");
-    let part = run_share(share, Box::new(Line::new(stream).map_err(failed())?))?;
+    let part = run_share(share, sources, Box::new(Line::new(stream).map_err(failed())?))?;
     frame::write(&mut &*stream, &Told::Done(Box::new(part))).map_err(failed())
 }
 
