@@ -71,11 +71,15 @@ pub const WORKERS_MAX: usize = 64;
 pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 /// Frames of all workers that wait for whoever leads the run. Each worker says something once a second.
 pub const FRAMES_WAITING_MAX: usize = 256;
-/// How long connecting to a worker may take, and giving it its share.
+/// How long connecting to a worker may take, and how long it waits for the share of whoever has connected: it hears nobody
+/// else meanwhile.
 pub const WORKER_START_MAX: Duration = Duration::from_secs(5);
-/// How long a worker, which has something to say each second, may say nothing, and how long one end of the line may take
-/// to take what the other says.
+/// How long a worker may say nothing in the middle of a run, where it has something to say each second; and how long either
+/// end of the line may be in writing a frame that the other does not read.
 pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How long a worker may say nothing while it closes its connections: some ten microseconds of the kernel for each, and more
+/// on a busy machine.
+pub const CLOSING_MAX: Duration = Duration::from_secs(120);
 
 /// A thread of the swarm that is busier than this, in percent, cannot be trusted to be on time.
 pub const BUSY_PERCENT_MAX: f64 = 90.0;

@@ -4,14 +4,16 @@ use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Order, Told, VERSION, frame};
 use crate::SwarmError;
 use crate::company::Point;
 use crate::connect::{Part, Share};
 use crate::latency::Latencies;
-use crate::limits::{FRAMES_WAITING_MAX, LOOK_PAUSE, SAMPLE_PAUSE, SILENCE_MAX, WORKER_START_MAX, WORKERS_MAX};
+use crate::limits::{
+    CLOSING_MAX, FRAMES_WAITING_MAX, LOOK_PAUSE, SAMPLE_PAUSE, SILENCE_MAX, WORKER_START_MAX, WORKERS_MAX,
+};
 use crate::sample::Sample;
 
 /// The workers of a run. Their lines are cut when this is dropped, and then they give up.
@@ -74,7 +76,7 @@ impl Leader {
     /// When one fails, ends or falls silent.
     pub(crate) fn gather(&mut self, point: Point, observer: &mut dyn FnMut(Sample)) -> Result<bool, SwarmError> {
         let is_there = |worker: &Worker| worker.reached.is_some_and(|(at, _)| at == point);
-        self.hear_until(|worker| is_there(worker), observer)?;
+        self.hear_until(|worker| is_there(worker), SILENCE_MAX, observer)?;
         Ok(self.workers.iter().all(|worker| worker.reached.is_some_and(|(_, whole)| whole)))
     }
 
@@ -95,7 +97,7 @@ impl Leader {
     /// # Errors
     /// When one fails, ends or falls silent.
     pub(crate) fn finish(mut self, observer: &mut dyn FnMut(Sample)) -> Result<Vec<Part>, SwarmError> {
-        self.hear_until(|worker| worker.part.is_some(), observer)?;
+        self.hear_until(|worker| worker.part.is_some(), CLOSING_MAX, observer)?;
         observer(self.sample());
         Ok(self.workers.iter_mut().filter_map(|worker| worker.part.take()).map(|part| *part).collect())
     }
@@ -103,6 +105,7 @@ impl Leader {
     fn hear_until(
         &mut self,
         is_done: impl Fn(&Worker) -> bool,
+        silence_max: Duration,
         observer: &mut dyn FnMut(Sample),
     ) -> Result<(), SwarmError> {
         while !self.workers.iter().all(&is_done) {
@@ -113,12 +116,12 @@ impl Leader {
                     return Err(SwarmError::Server("the workers are gone".to_owned()));
                 }
             }
-            let silent = |worker: &&Worker| worker.part.is_none() && worker.heard_at.elapsed() > SILENCE_MAX;
+            let silent = |worker: &&Worker| worker.part.is_none() && worker.heard_at.elapsed() > silence_max;
             if let Some(worker) = self.workers.iter().find(silent) {
                 return Err(SwarmError::Server(format!(
                     "worker {}: it has said nothing for {} s; its machine or the line to it hangs",
                     worker.name,
-                    SILENCE_MAX.as_secs()
+                    silence_max.as_secs()
                 )));
             }
             if self.sampled.elapsed() >= SAMPLE_PAUSE {
