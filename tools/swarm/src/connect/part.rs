@@ -72,7 +72,8 @@ impl Part {
         readings: &Readings,
     ) -> Self {
         let Readings { before, opened, begun, held, end, .. } = readings;
-        let (lost, cut_off) = missing(left, threads);
+        let Balance { lost, cut_off, made_up } = balance(left, threads);
+        let totals = Totals { out_of_order: totals.out_of_order + made_up, ..totals };
         let grown = |from: u64, to: u64| to.cast_signed().wrapping_sub(from.cast_signed());
         let growth = Growth {
             slab_bytes: grown(before.kernel.slab_bytes, end.kernel.slab_bytes),
@@ -139,21 +140,32 @@ impl Growth {
     }
 }
 
-/// Messages that did not arrive: between connections that stayed open, and the others.
-fn missing(left: &[Left], threads: u32) -> (u64, u64) {
-    let Some(pairing) = left.iter().find_map(|left| left.pairing) else { return (0, 0) };
+/// What users sent against what their partners got.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+struct Balance {
+    /// Messages that did not arrive, between connections that stayed open.
+    lost: u64,
+    /// And between others.
+    cut_off: u64,
+    /// Users who got a message with a number that their partner never came to.
+    made_up: u64,
+}
+
+fn balance(left: &[Left], threads: u32) -> Balance {
+    let mut balance = Balance::default();
+    let Some(pairing) = left.iter().find_map(|left| left.pairing) else { return balance };
     let of = |number: u32| -> Option<(Account, bool)> {
         let (thread, local) = ((number % threads) as usize, (number / threads) as usize);
         Some((*left.get(thread)?.accounts.get(local)?, left[thread].open[local]))
     };
-    let (mut lost, mut cut_off) = (0, 0);
     for number in 0.. {
-        let Some((sender, sender_open)) = of(number) else { return (lost, cut_off) };
+        let Some((sender, sender_open)) = of(number) else { break };
         let Some((recipient, recipient_open)) = pairing.partner(number).and_then(of) else { continue };
         let missing = u64::from(sender.sent.saturating_sub(sender.refused).saturating_sub(recipient.delivered));
-        *(if sender_open && recipient_open { &mut lost } else { &mut cut_off }) += missing;
+        *(if sender_open && recipient_open { &mut balance.lost } else { &mut balance.cut_off }) += missing;
+        balance.made_up += u64::from(recipient.heard > sender.sent);
     }
-    unreachable!("the numbers end with the users")
+    balance
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Messages between partners, each checked: it is accepted, arrives once and in its sender's order.
 //!
 //! Nothing is shared between the thread of a sender and that of its recipient: a message carries its number and the time
-//! at which it was due, and what was lost shows at the end, when what one sent is compared with what the other got.
+//! at which it was due, and what was lost shows at the end, when what one sent is compared with what the other got. A
+//! number that was left out is no disorder by itself: the message may have been refused.
 
 use std::time::{Duration, Instant};
 
@@ -35,15 +36,57 @@ pub(crate) struct TalkPlan {
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) sent: u32,
-    /// The number up to which its messages were answered.
-    answered: u32,
+    /// Of its sends, those that were accepted.
+    accepted: u32,
+    /// The highest number among them.
+    accepted_to: u32,
     /// The highest number that came from its partner.
-    heard: u32,
+    pub(crate) heard: u32,
     pub(crate) delivered: u32,
     /// Of its sends, those that were refused.
     pub(crate) refused: u32,
     /// The last sequence number that came.
     sequence: u32,
+}
+
+/// What is wrong with an answer to a send.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Wrong {
+    /// It is to nothing that is under way.
+    ToNothing,
+    /// It is not to the next one, nor did refusals come between.
+    OutOfTurn,
+}
+
+impl Account {
+    /// Sends that have no answer yet.
+    const fn under_way(&self) -> u32 {
+        self.sent - self.accepted - self.refused
+    }
+
+    const fn has_under_way(&self, number: u32) -> bool {
+        self.under_way() > 0 && 1 <= number && number <= self.sent
+    }
+
+    /// The send with this number was accepted. Refusals do not wait for those before them, and leave gaps.
+    fn on_accepted(&mut self, number: u32) -> Result<(), Wrong> {
+        if !self.has_under_way(number) || number <= self.accepted_to {
+            return Err(Wrong::ToNothing);
+        }
+        let gap = number - self.accepted_to - 1;
+        let gap_max = self.refused.saturating_sub(self.accepted_to - self.accepted);
+        self.accepted += 1;
+        self.accepted_to = number;
+        if gap <= gap_max { Ok(()) } else { Err(Wrong::OutOfTurn) }
+    }
+
+    fn on_refused(&mut self, number: u32) -> Result<(), Wrong> {
+        if !self.has_under_way(number) {
+            return Err(Wrong::ToNothing);
+        }
+        self.refused += 1;
+        Ok(())
+    }
 }
 
 /// The conversations of one thread's users.
@@ -112,7 +155,7 @@ impl Talk {
         for _ in 0..PICKS_MAX {
             let member = u32::try_from(self.chance.up_to(last)).expect("a member's number");
             let account = self.accounts[member as usize];
-            let may_send = is_open(member) && account.sent - account.answered < PENDING_SENDS_MAX;
+            let may_send = is_open(member) && account.under_way() < PENDING_SENDS_MAX;
             if let Some(partner) = self.pairing.partner(seat.global(member)).filter(|_| may_send) {
                 let at = schedule.due();
                 schedule.advance();
@@ -140,25 +183,21 @@ impl Talk {
     }
 
     pub(super) fn on_accepted(&mut self, member: u32, accepted: &Accepted, seat: &Seat) {
-        let account = &mut self.accounts[member as usize];
-        let number = number_of(accepted.client_message_id);
-        if number != account.answered + 1 {
-            let expected = account.answered + 1;
-            return fault(seat, &seat.tally.counts.out_of_order, || {
-                format!("accepted as {number}, but {expected} was the next")
-            });
+        let answered = self.accounts[member as usize].on_accepted(number_of(accepted.client_message_id));
+        if answered != Err(Wrong::ToNothing) {
+            seat.tally.counts.accepted.add(1);
         }
-        account.answered = number;
-        seat.tally.counts.accepted.add(1);
+        note(seat, answered);
     }
 
     /// A send was refused.
     pub(super) fn on_refused(&mut self, member: u32, id: ClientMessageId, seat: &Seat) {
-        let account = &mut self.accounts[member as usize];
-        account.refused += 1;
-        account.answered = account.answered.max(number_of(id));
-        seat.tally.counts.refused_messages.add(1);
-        seat.tally.counts.refused.add(1);
+        let answered = self.accounts[member as usize].on_refused(number_of(id));
+        if answered.is_ok() {
+            seat.tally.counts.refused_messages.add(1);
+            seat.tally.counts.refused.add(1);
+        }
+        note(seat, answered);
     }
 
     /// A message came; what is to be acknowledged.
@@ -181,8 +220,9 @@ impl Talk {
             fault(seat, &seat.tally.counts.duplicated, || "delivered again".to_owned());
             return ack;
         }
-        if number != account.heard + 1 {
-            fault(seat, &seat.tally.counts.out_of_order, || "delivered another message than the next".to_owned());
+        // One that was left out was refused, or is lost, or comes later and is wrong then.
+        if number <= account.heard {
+            fault(seat, &seat.tally.counts.out_of_order, || "delivered behind a later message".to_owned());
         }
         account.heard = account.heard.max(number);
         account.sequence = sequence;
@@ -203,10 +243,51 @@ fn fault(seat: &Seat, count: &crate::tally::Count, what: impl FnOnce() -> String
     seat.tally.count_reason(what());
 }
 
+/// Counts what is wrong with an answer.
+fn note(seat: &Seat, answered: Result<(), Wrong>) {
+    let what = match answered {
+        Ok(()) => return,
+        Err(Wrong::ToNothing) => "answered what was not under way",
+        Err(Wrong::OutOfTurn) => "accepted another message than the next",
+    };
+    fault(seat, &seat.tally.counts.out_of_order, || what.to_owned());
+}
+
 fn number_of(id: ClientMessageId) -> u32 {
     u32::try_from(u128::from_be_bytes(id.0)).unwrap_or(u32::MAX)
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_sends_of_which_some_are_refused_when_answered_then_their_gaps_are_no_disorder_and_others_are() {
+        let mut account = Account { sent: 6, ..Account::default() };
+        // The refusal overtakes those that wait for the disk.
+        assert_eq!(account.on_refused(3), Ok(()));
+        for number in [1, 2, 4] {
+            assert_eq!(account.on_accepted(number), Ok(()), "{number}");
+        }
+        assert_eq!(account.on_accepted(6), Err(Wrong::OutOfTurn));
+        assert_eq!(account.under_way(), 1);
+    }
+
+    #[test]
+    fn given_an_answer_to_something_that_was_not_sent_when_it_comes_then_nothing_is_taken_for_answered() {
+        let mut account = Account { sent: 2, ..Account::default() };
+        for number in [0, 3, u32::MAX] {
+            assert_eq!(account.on_accepted(number), Err(Wrong::ToNothing), "{number}");
+            assert_eq!(account.on_refused(number), Err(Wrong::ToNothing), "{number}");
+        }
+        assert_eq!(account.on_accepted(1), Ok(()));
+        assert_eq!(account.on_accepted(1), Err(Wrong::ToNothing));
+        assert_eq!(account.on_refused(2), Ok(()));
+        assert_eq!(account.on_refused(2), Err(Wrong::ToNothing));
+        assert_eq!(account.under_way(), 0);
+    }
 }
