@@ -107,7 +107,7 @@ impl Costs {
 pub(crate) fn lateness(late: &Percentiles) -> Option<String> {
     (late.p99_us > LATE_US_MAX).then(|| {
         format!(
-            "one of a hundred messages was sent more than {} ms after it was due: the swarm got no processor in time",
+            "one of a hundred messages was seen to more than {} ms after it was due: the swarm got no processor in time",
             late.p99_us / 1_000
         )
     })

@@ -31,6 +31,13 @@ impl Schedule {
         self.next += self.step;
     }
 
+    /// When the next message is due, if that is so by `now`; it is then the turn of the one after it.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Instant> {
+        let due = Some(self.due()).filter(|due| *due <= now)?;
+        self.advance();
+        Some(due)
+    }
+
     /// When each message was due that was due before `until` and was never sent.
     pub(crate) fn unsent(mut self, until: Instant) -> impl Iterator<Item = Instant> {
         std::iter::from_fn(move || {

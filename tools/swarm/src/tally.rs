@@ -98,9 +98,7 @@ counts! {
     cut_off,
     /// Heartbeats of the server that were answered.
     heartbeats,
-    /// Connections that were asked at the end whether they are alive.
-    asked,
-    /// Of those, how many answered.
+    /// Connections that answered at the end, when they were asked whether they are alive.
     alive,
     /// Processor time of the thread in microseconds.
     cpu_us,
@@ -112,7 +110,7 @@ pub(crate) struct Tally {
     pub(crate) counts: Counts,
     /// From the intended send to the delivery; taken away with every sample.
     latency: Mutex<Latencies>,
-    /// From the time a message was due until it was sent.
+    /// From the time a message was due until its thread saw that.
     lateness: Mutex<Latencies>,
     /// Why attempts failed and connections ended.
     reasons: Mutex<Reasons>,

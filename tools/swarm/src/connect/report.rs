@@ -82,7 +82,7 @@ pub struct MessagesReport {
     pub duplicated: u64,
     /// From the time they were due until they were delivered.
     pub latency: Percentiles,
-    /// From the time they were due until they were sent: what the swarm added.
+    /// From the time they were due until the swarm saw to them: what it added.
     pub late: Percentiles,
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::SwarmError;
 use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
-use crate::limits::{ECHO_PATIENCE, PATIENCE};
+use crate::limits::{ECHO_PATIENCE, PATIENCE, TURN_PAUSE_MAX};
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::target::Target;
@@ -73,7 +73,8 @@ pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, 
         return Err(SwarmError::Server(format!("only {open} of {count} connections were opened ({})", why.join(", "))));
     }
     conductor.give(Stage::Talk);
-    conductor.pass(options.warm_up)?;
+    // The first message of an open loop is due when every thread has heard of it.
+    conductor.pass(TURN_PAUSE_MAX + options.warm_up)?;
     conductor.give(Stage::Measure);
     let (before, totals_before) = (conductor.reading(), conductor.totals());
     conductor.pass(options.measured)?;

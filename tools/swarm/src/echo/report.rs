@@ -32,7 +32,7 @@ pub struct EchoReport {
     pub messages_per_s: f64,
     /// From the time a message was due until its echo came.
     pub latency: Percentiles,
-    /// From the time a message was due until it was sent, in an open loop: what the swarm added.
+    /// In an open loop, from when a message was due until the swarm saw to it: what the swarm added.
     pub late: Percentiles,
     /// Messages that were due and were never sent, because too many before them had not come back.
     pub unsent: u64,

@@ -34,6 +34,8 @@ pub(super) struct EchoWork {
     /// Messages that were due earlier are not measured.
     measured_from: Option<Instant>,
     schedule: Option<Schedule>,
+    /// The same, ahead of it by the messages that no connection may send yet.
+    coming: Option<Schedule>,
     next: usize,
     message: Vec<u8>,
     masks: Masks,
@@ -51,6 +53,13 @@ struct Connection {
     due: VecDeque<Instant>,
 }
 
+impl Connection {
+    /// Whether it can take one more message of an open loop.
+    fn may_send(&self) -> bool {
+        self.open && self.due.len() < ECHOES_PENDING_MAX
+    }
+}
+
 impl EchoWork {
     pub(super) fn new(seat: Seat, options: Arc<EchoOptions>, routes: Arc<Routes>) -> Self {
         let mut connections = Vec::new();
@@ -66,6 +75,7 @@ impl EchoWork {
             stage: Stage::Open,
             measured_from: None,
             schedule: None,
+            coming: None,
             next: 0,
             masks: Masks::new(process::random()),
             failed: None,
@@ -90,7 +100,8 @@ impl EchoWork {
             _ if talked => self.on_settle(sockets, self.seat.orders.given()),
             EchoPace::PerSecond(rate) => {
                 let place = (self.seat.thread, self.seat.layout.threads);
-                self.schedule = Some(Schedule::new(self.seat.orders.given(), rate, place));
+                self.schedule = Some(Schedule::new(self.seat.orders.given() + TURN_PAUSE_MAX, rate, place));
+                self.coming = self.schedule;
             }
             EchoPace::Depth(_) => {
                 for index in 0..self.connections.len() {
@@ -103,6 +114,7 @@ impl EchoWork {
     /// Sends what was due before the order was given, as far as it may be sent, and nothing more.
     fn on_settle(&mut self, sockets: &mut Sockets, given: Instant) {
         while self.send_due(sockets, given) {}
+        self.coming = None;
         for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(given)) {
             self.seat.tally.counts.unsent.add(1);
             if self.is_measured(due) {
@@ -144,25 +156,39 @@ impl EchoWork {
         }
     }
 
-    /// Sends what is due in an open loop. `true` when there is more than one turn's worth.
-    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) -> bool {
+    /// Sends what is due by `until` in an open loop. `true` when there is more than one turn's worth.
+    fn send_due(&mut self, sockets: &mut Sockets, until: Instant) -> bool {
+        self.notice(until);
         for _ in 0..SENDS_PER_TURN_MAX {
-            let Some(due) = self.schedule.map(|schedule| schedule.due()).filter(|due| *due <= now) else {
+            let Some(due) = self.schedule.map(|schedule| schedule.due()).filter(|due| *due <= until) else {
                 return false;
             };
-            let index = self.next;
-            if self.connections[index].due.len() >= ECHOES_PENDING_MAX {
-                return false;
-            }
-            self.next = (index + 1) % self.connections.len();
+            let Some(index) = self.next_free() else { return false };
             if let Some(schedule) = &mut self.schedule {
                 schedule.advance();
             }
-            if self.send(sockets, index, due) && self.is_measured(due) {
+            self.send(sockets, index, due);
+        }
+        true
+    }
+
+    /// Notes how late this thread sees what has come due. Whether it may be sent is up to the server.
+    fn notice(&mut self, until: Instant) {
+        let now = Instant::now();
+        while let Some(due) = self.coming.as_mut().and_then(|coming| coming.take_due(until)) {
+            if self.is_measured(due) {
                 self.seat.tally.record_lateness(now.saturating_duration_since(due));
             }
         }
-        true
+    }
+
+    /// The next connection in turn that may send.
+    fn next_free(&mut self) -> Option<usize> {
+        let count = self.connections.len();
+        let mut in_turn = (self.next..count).chain(0..self.next);
+        let index = in_turn.find(|&index| self.connections[index].may_send())?;
+        self.next = (index + 1) % count;
+        Some(index)
     }
 
     /// `false` when the connection is gone.
@@ -288,11 +314,8 @@ impl Work for EchoWork {
         if self.send_due(sockets, now) {
             return Turn::By(now);
         }
-        match self.schedule.map(|schedule| schedule.due()) {
-            Some(due) if due > now => Turn::By(due),
-            // What is due and cannot be sent waits for an echo.
-            _ => Turn::By(now + TURN_PAUSE_MAX),
-        }
+        // What is due and cannot be sent waits for an echo.
+        Turn::By(self.coming.map_or(now + TURN_PAUSE_MAX, |coming| coming.due()))
     }
 }
 

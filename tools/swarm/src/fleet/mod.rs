@@ -352,14 +352,15 @@ impl Fleet {
         put_hello(out, device, &token, &mut self.encoder, &mut self.masks);
     }
 
-    /// Sends what is due. `true` when there is more than one turn's worth.
-    fn send_due(&mut self, sockets: &mut Sockets, now: Instant) -> bool {
+    /// Sends what is due by `until`. `true` when there is more than one turn's worth.
+    fn send_due(&mut self, sockets: &mut Sockets, until: Instant) -> bool {
         let Some(talk) = &mut self.talk else { return false };
+        talk.notice(until, Instant::now(), &self.seat);
         for _ in 0..SENDS_PER_TURN_MAX {
             let is_open = |member: u32| self.members[member as usize].state == State::Open;
-            let Some(due) = talk.take_due(now, &self.seat, is_open) else { return false };
+            let Some(due) = talk.take_due(until, &self.seat, is_open) else { return false };
             if let Some(out) = sockets.out(self.members[due.member as usize].socket as SocketId) {
-                put_frame(out, &talk.send(&due, now, &self.seat), &mut self.encoder, &mut self.masks);
+                put_frame(out, &talk.send(&due, &self.seat), &mut self.encoder, &mut self.masks);
             }
         }
         true
@@ -377,7 +378,6 @@ impl Fleet {
                 put_ping(out, &mut self.masks);
                 member.is_asked = true;
                 self.unanswered += 1;
-                self.seat.tally.counts.asked.add(1);
             }
         }
     }

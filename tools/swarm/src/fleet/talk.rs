@@ -97,6 +97,8 @@ pub(crate) struct Talk {
     accounts: Vec<Account>,
     plan: TalkPlan,
     schedule: Option<Schedule>,
+    /// The same, ahead of it by the messages that nobody may send yet.
+    coming: Option<Schedule>,
     body: Vec<u8>,
     chance: Chance,
 }
@@ -119,6 +121,7 @@ impl Talk {
             accounts: vec![Account::default(); seat.layout.count_of(seat.thread) as usize],
             plan,
             schedule: None,
+            coming: None,
             body: body::text(&"x".repeat(plan.text_bytes.max(TEXT_BYTES_MIN))),
             chance: Chance::new(plan.seed.wrapping_add(1 + u64::from(seat.thread))),
         }
@@ -132,19 +135,28 @@ impl Talk {
     pub(super) fn on_begin(&mut self, begun: Instant, seat: &Seat) {
         let place = (seat.thread, seat.layout.threads);
         self.schedule = Some(Schedule::new(begun, self.plan.per_second, place));
+        self.coming = self.schedule;
+    }
+
+    /// Notes how late this thread sees what has come due by `until`. Whether it may be sent is up to the server.
+    pub(super) fn notice(&mut self, until: Instant, now: Instant, seat: &Seat) {
+        while let Some(due) = self.coming.as_mut().and_then(|coming| coming.take_due(until)) {
+            seat.tally.record_lateness(now.saturating_duration_since(due));
+        }
     }
 
     /// Nothing is due from `ended` on. What was due before, and nobody may send yet, never will be.
     pub(super) fn on_end(&mut self, ended: Instant, seat: &Seat) {
+        self.coming = None;
         for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(ended)) {
             seat.tally.counts.unsent.add(1);
             seat.tally.record_latency(ended.saturating_duration_since(due));
         }
     }
 
-    /// When the next message is due.
+    /// When the next message comes due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.schedule.map(|schedule| schedule.due())
+        self.coming.map(|coming| coming.due())
     }
 
     /// Somebody at random for the message that is due now. `None` when none is, or when none of those looked at may
@@ -166,12 +178,11 @@ impl Talk {
     }
 
     /// The frame of a message that is due.
-    pub(super) fn send(&mut self, due: &Due, now: Instant, seat: &Seat) -> ClientFrame<'_> {
+    pub(super) fn send(&mut self, due: &Due, seat: &Seat) -> ClientFrame<'_> {
         let account = &mut self.accounts[due.member as usize];
         account.sent += 1;
         let number = u64::from(account.sent);
         seat.tally.counts.sent.add(1);
-        seat.tally.record_lateness(now.saturating_duration_since(due.at));
         stamp::put(&mut self.body, 0, number);
         stamp::put(&mut self.body, 1, micros(due.at.saturating_duration_since(seat.orders.begun())));
         let users = (self.user(seat.global(due.member)), self.user(due.partner));
