@@ -83,7 +83,7 @@ struct ChatArguments {
     #[arg(long, default_value_t = 5.0, conflicts_with = "count")]
     duration: f64,
     /// Seconds before measuring.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, conflicts_with = "count")]
     warm_up: f64,
     /// Messages per pair, instead of --duration.
     #[arg(long)]
@@ -131,7 +131,7 @@ struct AbuseArguments {
     #[arg(long, default_value_t = 32)]
     pairs: u32,
     /// Messages a second of all pairs together.
-    #[arg(long, default_value_t = 400.0)]
+    #[arg(long, value_parser = commands::rate, default_value = "400")]
     rate: f64,
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 5.0)]
@@ -187,10 +187,7 @@ fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
     let options = ChatOptions {
         address: Target::parse(&arguments.url)?.address,
         pairs: arguments.pairs,
-        pace: arguments
-            .rate
-            .filter(|rate| *rate > 0.0)
-            .map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
+        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,
         text_bytes: arguments.bytes,
         recipients_online: matches!(arguments.recipients, Recipients::Online),

@@ -12,7 +12,7 @@ use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::{Signer, read_key};
 
-use super::{rate, time};
+use super::{rate, rate_or_none, time};
 
 /// What comes after the options.
 const MORE: &str = "\
@@ -49,7 +49,7 @@ pub(crate) struct ConnectArguments {
     #[arg(long, value_parser = time, default_value = "10s")]
     hold: Duration,
     /// Messages a second between random pairs meanwhile; 0 for none.
-    #[arg(long, value_parser = rate, default_value = "2000")]
+    #[arg(long, value_parser = rate_or_none, default_value = "2000")]
     message_rate: f64,
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 100)]
@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
         threads: arguments.threads,
         destinations: arguments.destinations,
         sources: arguments.sources.clone().unwrap_or_default(),
-        opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
+        opens_per_s: arguments.rate,
         hold: arguments.hold,
         messages_per_s: arguments.message_rate,
         text_bytes: arguments.bytes,

@@ -60,10 +60,7 @@ pub(crate) struct EchoArguments {
 
 pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, SwarmError> {
     let layout = Layout::new(arguments.connections, arguments.threads)?;
-    let pace = match arguments.rate {
-        Some(rate) if rate > 0.0 => EchoPace::PerSecond(rate),
-        _ => EchoPace::Depth(arguments.depth),
-    };
+    let pace = arguments.rate.map_or(EchoPace::Depth(arguments.depth), EchoPace::PerSecond);
     let options = EchoOptions {
         sources: arguments.sources.clone().unwrap_or_default(),
         target: Target::parse(&arguments.url)?,

@@ -17,11 +17,31 @@ fn time(text: &str) -> Result<Duration, humantime::DurationError> {
 
 /// `5000` or `5000/s`.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let rate = per_second(text)?;
+    if rate.is_finite() && rate >= RATE_MIN { Ok(rate) } else { Err(format!("it should be {RATE_MIN} at least")) }
+}
+
+/// The same, or 0 for none.
+fn rate_or_none(text: &str) -> Result<f64, String> {
+    if per_second(text)? == 0.0 { Ok(0.0) } else { rate(text).map_err(|why| why + ", or 0 for none") }
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
-    let rate: f64 = number.parse().map_err(|error| format!("{error}; it should look like 5000 or 5000/s"))?;
-    match rate {
-        0.0 => Ok(rate),
-        _ if rate.is_finite() && rate >= RATE_MIN => Ok(rate),
-        _ => Err(format!("it should be 0, or a number from {RATE_MIN} upwards")),
+    number.parse().map_err(|error| format!("{error}; it should look like 5000 or 5000/s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_rate_when_parsed_then_none_at_all_is_refused_where_it_means_nothing() {
+        assert_eq!((rate("5000"), rate("0.5/s")), (Ok(5_000.0), Ok(0.5)));
+        for nonsense in ["0", "-1", "NaN", "inf", "0.0001", "x"] {
+            assert!(rate(nonsense).is_err(), "{nonsense}");
+        }
+        assert_eq!((rate_or_none("0"), rate_or_none("2000/s")), (Ok(0.0), Ok(2_000.0)));
+        assert!(rate_or_none("-1").is_err());
     }
 }

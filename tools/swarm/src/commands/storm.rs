@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &StormArguments) -> Result<Outcome, SwarmError> {
         layout,
         destinations: arguments.destinations,
         sources: arguments.sources.clone().unwrap_or_default(),
-        opens_per_s: arguments.rate.filter(|rate| *rate > 0.0),
+        opens_per_s: arguments.rate,
         rounds: arguments.rounds,
         server_pid: arguments.server_pid,
     };
