@@ -32,7 +32,7 @@ fn main() {
 fn measure() -> Result<(), String> {
     let data = table::target().join("bench").join("abuse");
     fresh_folder(&data).map_err(|error| error.to_string())?;
-    let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores(), rate_limits: true };
+    let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: true };
     let server = Server::start(&options).map_err(|error| error.to_string())?;
     let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
     let options = AbuseOptions {
@@ -41,7 +41,7 @@ fn measure() -> Result<(), String> {
         kinds: Kind::ALL.to_vec(),
         pairs: PAIRS,
         rate: RATE,
-        measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 4.0)),
+        measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 4.0)?),
     };
     let report = abuse::run(&options, &signer).map_err(|error| error.to_string())?;
     println!("{}", report.table());

@@ -36,10 +36,10 @@ fn main() {
 fn compare() -> Result<(), String> {
     let release = table::target().join("release");
     let comparison = Comparison {
-        places: Places { switchyard: binary()?, cores: cores(), echoes: release, data: table::target().join("bench") },
-        placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart),
-        rounds: setting("SWITCHYARD_BENCH_PAIRS", 5),
-        times: Times { warm_up: WARM_UP, measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0)) },
+        places: Places { switchyard: binary()?, cores: cores()?, echoes: release, data: table::target().join("bench") },
+        placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart)?,
+        rounds: setting("SWITCHYARD_BENCH_PAIRS", 5)?,
+        times: Times { warm_up: WARM_UP, measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0)?) },
     };
     let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
     let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;

@@ -1,5 +1,7 @@
 //! What benches of the whole server have in common: whether they are asked for, which binary they measure, and their settings.
 
+use std::env::VarError;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -28,15 +30,31 @@ pub fn binary() -> Result<PathBuf, String> {
 }
 
 /// `SWITCHYARD_BENCH_CORES=1,1`: gateway and router threads, instead of the server's own choice.
-#[must_use]
-pub fn cores() -> Option<(u16, u16)> {
-    let text = std::env::var("SWITCHYARD_BENCH_CORES").ok()?;
-    let (gateway, router) = text.split_once(',')?;
-    Some((gateway.parse().ok()?, router.parse().ok()?))
+///
+/// # Errors
+/// When it is set to something else than two numbers.
+pub fn cores() -> Result<Option<(u16, u16)>, String> {
+    const NAME: &str = "SWITCHYARD_BENCH_CORES";
+    let Some(text) = variable(NAME)? else { return Ok(None) };
+    let numbers =
+        text.split_once(',').and_then(|(gateway, router)| Some((gateway.parse().ok()?, router.parse().ok()?)));
+    numbers.map(Some).ok_or_else(|| format!("{NAME}={text}: it should be two numbers, such as 1,1"))
 }
 
 /// A setting of the environment, or what it is without.
-#[must_use]
-pub fn setting<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+///
+/// # Errors
+/// When it is set to something that it cannot be.
+pub fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T, String> {
+    let Some(text) = variable(name)? else { return Ok(default) };
+    text.parse().map_err(|error| format!("{name}={text}: {error}"))
+}
+
+/// A variable of the environment, if it is set.
+fn variable(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(text)) => Err(format!("{name}={}: it is not text", text.display())),
+    }
 }
