@@ -11,7 +11,6 @@ mod places;
 mod server;
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -20,9 +19,10 @@ use std::time::{Duration, Instant};
 use counting_allocator::{Accounting, Entry};
 use places::Names;
 use server::Server;
+use switchyard_bench::settings::setting;
 use switchyard_bench::table;
 use switchyard_gateway_server::CONNECTION_BYTES;
-use switchyard_swarm::idle::{self, IdleOptions};
+use switchyard_swarm::idle;
 use switchyard_swarm::tokens::Signer;
 
 #[global_allocator]
@@ -48,8 +48,8 @@ fn main() {
 }
 
 fn account() -> Result<(), String> {
-    let warm: usize = setting("SWITCHYARD_BENCH_WARM", 1_000);
-    let counted: usize = setting("SWITCHYARD_BENCH_CONNECTIONS", 4_000);
+    let warm: usize = setting("SWITCHYARD_BENCH_WARM", 1_000)?;
+    let counted: usize = setting("SWITCHYARD_BENCH_CONNECTIONS", 4_000)?;
     let data = table::target().join("bench/density");
     let server = Server::start(&data)?;
     let signer = Arc::new(Signer::of_data(&data).map_err(|error| error.to_string())?);
@@ -65,10 +65,6 @@ fn account() -> Result<(), String> {
     std::fs::remove_dir_all(&data).map_err(|error| error.to_string())
 }
 
-fn setting<T: FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
 /// Connections that a thread of their own keeps.
 struct Clients {
     leave: Arc<AtomicBool>,
@@ -79,16 +75,9 @@ impl Clients {
     /// Makes `count` connections and waits until the server has `until` in all.
     fn connect(server: &Server, signer: &Arc<Signer>, count: usize, until: usize) -> Result<Self, String> {
         let leave = Arc::new(AtomicBool::new(false));
-        let options = IdleOptions {
-            address: server.address(),
-            server_pid: std::process::id(),
-            first: count,
-            count,
-            hold_until: Some(leave.clone()),
-        };
-        let signer = signer.clone();
+        let (address, signer, told) = (server.address(), Arc::clone(signer), Arc::clone(&leave));
         let run = move || {
-            if let Err(error) = idle::run(&options, &signer) {
+            if let Err(error) = idle::hold(address, count, &signer, &told) {
                 eprintln!("density: the clients: {error}");
             }
         };

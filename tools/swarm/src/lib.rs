@@ -9,7 +9,7 @@
 //! - [`storm`]: all of them cut off at once, and back;
 //! - [`echo`]: a plain WebSocket echo of any server;
 //! - [`workers`]: the same run on several machines;
-//! - [`idle`]: connections that say nothing, for the bench of what one costs;
+//! - [`idle`]: sessions that say nothing, for the bench of what one costs;
 //! - [`abuse`]: what well-behaved pairs notice of others' floods;
 //! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
 //!
@@ -42,7 +42,7 @@ mod stamp;
 pub mod storm;
 #[allow(unsafe_code)]
 mod sys;
-pub mod system;
+mod system;
 mod tally;
 pub mod target;
 pub mod tokens;

@@ -3,23 +3,20 @@
 use std::fs;
 use std::time::Duration;
 
-use serde::Serialize;
-
 /// Kernel memory.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct KernelMemory {
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct KernelMemory {
     /// `Slab` of /proc/meminfo: sockets, files, polls and everything else that the kernel keeps in small pieces.
-    pub slab_bytes: u64,
+    pub(crate) slab_bytes: u64,
     /// `mem` of TCP in /proc/net/sockstat: what waits in the buffers of sockets.
-    pub tcp_bytes: u64,
+    pub(crate) tcp_bytes: u64,
     /// `MemFree` of /proc/meminfo.
-    pub free_bytes: u64,
+    pub(crate) free_bytes: u64,
 }
 
 impl KernelMemory {
     /// What /proc says now; zero where it says nothing.
-    #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let kib = |name| word_after(&meminfo, name, "") * 1024;
         let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
@@ -63,7 +60,6 @@ pub(crate) fn boot_id() -> String {
 }
 
 /// Local ports that the kernel gives to connections towards one address.
-#[must_use]
 pub(crate) fn local_ports() -> u32 {
     const LINUX_DEFAULT: u32 = 28_232;
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::SwarmError;
 use crate::company::{Company, Point};
 use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
-use crate::fleet::{Fleet, Left, Plan, TEXT_BYTES_MIN, TalkPlan};
+use crate::fleet::{Fleet, Left, Plan, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::process;
 use crate::reading::Reading;
@@ -53,15 +53,10 @@ pub struct ConnectOptions {
     pub hold: Duration,
     /// Messages a second meanwhile, of all pairs together; 0 for none.
     pub messages_per_s: f64,
-    /// Bytes of a message's text, at least [`ConnectOptions::TEXT_BYTES_MIN`].
+    /// Bytes of a message's text; more when it is too short for a number and a time.
     pub text_bytes: usize,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
-}
-
-impl ConnectOptions {
-    /// Bytes of a text that hold a message's number and time.
-    pub const TEXT_BYTES_MIN: usize = TEXT_BYTES_MIN;
 }
 
 /// Runs it on this machine. The observer is told once a second.

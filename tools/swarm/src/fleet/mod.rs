@@ -34,7 +34,7 @@ use ending::Ending;
 use opening::Opening;
 pub(crate) use pairing::Pairing;
 use talk::Talk;
-pub(crate) use talk::{Account, TEXT_BYTES_MIN, TalkPlan};
+pub(crate) use talk::{Account, TalkPlan};
 
 /// What the fleets of all threads have in common.
 #[derive(Debug)]

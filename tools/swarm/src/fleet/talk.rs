@@ -19,7 +19,7 @@ use crate::schedule::Schedule;
 use crate::stamp;
 
 /// Bytes of a text that hold the number of a message and its time.
-pub(crate) const TEXT_BYTES_MIN: usize = 2 * stamp::DIGITS;
+const TEXT_BYTES_MIN: usize = 2 * stamp::DIGITS;
 
 /// What is to be said.
 #[derive(Copy, Clone, PartialEq, Debug)]
