@@ -15,13 +15,13 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Rig;
 use rustix::fs::{Advice, fadvise, statvfs};
 use serde::{Deserialize, Serialize};
+use switchyard_bench::settings::setting;
 use switchyard_bench::table;
 use switchyard_router_server::RouterConfig;
 use switchyard_schema::link::{Origin, ToGateway};
@@ -112,7 +112,7 @@ fn compare() -> Result<(), String> {
 
 fn measure(folder: &Path, journal_gb: f64) -> io::Result<Starts> {
     fs::create_dir_all(folder)?;
-    let tail_bytes = setting("SWITCHYARD_BENCH_TAIL_MB", 256_u64) << 20;
+    let tail_bytes = setting("SWITCHYARD_BENCH_TAIL_MB", 256_u64).map_err(io::Error::other)? << 20;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "far below both ends")]
     let write_bytes = (journal_gb * f64::from(1 << 30)) as u64;
     let needed = write_bytes + 4 * tail_bytes + (1 << 30);
@@ -122,7 +122,7 @@ fn measure(folder: &Path, journal_gb: f64) -> io::Result<Starts> {
     }
     let folder = folder.join("data");
     let _ = fs::remove_dir_all(&folder);
-    let body_bytes = setting("SWITCHYARD_BENCH_BODY_BYTES", 8192);
+    let body_bytes = setting("SWITCHYARD_BENCH_BODY_BYTES", 8192).map_err(io::Error::other)?;
     let order = Order { folder, body_bytes, write_bytes: 0, settle: false, tail_bytes: 0, stop: true };
     let (_, writer) = Server::start(&Order { write_bytes, ..order.clone() })?;
     writer.end()?;
@@ -178,10 +178,6 @@ fn median(runs: &[Start]) -> Option<Start> {
     let mut sorted = runs.to_vec();
     sorted.sort_by(|one, other| one.ms.total_cmp(&other.ms));
     sorted.get(sorted.len() / 2).cloned()
-}
-
-fn setting<T: FromStr>(name: &str, usual: T) -> T {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(usual)
 }
 
 /// A server process; killed when dropped.
