@@ -145,10 +145,11 @@ fn given_pairs_that_talk_in_an_open_loop_when_measured_then_every_message_that_w
     };
     let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
     assert_eq!(report.fault(), None, "{report:#?}");
-    assert_eq!(report.unsent, 0, "{report:#?}");
-    // Threads begin to measure at slightly different times, each by its own clock.
-    for latencies in [&report.accepted, &report.delivered, &report.receipted, &report.late] {
-        assert!((495..=505).contains(&latencies.count), "{report:#?}");
+    // Each message that came due was noticed once, however late it was sent.
+    let due = report.late.count;
+    assert!(due > 0 && due < 2 * 500, "the rate is that of all threads together: {report:#?}");
+    for latencies in [&report.accepted, &report.delivered, &report.receipted] {
+        assert_eq!(latencies.count, due, "{report:#?}");
     }
     server.stop().expect("an end in order");
 }

@@ -5,7 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
 
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BINARY: &str = env!("CARGO_BIN_EXE_swarm");
 /// The key of RFC 8410 §10.3; nobody's.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
@@ -15,7 +20,7 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK
 struct Worker {
     child: Child,
     address: String,
-    said: Box<dyn Iterator<Item = String>>,
+    said: Receiver<String>,
 }
 
 impl Worker {
@@ -29,12 +34,16 @@ impl Worker {
         let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let first = lines.next().expect("it says where it listens").expect("a line");
         let address = first.strip_prefix("listening worker ").expect("where it listens").to_owned();
-        let said = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
-        Self { child, address, said: Box::new(said) }
+        let lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        let (sender, said) = mpsc::channel();
+        thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        Self { child, address, said }
     }
 
-    fn wait_until_said(&mut self, what: &str) {
-        assert!(self.said.any(|line| line.contains(what)), "the worker never says {what:?}");
+    fn wait_until_said(&self, what: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut next = || self.said.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        assert!(std::iter::from_fn(&mut next).any(|line| line.contains(what)), "the worker never says {what:?}");
     }
 }
 
@@ -77,7 +86,7 @@ fn given_a_worker_that_is_not_there_when_a_run_begins_then_the_error_says_which_
 #[test]
 fn given_a_run_on_two_workers_when_one_is_killed_then_the_run_ends_with_its_name_and_the_other_is_free_again() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (mut first, mut second) = (Worker::start(), Worker::start());
+    let (mut first, second) = (Worker::start(), Worker::start());
     let run = lead("killed", &server, &[&first.address, &second.address]);
     first.wait_until_said("leads a run");
     second.wait_until_said("leads a run");
