@@ -6,9 +6,10 @@
 //! addresses of this one (`--sources`).
 //!
 //! Where the kernel alone decides which of the threads that share a port (`SO_REUSEPORT`) on 0.0.0.0 gets a connection, it
-//! goes by source address and port, and leaves the destination out; Switchyard's threads have it pick at random instead. Connections from one source to many destinations use the same ports again and
-//! again, so the threads get uneven parts, and whoever is sent away by a full one finds the same port free and meets it
-//! again. Close to the limit of such a server, many sources spread evenly where many destinations do not.
+//! goes by source address and port, and leaves the destination out. Connections from one source to many destinations use
+//! the same ports again and again, so the threads get uneven parts, and whoever is sent away by a full one finds the same
+//! port free and meets it again. Close to the limit of such a server, many sources spread evenly where many destinations do
+//! not. Switchyard's threads have the kernel pick at random instead.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
