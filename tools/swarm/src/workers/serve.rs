@@ -33,18 +33,18 @@ pub fn serve(listener: &TcpListener, sources: Option<&Sources>, log: fn(&str)) -
                 continue;
             }
         };
-        if is_busy.swap(true, Ordering::AcqRel) {
+        let Some(busy) = Busy::take(&is_busy) else {
             refuse(&stream, "it is in the middle of another run");
             continue;
-        }
-        let (run, sources) = (Run { stream, is_busy: Arc::clone(&is_busy) }, sources.cloned());
+        };
+        let (line, sources) = (EndsLine(stream), sources.cloned());
         thread::spawn(move || {
             log(&format!("{leader} leads a run"));
-            let done = work(&run.stream, share, sources);
+            let done = work(&line.0, share, sources, busy);
             if let Err(error) = &done {
-                refuse(&run.stream, &error.to_string());
+                refuse(&line.0, &error.to_string());
             }
-            drop(run);
+            drop(line);
             match done {
                 Ok(()) => log(&format!("the run of {leader} is over")),
                 Err(error) => log(&format!("the run of {leader} broke off: {error}")),
@@ -54,17 +54,28 @@ pub fn serve(listener: &TcpListener, sources: Option<&Sources>, log: fn(&str)) -
     Ok(())
 }
 
-/// A run that makes its worker busy. However it ends, the leader hears of it and the worker is free again.
-struct Run {
-    stream: TcpStream,
-    is_busy: Arc<AtomicBool>,
+/// A worker has one run at a time, and is free again however that ends.
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn take(is_busy: &Arc<AtomicBool>) -> Option<Self> {
+        (!is_busy.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(is_busy)))
+    }
 }
 
-impl Drop for Run {
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// The line to a leader, who hears that a run is over however it ends.
+struct EndsLine(TcpStream);
+
+impl Drop for EndsLine {
     fn drop(&mut self) {
         // The reader has a handle of its own; it ends with the line.
-        let _ = self.stream.shutdown(Shutdown::Both);
-        self.is_busy.store(false, Ordering::Release);
+        let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
@@ -91,9 +102,11 @@ fn refuse(stream: &TcpStream, why: &str) {
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-fn work(stream: &TcpStream, share: Share, sources: Option<Sources>) -> Result<(), SwarmError> {
+fn work(stream: &TcpStream, share: Share, sources: Option<Sources>, busy: Busy) -> Result<(), SwarmError> {
     let failed = || SwarmError::io("the line to whoever leads the run");
     let part = run_share(share, sources, Box::new(Line::new(stream).map_err(failed())?))?;
+    // Whoever is told may come with the next run at once.
+    drop(busy);
     frame::write(&mut &*stream, &Told::Done(Box::new(part))).map_err(failed())
 }
 
