@@ -2,9 +2,9 @@
 
 /// Resident memory of the whole server for each authenticated, idle connection.
 ///
-/// The difference between 1,000 and 15,000 connections (`docs/measurements.md`, "Idle memory"), as
-/// `swarm connect --count 15000 --message-rate 0 --url … --data … --server-pid …` gives it.
-pub(super) const USER_BYTES_PER_CONNECTION: u64 = 569;
+/// What 15,000 connections add to a started server, each (`docs/measurements.md`, "Idle memory"), as
+/// `swarm connect --count 15000 --destinations 1 --message-rate 0 --url … --data … --server-pid …` gives it.
+pub(super) const USER_BYTES_PER_CONNECTION: u64 = 699;
 
 /// Kernel memory of a connection's socket, the server's end alone.
 ///

@@ -23,7 +23,7 @@ with a table of its own. Latencies count from when a message was due. The result
 shares with the server, when that and not the server was the limit.
 
 Examples:
-  swarm connect --url 127.0.0.1:7400 --data D --count 15000 --hold 30s --server-pid PID
+  swarm connect --url 127.0.0.1:7400 --data D --count 10000 --hold 30s --server-pid PID
   swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --sources 127.0.1.1-127.0.1.80 \\
         --destinations 1 --expect 'lost==0' --expect 'p99<100ms'
   swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
