@@ -148,6 +148,22 @@ impl Counters {
         }
     }
 
+    /// Nothing is held any more.
+    pub(crate) fn clear_gauges(&self) {
+        let stages =
+            [Stage::Upgrading, Stage::AwaitingHello, Stage::Attaching, Stage::Open, Stage::Echoing, Stage::Closing];
+        stages.into_iter().for_each(|stage| self.of_stage(stage).set(0));
+        let others = [
+            &self.open,
+            &self.hellos_waiting,
+            &self.held_bytes,
+            &self.outbound_bytes,
+            &self.ring_depth,
+            &self.turn_late_us,
+        ];
+        others.into_iter().for_each(|gauge| gauge.set(0));
+    }
+
     /// A connection is now in `stage`.
     pub(crate) fn enter(&self, stage: Stage) {
         self.of_stage(stage).add(1);

@@ -319,3 +319,13 @@ impl State {
         self.drain.is_some_and(|drain| Instant::now() >= drain.plan.deadline)
     }
 }
+
+/// A thread may end with connections: at the end of a drain's time, and when it panics. They are no longer there for the
+/// others, nor for those who look.
+impl Drop for State {
+    fn drop(&mut self) {
+        let used = u32::try_from(self.table.used()).expect("no more than slots have names");
+        self.occupied.fetch_sub(used, Ordering::Relaxed);
+        self.counters.clear_gauges();
+    }
+}
