@@ -49,11 +49,11 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     accepted,
-    /// Connections turned away because the thread holds as many as it may.
+    /// Connections turned away because the thread, or all of them together, hold as many as they may.
     turned_away,
     /// Times accepting had to pause because descriptors or memory ran out.
     accept_pauses,
-    /// Connections that the thread may hold.
+    /// The thread's even share of the connections that all threads together may hold.
     connections_max,
     /// Connections open now, those included that are being turned away or whose last message to the router waits.
     open,
