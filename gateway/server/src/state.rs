@@ -11,7 +11,7 @@ use switchyard_gateway_core::admission::Admission;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Refusal;
-use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, FULL_COMEBACK_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
 use switchyard_gateway_core::session::{Now, SessionEffects};
@@ -61,8 +61,8 @@ pub(crate) struct State {
     pub(crate) hellos: VecDeque<(Slot, u32)>,
     /// How many newcomers the thread has room for.
     pub(crate) admission: Admission,
-    /// Connections that have become sessions since the turn began.
-    pub(crate) admitted: u64,
+    /// Connections that have left the line of newcomers since the turn began, whatever became of them.
+    pub(crate) left_line: u64,
     /// When those come back that it has no room for, and those that are told to leave.
     pub(crate) comebacks: Comebacks,
     /// When the previous turn began, if it left something to do.
@@ -155,7 +155,7 @@ impl State {
             hellos: VecDeque::new(),
             hellos_left: admission.hellos_per_turn(),
             admission,
-            admitted: 0,
+            left_line: 0,
             comebacks: Comebacks::new(per_second),
             resumed: None,
             starved: VecDeque::new(),
@@ -183,8 +183,11 @@ impl State {
     pub(crate) fn on_accepted(&mut self, socket: OwnedFd) {
         self.now = self.clock.now();
         self.counters.accepted.add(1);
+        if !self.table.has_room() {
+            return self.counters.turned_away.add(1);
+        }
         let refusal = self.refusal_of(socket.as_fd());
-        let Some(slot) = self.table.insert(Connection::new(socket)) else { return };
+        let slot = self.table.insert(Connection::new(socket)).expect("there is room");
         self.occupied.fetch_add(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         let epoch = self.table.epoch(slot);
@@ -197,25 +200,31 @@ impl State {
         }
     }
 
-    /// Why a connection is turned away before anything of it is read.
+    /// Why a connection is turned away before anything of it is read. One of too many from an address gets no place in time:
+    /// it would take that of another.
     fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
+        if let Some(wait_ms) = self.address_has_to_wait(socket) {
+            self.counters.handshakes_limited.add(1);
+            return Some(Refusal::too_many(wait_ms.div_ceil(1_000)));
+        }
         let is_full = self.table.used() >= self.config.connections_per_thread_max as usize
             || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max;
         if is_full {
             self.counters.turned_away.add(1);
-            return Some(self.send_away("This gateway has no room; connect again when the time has come."));
+            let why = "This gateway has no room; connect again when the time has come.";
+            return Some(self.send_away(why, FULL_COMEBACK_MS));
         }
-        if let Err(refusal) = self.admit() {
-            return Some(refusal);
-        }
+        self.admit().err()
+    }
+
+    /// For how many milliseconds the connection's address may open no more.
+    fn address_has_to_wait(&mut self, socket: BorrowedFd<'_>) -> Option<u32> {
         if self.config.handshakes == Rate::UNLIMITED {
             return None;
         }
         // A peer that has gone already has no address, and needs no answer.
         let address = AddressBlock::from(sys::peer(socket)?);
-        let wait_ms = self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()?;
-        self.counters.handshakes_limited.add(1);
-        Some(Refusal::too_many(wait_ms.div_ceil(1_000)))
+        self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()
     }
 
     /// Empties the slot of a connection that is gone.
@@ -235,7 +244,7 @@ impl State {
         if stage != before {
             self.counters.leave(before);
             self.counters.enter(stage);
-            self.admitted += u64::from(stage == Stage::Open);
+            self.left_line += u64::from(before == Stage::Attaching);
         }
     }
 

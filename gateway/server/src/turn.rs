@@ -131,7 +131,7 @@ impl State {
     fn on_drain(&mut self, slot: Slot) {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
-                let refusal = self.send_away("This gateway is going away; connect again when the time has come.");
+                let refusal = self.send_away("This gateway is going away; connect again when the time has come.", 0);
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => {
