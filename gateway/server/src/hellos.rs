@@ -16,7 +16,7 @@ impl State {
     pub(crate) fn measure_head_room(&mut self, begun: Instant) {
         let late = self.resumed.map_or(Duration::ZERO, |previous| begun.saturating_duration_since(previous));
         self.admission.on_turn(Turn {
-            now: self.now.monotonic,
+            now: self.around.now.monotonic,
             late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX),
             waiting: self.newcomers(),
             left_line: std::mem::take(&mut self.left_line),
@@ -33,7 +33,7 @@ impl State {
 
     /// A refusal with a place in time for the client to come back, `behind_ms` after those who need not wait.
     pub(crate) fn send_away(&mut self, why: &str, behind_ms: u64) -> Refusal {
-        Refusal::unavailable(why, self.comebacks.reserve_behind(self.now.monotonic, behind_ms))
+        Refusal::unavailable(why, self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms))
     }
 
     /// Connections whose Hello has come, and that are no sessions yet.

@@ -14,7 +14,7 @@ use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, FULL_COMEBACK_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
-use switchyard_gateway_core::session::{Now, SessionEffects};
+use switchyard_gateway_core::session::SessionEffects;
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_ring::limits::SLEEP_MS_MAX;
@@ -29,6 +29,7 @@ use crate::counters::{Counters, Stage};
 use crate::limits::{RECEIVE_BYTES, RESERVED_PLACES_MAX, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
+use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
 
@@ -44,7 +45,8 @@ pub(crate) struct State {
     pub(crate) parker: Parker,
     pub(crate) control: Arc<Control>,
     pub(crate) orders_seen: u64,
-    pub(crate) keys: Arc<KeySet>,
+    /// What sessions are given.
+    pub(crate) around: Surroundings,
     pub(crate) drain: Option<Drain>,
     pub(crate) counters: Arc<Counters>,
     /// Connections of all threads.
@@ -63,8 +65,6 @@ pub(crate) struct State {
     pub(crate) admission: Admission,
     /// Connections that have left the line of newcomers since the turn began, whatever became of them.
     pub(crate) left_line: u64,
-    /// When those come back that it has no room for, and those that are told to leave.
-    pub(crate) comebacks: Comebacks,
     /// When the previous turn began, if it left something to do.
     pub(crate) resumed: Option<Instant>,
     /// Hellos that may be read before the next turn.
@@ -81,8 +81,6 @@ pub(crate) struct State {
     pub(crate) users: UserRates,
     /// What addresses have used up of theirs.
     addresses: KeyedRates<AddressBlock>,
-    /// The time of this turn or of the bytes just received.
-    pub(crate) now: Now,
     /// Where every connection's bytes are received.
     pub(crate) receive_buffer: Vec<u8>,
     /// Where small frames gather to be written together.
@@ -133,6 +131,7 @@ impl State {
         let now = clock.now();
         let per_second = config.reconnects_per_second.div_ceil(threads);
         let admission = Admission::new(per_second);
+        let around = Surroundings { now, keys, settings: config.session, comebacks: Comebacks::new(per_second) };
         let slots_max = config.connections_per_thread_max as usize + TURNED_AWAY_MAX;
         Self {
             index,
@@ -144,7 +143,7 @@ impl State {
             parker,
             control,
             orders_seen: 0,
-            keys,
+            around,
             drain: None,
             counters,
             occupied,
@@ -156,7 +155,6 @@ impl State {
             hellos_left: admission.hellos_per_turn(),
             admission,
             left_line: 0,
-            comebacks: Comebacks::new(per_second),
             resumed: None,
             starved: VecDeque::new(),
             held_bytes: 0,
@@ -165,7 +163,6 @@ impl State {
             effects: SessionEffects::new(),
             users: UserRates::new(seed),
             addresses: KeyedRates::new(seed),
-            now,
             receive_buffer: vec![0; RECEIVE_BYTES],
             write_buffer: Vec::with_capacity(WRITE_BYTES),
         }
@@ -181,7 +178,7 @@ impl State {
 
     /// Takes a connection in. When even a refusal has no place it is closed without a word.
     pub(crate) fn on_accepted(&mut self, socket: OwnedFd) {
-        self.now = self.clock.now();
+        self.around.now = self.clock.now();
         self.counters.accepted.add(1);
         if !self.table.has_room() {
             return self.counters.turned_away.add(1);
@@ -224,7 +221,7 @@ impl State {
         }
         // A peer that has gone already has no address, and needs no answer.
         let address = AddressBlock::from(sys::peer(socket)?);
-        self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()
+        self.addresses.take(self.around.now.monotonic, address, self.config.handshakes).err()
     }
 
     /// Empties the slot of a connection that is gone.
@@ -303,7 +300,7 @@ impl State {
     }
 
     pub(crate) fn schedule(&mut self, slot: Slot, in_ms: u64) {
-        self.wheel.schedule(slot, self.now.monotonic.plus(in_ms));
+        self.wheel.schedule(slot, self.around.now.monotonic.plus(in_ms));
     }
 
     /// The connection in a slot that is known to be used.
@@ -315,7 +312,7 @@ impl State {
     /// What waits for room in a link is tried again more often, so that room which a router core made without answering
     /// anything is found.
     pub(crate) fn longest_sleep(&mut self) -> Duration {
-        let now = self.now.monotonic;
+        let now = self.around.now.monotonic;
         let looks_again = self.routers.anybody_waits() || self.drain.is_some();
         let next_look = looks_again.then(|| now.plus(WHEEL_TICK_MS));
         let lingers_until = self.lingering.front().map(|(until, _)| *until);
