@@ -10,8 +10,8 @@ use crate::config::{CORES_MAX, Config, chosen};
 /// Descriptors of a table that are no connections: standard streams, rings, the journal's and the store's files, which a
 /// thread's table is a copy of.
 const DESCRIPTORS_ASIDE: u64 = 512;
-/// The kernel spreads connections by a hash of their addresses, so a thread gets its share give or take the root of it. With
-/// six times that kept free, not one start in a hundred million meets a thread that is full before all are.
+/// Each connection goes to a thread at random, so a thread gets its share give or take the root of it. With six times that
+/// kept free, not one start in a hundred million meets a thread that is full before all are.
 const DEVIATIONS: u64 = 6;
 
 /// The gateway threads of this process.
@@ -94,7 +94,7 @@ impl GatewayThreads {
     }
 }
 
-/// The even share of connections that each of `count` tables holds, when the kernel's spread is allowed for.
+/// The even share of connections that each of `count` tables holds, when the uneven spread is allowed for.
 fn share(count: u16, descriptors: u64) -> u64 {
     // Every table has the doorbells of all threads.
     let places = descriptors.saturating_sub(DESCRIPTORS_ASIDE + u64::from(count));

@@ -180,6 +180,20 @@ fn given_a_refused_connection_when_the_server_keeps_a_place_then_the_client_come
 }
 
 #[test]
+fn given_many_places_when_an_attempt_then_fails_without_an_answer_then_it_is_the_first_failure() {
+    let mut bench = Bench::new();
+    bench.start();
+    bench.token("token");
+    for _ in 0..20 {
+        bench.put_off(Wait::Exactly(700));
+        bench.pass(700);
+    }
+    bench.lose();
+    let waits_ms = bench.client.next_timeout().unwrap().since(bench.now);
+    assert!(waits_ms <= Config::new(device(1)).backoff_base_ms, "waited {waits_ms}");
+}
+
+#[test]
 fn given_an_error_when_there_is_no_point_in_trying_then_the_client_stops() {
     for (code, reason) in [
         (ErrorCode::SessionReplaced, StopReason::Replaced),

@@ -10,12 +10,14 @@
 //!   was seen to move; nor anybody at all while turns are very late ([`LATE_US_MAX`]). Who is not let in is told when to come
 //!   back ([`crate::comebacks`]), which costs a small part of what a handshake does.
 //!
-//! One that is let in is not sent away later: what was spent on it is not spent in vain.
+//! It is asked when a client connects and once more when its upgrade request has come, for many may have come meanwhile.
+//! Behind that nobody is sent away for want of room: what was spent on a session is not spent in vain.
 
 use switchyard_schema::ids::Millis;
 
 use crate::limits::{
-    ADMISSION_WAIT_MS_MAX, ADMISSION_WINDOW_MS, HELLOS_PER_TURN_MAX, HELLOS_PER_TURN_MIN, LATE_US_GOOD, LATE_US_MAX,
+    ADMISSION_WAIT_MS_MAX, ADMISSION_WINDOW_MS, ATTACH_MS, HELLOS_PER_TURN_MAX, HELLOS_PER_TURN_MIN, LATE_US_GOOD,
+    LATE_US_MAX,
 };
 
 /// The head-room of one thread.
@@ -30,7 +32,7 @@ pub struct Admission {
     per_second: u32,
     /// Since when what has moved is counted.
     since: Option<Millis>,
-    admitted: u64,
+    left_line: u64,
     /// Whether somebody was in line in every turn since then.
     always_waited: bool,
 }
@@ -44,14 +46,14 @@ pub struct Turn {
     pub late_us: u64,
     /// Connections in line: their Hello waits, or the router has not answered for them.
     pub waiting: usize,
-    /// Connections that have become sessions since the previous turn.
-    pub admitted: u64,
+    /// Connections that have left the line since the previous turn: as sessions, refused, or because the client went.
+    pub left_line: u64,
 }
 
 /// Nobody is let in now; those who wait already are through after this time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Crowded {
-    /// Milliseconds.
+    /// Milliseconds, at most [`ATTACH_MS`].
     pub wait_ms: u64,
 }
 
@@ -66,7 +68,7 @@ impl Admission {
             per_second_max: per_second,
             per_second,
             since: None,
-            admitted: 0,
+            left_line: 0,
             always_waited: true,
         }
     }
@@ -99,39 +101,42 @@ impl Admission {
     /// # Errors
     /// [`Crowded`].
     pub fn admit(&self, waiting: usize) -> Result<(), Crowded> {
-        let wait_ms = waiting as u64 * 1_000 / u64::from(self.per_second);
+        // A line that stood still for a moment seems to need for ever; but nobody is waited for longer than that.
+        let wait_ms = (waiting as u64 * 1_000 / u64::from(self.per_second)).min(ATTACH_MS);
         if wait_ms > ADMISSION_WAIT_MS_MAX || self.late_us > LATE_US_MAX { Err(Crowded { wait_ms }) } else { Ok(()) }
     }
 
     /// Counts what moves while somebody waits: how fast a line without anybody in it could move does not show.
     fn measure(&mut self, turn: Turn) {
         let since = *self.since.get_or_insert(turn.now);
-        self.admitted += turn.admitted;
+        self.left_line += turn.left_line;
         self.always_waited &= turn.waiting > 0;
         let elapsed_ms = turn.now.since(since);
         if elapsed_ms < ADMISSION_WINDOW_MS {
             return;
         }
         let seen = if self.always_waited {
-            let moved = u32::try_from(self.admitted * 1_000 / elapsed_ms).unwrap_or(u32::MAX);
+            let moved = u32::try_from(self.left_line * 1_000 / elapsed_ms).unwrap_or(u32::MAX);
             // Of four, three parts are what was known before.
             self.per_second - self.per_second / 4 + moved / 4
         } else {
             self.per_second.saturating_mul(2)
         };
         self.per_second = seen.clamp(1, self.per_second_max);
-        (self.since, self.admitted, self.always_waited) = (Some(turn.now), 0, true);
+        (self.since, self.left_line, self.always_waited) = (Some(turn.now), 0, true);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comebacks::Comebacks;
+    use crate::limits::COMEBACK_MS_MIN;
 
     /// Turns a millisecond apart.
-    fn turns(admission: &mut Admission, from_ms: u64, count: u64, late_us: u64, waiting: usize, admitted: u64) {
+    fn turns(admission: &mut Admission, from_ms: u64, count: u64, late_us: u64, waiting: usize, left_line: u64) {
         for step in 0..count {
-            admission.on_turn(Turn { now: Millis(from_ms + step), late_us, waiting, admitted });
+            admission.on_turn(Turn { now: Millis(from_ms + step), late_us, waiting, left_line });
         }
     }
 
@@ -174,7 +179,7 @@ mod tests {
         );
         // It moves half as fast as was expected, then not at all.
         for step in 0..2_000 {
-            admission.on_turn(Turn { now: Millis(step), late_us: 0, waiting: 100, admitted: step % 2 });
+            admission.on_turn(Turn { now: Millis(step), late_us: 0, waiting: 100, left_line: step % 2 });
         }
         assert_eq!(admission.admit(fit / 2 - 100), Ok(()));
         assert!(admission.admit(fit / 2 + 100).is_err());
@@ -183,5 +188,22 @@ mod tests {
         // It is empty: what it can do is unknown again.
         turns(&mut admission, 6_000, 2_000, 0, 0, 0);
         assert_eq!(admission.admit(fit), Ok(()));
+    }
+
+    #[test]
+    fn given_a_line_that_stands_still_and_is_empty_then_when_clients_were_put_off_then_the_next_place_is_soon() {
+        const WAITING: usize = 5_000;
+        let (mut admission, mut comebacks) = (Admission::new(1_000), Comebacks::new(1_000));
+        turns(&mut admission, 0, 3_000, 0, WAITING, 0);
+        let now = Millis(3_000);
+        let Err(Crowded { wait_ms }) = admission.admit(WAITING) else { panic!("nobody fits this line") };
+        assert_eq!(wait_ms, ATTACH_MS, "by then whoever waits is in or refused");
+        let mut places: Vec<u64> = (0..100).map(|_| u64::from(comebacks.reserve_behind(now, wait_ms))).collect();
+        assert!(places.iter().all(|&place_ms| (ATTACH_MS..2 * ATTACH_MS).contains(&place_ms)), "{places:?}");
+        places.dedup();
+        assert_eq!(places.len(), 100, "behind the line too each has its own");
+        turns(&mut admission, 3_000, 2_000, 0, 0, 0);
+        assert_eq!(admission.admit(0), Ok(()));
+        assert_eq!(u64::from(comebacks.reserve(now.plus(2_000))), COMEBACK_MS_MIN);
     }
 }

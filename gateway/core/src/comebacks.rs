@@ -41,9 +41,11 @@ impl Comebacks {
         wait_ms
     }
 
-    /// No place is given that lies less than `wait_ms` ahead: those who wait already come first.
-    pub fn leave_room(&mut self, now: Millis, wait_ms: u64) {
-        self.next_us = self.next_us.max(now.plus(wait_ms.min(COMEBACK_MS_MAX)).0 * 1_000);
+    /// Gives the next place to a client that has to stay away for `wait_ms` in any case: so much later. The places of others
+    /// stay where they are, for what this one waits for may have passed when they come.
+    pub fn reserve_behind(&mut self, now: Millis, wait_ms: u64) -> u32 {
+        let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+        self.reserve(now).saturating_add(wait_ms)
     }
 
     /// When all places up to the last are taken, they are given a second time from the first on.
@@ -89,10 +91,9 @@ mod tests {
         comebacks.reserve(NOW);
         let later = NOW.plus(60_000);
         assert_eq!(u64::from(comebacks.next_ms(later)), COMEBACK_MS_MIN);
-        comebacks.leave_room(later, 4_000);
-        assert_eq!((comebacks.reserve(later), comebacks.reserve(later)), (4_000, 4_100));
-        comebacks.leave_room(later, 1_000);
-        assert_eq!(comebacks.next_ms(later), 4_200, "places that were given stay so");
+        let behind = [4_000, 4_000].map(|wait_ms| comebacks.reserve_behind(later, wait_ms));
+        assert_eq!(behind, [4_500, 4_600]);
+        assert_eq!(comebacks.next_ms(later), 700, "who waits for nothing is not put behind them");
     }
 
     #[test]

@@ -39,7 +39,10 @@ pub const ADMISSION_WINDOW_MS: u64 = 100;
 pub const ADMISSIONS_PER_SECOND: u32 = 5_000;
 /// A client that is sent away stays away for this long at least: as long as a server takes to stop and start again.
 pub const COMEBACK_MS_MIN: u64 = 500;
-/// And no longer than this: a person may wait for it.
+/// One that found no room at all stays away for this much longer: connections end at their own pace, and before some have it
+/// would only meet the same refusal.
+pub const FULL_COMEBACK_MS: u64 = 5_000;
+/// No place lies further ahead than this: a person may wait for it.
 pub const COMEBACK_MS_MAX: u64 = 10 * 60_000;
 /// Fetches of one session that are not answered: their Pages must fit what may wait to be written.
 pub const PENDING_FETCHES_MAX: u16 = 4;

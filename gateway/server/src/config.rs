@@ -17,8 +17,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Connections that all threads together hold; who comes then is answered 503.
     pub connections_max: u32,
-    /// Connections that one thread holds: the kernel spreads them evenly, but not to the last one, and a descriptor table
-    /// has its end.
+    /// Connections that one thread holds: each goes to a thread at random, so some threads get more than their share, and a
+    /// descriptor table has its end.
     pub connections_per_thread_max: u32,
     /// Whether `/echo` exists.
     pub echo: bool,

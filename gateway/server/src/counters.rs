@@ -49,11 +49,11 @@ macro_rules! counters {
 counters! {
     /// Connections accepted.
     accepted,
-    /// Connections turned away because the thread holds as many as it may.
+    /// Connections turned away because the thread, or all of them together, hold as many as they may.
     turned_away,
     /// Times accepting had to pause because descriptors or memory ran out.
     accept_pauses,
-    /// Connections that the thread may hold.
+    /// The thread's even share of the connections that all threads together may hold.
     connections_max,
     /// Connections open now, those included that are being turned away or whose last message to the router waits.
     open,
@@ -146,6 +146,22 @@ impl Counters {
         if let Some(index) = ErrorCode::ALL.iter().position(|one| *one == code) {
             self.refused[index].add(1);
         }
+    }
+
+    /// Nothing is held any more.
+    pub(crate) fn clear_gauges(&self) {
+        let stages =
+            [Stage::Upgrading, Stage::AwaitingHello, Stage::Attaching, Stage::Open, Stage::Echoing, Stage::Closing];
+        stages.into_iter().for_each(|stage| self.of_stage(stage).set(0));
+        let others = [
+            &self.open,
+            &self.hellos_waiting,
+            &self.held_bytes,
+            &self.outbound_bytes,
+            &self.ring_depth,
+            &self.turn_late_us,
+        ];
+        others.into_iter().for_each(|gauge| gauge.set(0));
     }
 
     /// A connection is now in `stage`.

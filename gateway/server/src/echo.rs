@@ -89,8 +89,8 @@ impl State {
     /// The upgrade of an echo is done.
     pub(crate) fn open_echo(&mut self, slot: Slot) {
         let message_bytes_max = self.config.echo_bytes_max;
-        let echo = Echo::new(message_bytes_max, self.now.monotonic);
-        self.wheel.schedule(slot, echo.heartbeat.next_look(self.config.session.heartbeat_ms));
+        let echo = Echo::new(message_bytes_max, self.around.now.monotonic);
+        self.wheel.schedule(slot, echo.heartbeat.next_look(self.around.settings.heartbeat_ms));
         let connection = self.connection(slot);
         connection.outbound = Outbound::new(Echo::outbound_bytes_max(message_bytes_max));
         connection.phase = Phase::Echo(Box::new(echo));
@@ -99,7 +99,7 @@ impl State {
 
     /// Bytes of an echo's client arrived.
     pub(crate) fn on_echo_bytes(&mut self, slot: Slot, input: &mut [u8]) {
-        let now = self.now.monotonic;
+        let now = self.around.now.monotonic;
         let connection = self.connection(slot);
         let Phase::Echo(echo) = &mut connection.phase else { return };
         echo.on_sign_of_life(now);
@@ -115,7 +115,7 @@ impl State {
 
     /// An echo's timer is due: it is pinged after a heartbeat of silence and closed after two, as sessions are.
     pub(crate) fn on_echo_timer(&mut self, slot: Slot) {
-        let (now, heartbeat_ms) = (self.now.monotonic, self.config.session.heartbeat_ms);
+        let (now, heartbeat_ms) = (self.around.now.monotonic, self.around.settings.heartbeat_ms);
         let connection = self.connection(slot);
         let Phase::Echo(echo) = &mut connection.phase else { return };
         let beat = echo.heartbeat.on_timer(now, heartbeat_ms);

@@ -29,7 +29,7 @@ enum Written {
 impl State {
     /// Something waits on a connection that may wait a little longer for company.
     pub(crate) fn let_linger(&mut self, slot: Slot) {
-        let until = self.now.monotonic.plus(LINGER_MS);
+        let until = self.around.now.monotonic.plus(LINGER_MS);
         let connection = self.connection(slot);
         if !connection.dirty && !connection.lingers {
             connection.lingers = true;
@@ -40,7 +40,7 @@ impl State {
     /// Marks the connections on which something has lingered for long enough.
     pub(crate) fn end_lingering(&mut self) {
         while let Some(&(until, slot)) = self.lingering.front() {
-            if until > self.now.monotonic {
+            if until > self.around.now.monotonic {
                 return;
             }
             self.lingering.pop_front();

@@ -150,7 +150,9 @@ impl Gateway {
         let ThreadParts { doorbell, routers, processor } = parts;
         let ThreadSizes { threads, credits_per_pair } = sizes;
         let counters = Arc::new(Counters::default());
-        counters.connections_max.set(u64::from(config.connections_per_thread_max));
+        // A thread may hold more than its share, all together no more than the sum.
+        let (share, rest) = (config.connections_max / threads, config.connections_max % threads);
+        counters.connections_max.set(u64::from(share + u32::from(u32::from(index) < rest)));
         let event = doorbell.event.clone();
         let address = self.local_address;
         let state_parts = Parts {

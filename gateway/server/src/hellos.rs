@@ -8,6 +8,7 @@ use switchyard_gateway_core::admission::{Crowded, Turn};
 use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::wheel::Slot;
 
+use crate::counters::Stage;
 use crate::state::State;
 
 impl State {
@@ -15,10 +16,10 @@ impl State {
     pub(crate) fn measure_head_room(&mut self, begun: Instant) {
         let late = self.resumed.map_or(Duration::ZERO, |previous| begun.saturating_duration_since(previous));
         self.admission.on_turn(Turn {
-            now: self.now.monotonic,
+            now: self.around.now.monotonic,
             late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX),
             waiting: self.newcomers(),
-            admitted: std::mem::take(&mut self.admitted),
+            left_line: std::mem::take(&mut self.left_line),
         });
         self.counters.turn_late_us.set(self.admission.late_us());
     }
@@ -27,13 +28,12 @@ impl State {
     pub(crate) fn admit(&mut self) -> Result<(), Refusal> {
         let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) else { return Ok(()) };
         self.counters.handshakes_put_off.add(1);
-        self.comebacks.leave_room(self.now.monotonic, wait_ms);
-        Err(self.send_away("This gateway is busy; connect again when the time has come."))
+        Err(self.send_away("This gateway is busy; connect again when the time has come.", wait_ms))
     }
 
-    /// A refusal with a place in time for the client to come back.
-    pub(crate) fn send_away(&mut self, why: &str) -> Refusal {
-        Refusal::unavailable(why, self.comebacks.reserve(self.now.monotonic))
+    /// A refusal with a place in time for the client to come back, `behind_ms` after those who need not wait.
+    pub(crate) fn send_away(&mut self, why: &str, behind_ms: u64) -> Refusal {
+        Refusal::unavailable(why, self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms))
     }
 
     /// Connections whose Hello has come, and that are no sessions yet.
@@ -58,11 +58,16 @@ impl State {
         while self.hellos_left > 0
             && let Some((slot, epoch)) = self.hellos.pop_front()
         {
-            // It may have left meanwhile.
+            let before = self.left_line;
+            // It may have gone meanwhile.
             if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
                 connection.hello_waits = false;
                 self.go_on(slot);
             }
+            let connection = self.table.get_epoch_mut(slot, epoch);
+            let waits_on = connection.is_some_and(|connection| connection.counted == Stage::Attaching);
+            // One that was asked about and is through with that already was counted then.
+            self.left_line = self.left_line.max(before + u64::from(!waits_on));
         }
         !self.hellos.is_empty()
     }

@@ -46,6 +46,7 @@ mod receive;
 mod runtime;
 mod sessions;
 mod state;
+mod surroundings;
 mod sys;
 mod table;
 mod thread;

@@ -8,7 +8,6 @@ use std::os::fd::AsFd;
 
 use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::Context;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::{Connection, Phase};
@@ -123,12 +122,7 @@ impl State {
 
     /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
     fn on_sign_of_life(&mut self, slot: Slot) {
-        let context = Context {
-            now: self.now,
-            keys: &self.keys,
-            settings: &self.config.session,
-            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-        };
+        let context = self.around.context();
         let connection = self.table.get_mut(slot).expect("it was just found");
         match &mut connection.phase {
             Phase::Session(open) => open.session.on_received(&context),

@@ -20,12 +20,7 @@ impl State {
     /// The upgrade is done; the session begins.
     pub(crate) fn open_session(&mut self, slot: Slot, form: Form, upgrade: &Upgrade) {
         let session = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
-        let context = Context {
-            now: self.now,
-            keys: &self.keys,
-            settings: &self.config.session,
-            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-        };
+        let context = self.around.context();
         let session = Session::new(session, form, upgrade.token.clone(), &context, &mut self.effects);
         let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
         self.connection(slot).phase = Phase::Session(Open { decoder, session });
@@ -57,12 +52,7 @@ impl State {
             }
             let connection = self.table.get_mut(slot).expect("it was just there");
             let Phase::Session(open) = &mut connection.phase else { return };
-            let context = Context {
-                now: self.now,
-                keys: &self.keys,
-                settings: &self.config.session,
-                comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-            };
+            let context = self.around.context();
             let consumed = match open.decoder.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
@@ -135,12 +125,7 @@ impl State {
     /// One step of a session, if the connection has one, and its effects.
     fn step(&mut self, slot: Slot, step: impl FnOnce(&mut Open, &Context<'_>, &mut SessionEffects)) {
         let Some(Connection { phase: Phase::Session(open), .. }) = self.table.get_mut(slot) else { return };
-        let context = Context {
-            now: self.now,
-            keys: &self.keys,
-            settings: &self.config.session,
-            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-        };
+        let context = self.around.context();
         step(open, &context, &mut self.effects);
         self.carry_out(slot);
     }
@@ -149,7 +134,7 @@ impl State {
     fn carry_out(&mut self, slot: Slot) {
         self.count_stage(slot);
         if self.effects.sent_away {
-            self.comebacks.reserve(self.now.monotonic);
+            self.around.comebacks.reserve(self.around.now.monotonic);
         }
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
         let connection = self.table.get_mut(slot).expect("its session just made a step");
@@ -160,12 +145,7 @@ impl State {
             if overflowed {
                 self.counters.too_slow.add(1);
                 let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };
-                let context = Context {
-                    now: self.now,
-                    keys: &self.keys,
-                    settings: &self.config.session,
-                    comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-                };
+                let context = self.around.context();
                 open.session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }

@@ -11,10 +11,10 @@ use switchyard_gateway_core::admission::Admission;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Refusal;
-use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, FULL_COMEBACK_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
-use switchyard_gateway_core::session::{Now, SessionEffects};
+use switchyard_gateway_core::session::SessionEffects;
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_ring::limits::SLEEP_MS_MAX;
@@ -29,6 +29,7 @@ use crate::counters::{Counters, Stage};
 use crate::limits::{RECEIVE_BYTES, RESERVED_PLACES_MAX, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
+use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
 
@@ -44,7 +45,8 @@ pub(crate) struct State {
     pub(crate) parker: Parker,
     pub(crate) control: Arc<Control>,
     pub(crate) orders_seen: u64,
-    pub(crate) keys: Arc<KeySet>,
+    /// What sessions are given.
+    pub(crate) around: Surroundings,
     pub(crate) drain: Option<Drain>,
     pub(crate) counters: Arc<Counters>,
     /// Connections of all threads.
@@ -61,10 +63,8 @@ pub(crate) struct State {
     pub(crate) hellos: VecDeque<(Slot, u32)>,
     /// How many newcomers the thread has room for.
     pub(crate) admission: Admission,
-    /// Connections that have become sessions since the turn began.
-    pub(crate) admitted: u64,
-    /// When those come back that it has no room for, and those that are told to leave.
-    pub(crate) comebacks: Comebacks,
+    /// Connections that have left the line of newcomers since the turn began, whatever became of them.
+    pub(crate) left_line: u64,
     /// When the previous turn began, if it left something to do.
     pub(crate) resumed: Option<Instant>,
     /// Hellos that may be read before the next turn.
@@ -81,8 +81,6 @@ pub(crate) struct State {
     pub(crate) users: UserRates,
     /// What addresses have used up of theirs.
     addresses: KeyedRates<AddressBlock>,
-    /// The time of this turn or of the bytes just received.
-    pub(crate) now: Now,
     /// Where every connection's bytes are received.
     pub(crate) receive_buffer: Vec<u8>,
     /// Where small frames gather to be written together.
@@ -133,6 +131,7 @@ impl State {
         let now = clock.now();
         let per_second = config.reconnects_per_second.div_ceil(threads);
         let admission = Admission::new(per_second);
+        let around = Surroundings { now, keys, settings: config.session, comebacks: Comebacks::new(per_second) };
         let slots_max = config.connections_per_thread_max as usize + TURNED_AWAY_MAX;
         Self {
             index,
@@ -144,7 +143,7 @@ impl State {
             parker,
             control,
             orders_seen: 0,
-            keys,
+            around,
             drain: None,
             counters,
             occupied,
@@ -155,8 +154,7 @@ impl State {
             hellos: VecDeque::new(),
             hellos_left: admission.hellos_per_turn(),
             admission,
-            admitted: 0,
-            comebacks: Comebacks::new(per_second),
+            left_line: 0,
             resumed: None,
             starved: VecDeque::new(),
             held_bytes: 0,
@@ -165,7 +163,6 @@ impl State {
             effects: SessionEffects::new(),
             users: UserRates::new(seed),
             addresses: KeyedRates::new(seed),
-            now,
             receive_buffer: vec![0; RECEIVE_BYTES],
             write_buffer: Vec::with_capacity(WRITE_BYTES),
         }
@@ -181,10 +178,13 @@ impl State {
 
     /// Takes a connection in. When even a refusal has no place it is closed without a word.
     pub(crate) fn on_accepted(&mut self, socket: OwnedFd) {
-        self.now = self.clock.now();
+        self.around.now = self.clock.now();
         self.counters.accepted.add(1);
+        if !self.table.has_room() {
+            return self.counters.turned_away.add(1);
+        }
         let refusal = self.refusal_of(socket.as_fd());
-        let Some(slot) = self.table.insert(Connection::new(socket)) else { return };
+        let slot = self.table.insert(Connection::new(socket)).expect("there is room");
         self.occupied.fetch_add(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         let epoch = self.table.epoch(slot);
@@ -197,25 +197,31 @@ impl State {
         }
     }
 
-    /// Why a connection is turned away before anything of it is read.
+    /// Why a connection is turned away before anything of it is read. One of too many from an address gets no place in time:
+    /// it would take that of another.
     fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
+        if let Some(wait_ms) = self.address_has_to_wait(socket) {
+            self.counters.handshakes_limited.add(1);
+            return Some(Refusal::too_many(wait_ms.div_ceil(1_000)));
+        }
         let is_full = self.table.used() >= self.config.connections_per_thread_max as usize
             || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max;
         if is_full {
             self.counters.turned_away.add(1);
-            return Some(self.send_away("This gateway has no room; connect again when the time has come."));
+            let why = "This gateway has no room; connect again when the time has come.";
+            return Some(self.send_away(why, FULL_COMEBACK_MS));
         }
-        if let Err(refusal) = self.admit() {
-            return Some(refusal);
-        }
+        self.admit().err()
+    }
+
+    /// For how many milliseconds the connection's address may open no more.
+    fn address_has_to_wait(&mut self, socket: BorrowedFd<'_>) -> Option<u32> {
         if self.config.handshakes == Rate::UNLIMITED {
             return None;
         }
         // A peer that has gone already has no address, and needs no answer.
         let address = AddressBlock::from(sys::peer(socket)?);
-        let wait_ms = self.addresses.take(self.now.monotonic, address, self.config.handshakes).err()?;
-        self.counters.handshakes_limited.add(1);
-        Some(Refusal::too_many(wait_ms.div_ceil(1_000)))
+        self.addresses.take(self.around.now.monotonic, address, self.config.handshakes).err()
     }
 
     /// Empties the slot of a connection that is gone.
@@ -235,7 +241,7 @@ impl State {
         if stage != before {
             self.counters.leave(before);
             self.counters.enter(stage);
-            self.admitted += u64::from(stage == Stage::Open);
+            self.left_line += u64::from(before == Stage::Attaching);
         }
     }
 
@@ -294,7 +300,7 @@ impl State {
     }
 
     pub(crate) fn schedule(&mut self, slot: Slot, in_ms: u64) {
-        self.wheel.schedule(slot, self.now.monotonic.plus(in_ms));
+        self.wheel.schedule(slot, self.around.now.monotonic.plus(in_ms));
     }
 
     /// The connection in a slot that is known to be used.
@@ -306,7 +312,7 @@ impl State {
     /// What waits for room in a link is tried again more often, so that room which a router core made without answering
     /// anything is found.
     pub(crate) fn longest_sleep(&mut self) -> Duration {
-        let now = self.now.monotonic;
+        let now = self.around.now.monotonic;
         let looks_again = self.routers.anybody_waits() || self.drain.is_some();
         let next_look = looks_again.then(|| now.plus(WHEEL_TICK_MS));
         let lingers_until = self.lingering.front().map(|(until, _)| *until);
@@ -317,5 +323,15 @@ impl State {
     /// Whether the drain's deadline has passed.
     pub(crate) fn is_past_deadline(&self) -> bool {
         self.drain.is_some_and(|drain| Instant::now() >= drain.plan.deadline)
+    }
+}
+
+/// A thread may end with connections: at the end of a drain's time, and when it panics. They are no longer there for the
+/// others, nor for those who look.
+impl Drop for State {
+    fn drop(&mut self) {
+        let used = u32::try_from(self.table.used()).expect("no more than slots have names");
+        self.occupied.fetch_sub(used, Ordering::Relaxed);
+        self.counters.clear_gauges();
     }
 }

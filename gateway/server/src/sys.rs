@@ -167,6 +167,7 @@ fn listener_descriptor(listener: &TcpListener) -> BorrowedFd<'_> {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 
+    use rustix::io::Errno;
     use rustix::net::connect;
 
     use super::*;
@@ -175,8 +176,10 @@ mod tests {
     fn connected(from: SocketAddr, to: SocketAddr) -> (SocketAddr, TcpStream) {
         let socket = tcp_socket(from).unwrap();
         bind(&socket, &from).unwrap();
-        // It is made before the call returns, or is under way.
-        let _ = connect(&socket, &to);
+        match connect(&socket, &to) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => panic!("cannot connect from {from} to {to}: {error}"),
+        }
         let stream = TcpStream::from(socket);
         (stream.local_addr().unwrap(), stream)
     }

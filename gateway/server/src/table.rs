@@ -39,6 +39,11 @@ impl Table {
         self.used
     }
 
+    /// Whether a slot is free.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.used < self.slots_max
+    }
+
     /// Slots that were ever used: the range of slot numbers.
     pub(crate) const fn extent(&self) -> usize {
         self.places.len()
@@ -46,7 +51,7 @@ impl Table {
 
     /// Puts a connection into a free slot. `None` when there is none.
     pub(crate) fn insert(&mut self, connection: Connection) -> Option<Slot> {
-        if self.used == self.slots_max {
+        if !self.has_room() {
             return None;
         }
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -22,7 +22,7 @@ impl State {
     pub(crate) fn turn(&mut self) -> TurnEnd {
         self.parker.awake();
         self.polls.awake();
-        self.now = self.clock.now();
+        self.around.now = self.clock.now();
         self.counters.turns.add(1);
         let begun = Instant::now();
         self.show_life(begun);
@@ -73,7 +73,7 @@ impl State {
     fn fire_timers(&mut self) -> bool {
         let mut due = std::mem::take(&mut self.due);
         due.clear();
-        let more = self.wheel.advance(self.now.monotonic, &mut due, TIMERS_PER_TURN);
+        let more = self.wheel.advance(self.around.now.monotonic, &mut due, TIMERS_PER_TURN);
         for &slot in &due {
             self.on_timer(slot);
         }
@@ -97,7 +97,7 @@ impl State {
 
     fn take_orders(&mut self) {
         let Some(orders) = self.control.newer_than(&mut self.orders_seen) else { return };
-        self.keys = orders.keys;
+        self.around.keys = orders.keys;
         if let Some(plan) = orders.drain {
             let told = self.drain.map_or(0, |drain| drain.told);
             self.drain = Some(Drain { plan, told, forced: false });
@@ -131,11 +131,11 @@ impl State {
     fn on_drain(&mut self, slot: Slot) {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
-                let refusal = self.send_away("This gateway is going away; connect again when the time has come.");
+                let refusal = self.send_away("This gateway is going away; connect again when the time has come.", 0);
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => {
-                let reconnect_after_ms = self.comebacks.reserve(self.now.monotonic);
+                let reconnect_after_ms = self.around.comebacks.reserve(self.around.now.monotonic);
                 self.on_session_drain(slot, reconnect_after_ms);
             }
             Phase::Echo(_) => {

@@ -1,13 +1,20 @@
-//! Newcomers while the router takes none of them in: some wait, the others are told when to come back.
+//! Newcomers whom the router takes in slowly or not at all: some wait, the others are told when to come back.
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use common::{Fixture, config, connect, say, start, wait_for};
 use serde_json::json;
+use switchyard_schema::error::ErrorCode;
+use switchyard_schema::frame::Regarding;
+use switchyard_schema::ids::ShardId;
 use switchyard_schema::link::{ToGateway, ToRouter};
+use tungstenite::WebSocket;
+use tungstenite::protocol::Role;
 
 const UPGRADE: &str = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -42,6 +49,14 @@ fn ask(fixture: &Fixture) -> Answer {
     Answer::PutOff(field("Retry-After:"), field("Retry-After-Ms:"))
 }
 
+/// Says who an upgraded connection is. Then so many wait for the router.
+fn greet(fixture: &Fixture, stream: TcpStream, user: u64, attaching: u64) -> WebSocket<TcpStream> {
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Client, None);
+    say(&mut socket, &json!({"type": "hello", "token": fixture.token(user), "device": "1"}));
+    wait_for("it to wait", || (fixture.counter("attaching") == attaching).then_some(()));
+    socket
+}
+
 #[test]
 fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others_get_a_place_and_sessions_are_served() {
     const PER_SECOND: u32 = 10;
@@ -54,11 +69,8 @@ fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others
     while put_off.len() < 5 {
         match ask(&fixture) {
             Answer::Upgraded(stream) => {
-                let socket = tungstenite::WebSocket::from_raw_socket(stream, tungstenite::protocol::Role::Client, None);
-                waiting.push(socket);
-                let (number, socket) = (waiting.len() as u64, waiting.last_mut().expect("it was just put there"));
-                say(socket, &json!({"type": "hello", "token": fixture.token(1 + number), "device": "1"}));
-                wait_for("it to wait", || (fixture.counter("attaching") == number).then_some(()));
+                let number = waiting.len() as u64 + 1;
+                waiting.push(greet(&fixture, stream, 1 + number, number));
             }
             Answer::PutOff(seconds, ms) => {
                 assert_eq!(seconds, ms.div_ceil(1_000), "who reads seconds only comes after the place");
@@ -83,5 +95,34 @@ fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others
         Answer::PutOff(..) => None,
     });
     drop((phone, waiting, newcomer));
+    fixture.stop();
+}
+
+#[test]
+fn given_newcomers_of_whom_none_becomes_a_session_when_the_line_moves_then_others_are_let_in() {
+    /// More than fit a line that has not moved for the whole course, and fewer than one that moves as is expected.
+    const WAITING: u64 = 12;
+    const PER_SECOND: u32 = 30;
+    /// Many times what the rate is measured over.
+    const COURSE: Duration = Duration::from_millis(1_500);
+    let mut config = config();
+    config.reconnects_per_second = PER_SECOND;
+    let fixture = start(config, 1, 1);
+    let come = |user, attaching| match ask(&fixture) {
+        Answer::Upgraded(stream) => greet(&fixture, stream, user, attaching),
+        Answer::PutOff(_, ms) => panic!("user {user} is put off for {ms} ms"),
+    };
+    let mut waiting: VecDeque<_> = (1..=WAITING).map(|number| come(number, number)).collect();
+    let begun = Instant::now();
+    for user in (WAITING + 1..).take_while(|_| begun.elapsed() < COURSE) {
+        let ToRouter::Attach(origin) = fixture.router().next() else { panic!("a hello becomes an attach") };
+        let (session, shard, code) = (origin.session, ShardId(0), ErrorCode::TooManyDevices);
+        let regarding = Regarding::Session;
+        fixture.router().answer(ToGateway::Refused { session, shard, code, retry_after_ms: None, regarding });
+        wait_for("it to be refused", || (fixture.counter("attaching") == WAITING - 1).then_some(()));
+        waiting.pop_front();
+        waiting.push_back(come(user, WAITING));
+    }
+    drop(waiting);
     fixture.stop();
 }

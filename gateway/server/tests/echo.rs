@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use common::{config, connect, http, start, wait_for};
+use switchyard_gateway_core::limits::{COMEBACK_MS_MIN, FULL_COMEBACK_MS};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message};
@@ -134,7 +135,9 @@ fn given_a_full_gateway_when_one_more_connects_then_it_is_told_when_to_come_back
     let first = fixture.open("/echo", None);
     let _second = fixture.open("/echo", None);
     let answer = http(fixture.address(), "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("Retry-After: "), "{answer:?}");
+    // The first place of all, behind the time in which nobody would find room.
+    let place = format!("Retry-After-Ms: {}\r\n", FULL_COMEBACK_MS + COMEBACK_MS_MIN);
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(&place), "{answer:?}");
     assert_eq!(fixture.counter("turned_away"), 1);
     drop(first);
     wait_for("room again", || (fixture.counter("open") < 2).then_some(()));

@@ -14,13 +14,15 @@ use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 use tungstenite::{Error, WebSocket, error::ProtocolError};
 
 /// Connections after the panic: more than would all come to the other thread by chance.
-const NEWCOMERS: u64 = 32;
+const NEWCOMERS: u32 = 32;
 
 #[test]
 fn given_a_thread_that_panics_then_its_clients_are_cut_off_and_the_other_thread_serves_on_until_the_drain() {
     for own_descriptors in [true, false] {
         let mut config = config();
         config.own_descriptors = own_descriptors;
+        // The newcomers and the one that stays: what the thread had does not count any more.
+        config.connections_max = NEWCOMERS + 1;
         let fixture = start(config, 2, 1);
         let (mut lost, broken) = attach(&fixture, 1);
         let (mut kept, _) = (2..).map(|user| attach(&fixture, user)).find(|(_, thread)| *thread != broken).unwrap();
@@ -32,12 +34,13 @@ fn given_a_thread_that_panics_then_its_clients_are_cut_off_and_the_other_thread_
         wait_for("the thread to end", || (!fixture.gateway.is_whole()).then_some(()));
         say(&mut kept, &json!({"type": "ping", "nonce": "1"}));
         assert_eq!(hear(&mut kept)["type"], "pong");
-        for user in 1_000..1_000 + NEWCOMERS {
-            assert_ne!(attach(&fixture, user).1, broken);
-        }
+        wait_for("only one to be left", || (fixture.counter("open") == 1).then_some(()));
+        assert_eq!(fixture.counter("sessions"), 1);
+        let newcomers: Vec<_> = (0..NEWCOMERS).map(|number| attach(&fixture, 1_000 + u64::from(number))).collect();
+        assert!(newcomers.iter().all(|(_, thread)| *thread != broken));
         fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
         assert_eq!(hear(&mut kept)["type"], "drain");
-        drop(kept);
+        drop((kept, newcomers));
         wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));
         assert_eq!(fixture.gateway.join().unwrap_err().0, 1);
     }

@@ -138,7 +138,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_gateway_connections_limit",
         Gauge,
         Plain,
-        "Connections that the thread may hold; who comes then is turned away.",
+        "The thread's even share of the connections that the server may hold; who comes beyond the sum is turned away.",
         &[of("gateway_connections_max")],
     ),
     metric(

@@ -332,13 +332,16 @@ impl Client {
     }
 
     fn next_attempt(&mut self, now: Millis, wait: Wait) -> Millis {
+        // To be given a place is no failure: the back-off is for what nobody steers. A place that is now would let a client
+        // try without end.
+        if let Wait::Exactly(wait_ms @ 1..) = wait {
+            return now.plus(wait_ms);
+        }
         let delay_ms = self.backoff().delay_ms(self.attempts, &mut self.chance);
         self.attempts = self.attempts.saturating_add(1);
         match wait {
-            // A place that is now would let a client try without end.
-            Wait::Unknown | Wait::Exactly(0) => now.plus(delay_ms),
+            Wait::Unknown | Wait::Exactly(_) => now.plus(delay_ms),
             Wait::AtLeast(wait_ms) => now.plus(wait_ms).plus(delay_ms),
-            Wait::Exactly(wait_ms) => now.plus(wait_ms),
         }
     }
 

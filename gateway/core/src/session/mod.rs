@@ -236,8 +236,10 @@ impl Session {
                     let user = member.user;
                     self.state = State::Ended;
                     out.sent_away = code.retry();
-                    let comeback_ms = code.retry().then_some(context.comeback_ms);
-                    let retry_after_ms = retry_after_ms.max(comeback_ms);
+                    // The router names everybody the same time; behind it each has a place of its own.
+                    let place_ms =
+                        code.retry().then(|| retry_after_ms.unwrap_or(0).saturating_add(context.comeback_ms));
+                    let retry_after_ms = place_ms.or(retry_after_ms);
                     self.say_last(user, &Refusal { retry_after_ms, ..code.into() }, out);
                 }
                 FromRouter::Replaced => self.fail(context, &ErrorCode::SessionReplaced.into(), out),

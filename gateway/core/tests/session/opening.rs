@@ -129,8 +129,8 @@ fn given_a_second_hello_when_the_session_is_open_then_it_is_unexpected() {
 
 #[test]
 fn given_a_router_that_refuses_when_attaching_then_the_client_is_told_and_nothing_is_detached() {
-    // The router does not know of the others who are told the same; the gateway has a place in time for each.
-    for (code, comeback_ms) in [(ErrorCode::TooManyDevices, 250), (ErrorCode::Overloaded, COMEBACK_MS)] {
+    // The router tells others the same; behind its time the gateway has a place for each.
+    for (code, comeback_ms) in [(ErrorCode::TooManyDevices, 250), (ErrorCode::Overloaded, 250 + COMEBACK_MS)] {
         let mut world = World::attaching(Form::Binary);
         let told = Seen::Error { code, regarding: Regarding::Session, retry_after_ms: Some(comeback_ms) };
         assert_eq!(world.refuse(code, Regarding::Session), [told, close(CloseCode::FatalError)]);
