@@ -270,7 +270,9 @@ impl IntoFuture for SendHandle {
     }
 }
 
-/// What happens, in order. At most [`crate::limits::EVENTS_MAX`] wait.
+/// What happens, in order. At most [`crate::limits::EVENTS_MAX`] wait, and then
+/// [`crate::limits::WAITING_EVENTS_MAX`] of connections that come and go meanwhile; of those that are too many the oldest
+/// [`Event::StateChanged`] and [`Event::ServerError`] are left out.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<Event>,

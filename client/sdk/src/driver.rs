@@ -1,6 +1,6 @@
 //! The task that drives the state machine: it owns socket, store and timers, and performs what the machine decides.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -24,6 +24,7 @@ use crate::limits::{CLOSE_TIMEOUT, COMMANDS_PER_TURN_MAX, EVENTS_MAX, TOKEN_TIME
 use crate::store::Store;
 use crate::token::{TokenError, TokenProvider, valid_for_ms};
 use crate::transport::{Progress, Transport, TransportError};
+use crate::waiting::Waiting;
 
 pub(crate) type SendOutcome = Result<AcceptedMessage, SendFailure>;
 
@@ -98,7 +99,7 @@ pub(crate) struct Session {
     opening: Option<Opening>,
     asking: Option<Asking>,
     /// Events that found no room; while there are any a session is not read.
-    waiting_events: VecDeque<Event>,
+    waiting_events: Waiting,
     sends: HashMap<ClientMessageId, oneshot::Sender<SendOutcome>>,
     fetches: HashMap<u64, oneshot::Sender<Result<HistoryPage, Error>>>,
     /// Answers that may only be given once the effects of the turn are performed.
@@ -115,7 +116,7 @@ impl Session {
             transport: None,
             opening: None,
             asking: None,
-            waiting_events: VecDeque::new(),
+            waiting_events: Waiting::default(),
             sends: HashMap::new(),
             fetches: HashMap::new(),
             replies: Vec::new(),
@@ -160,7 +161,8 @@ impl Driver {
         let Self { core, commands, events, taken, session, .. } = self;
         let room = session.waiting_events.is_empty();
         // What the server says before it welcomes is the machine's, and not for the application.
-        let read = room || core.state() != ConnectionState::Connected;
+        let welcoming = core.state() != ConnectionState::Connected;
+        let read = room || welcoming && !session.waiting_events.is_full();
         core.handle_listening(session.now(), read);
         let deadline = core.next_timeout().map(|at| session.started + Duration::from_millis(at.0));
         let Session { transport, opening, asking, .. } = session;
@@ -396,33 +398,12 @@ impl Driver {
         if self.events.is_closed() {
             return;
         }
-        match session.waiting_events.back_mut() {
-            Some(last) if replaces(&event, last) => *last = event,
-            _ => session.waiting_events.push_back(event),
-        }
+        session.waiting_events.push(event);
     }
 
     fn give_events(&mut self) {
-        if self.events.is_closed() {
-            self.session.waiting_events.clear();
-        }
-        while let Some(event) = self.session.waiting_events.pop_front() {
-            match self.events.try_send(event) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(event)) => {
-                    self.session.waiting_events.push_front(event);
-                    return;
-                }
-                Err(mpsc::error::TrySendError::Closed(_)) => return,
-            }
-        }
+        self.session.waiting_events.give(&self.events);
     }
-}
-
-/// Whether an event makes the one before it pointless for an application that has not seen that one: connections that come
-/// and go while it takes nothing must not pile up.
-fn replaces(event: &Event, before: &Event) -> bool {
-    matches!((event, before), (Event::StateChanged(_), Event::StateChanged(_))) || event == before
 }
 
 /// Waits for a future that may not be there.

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// application slows the server down by the delivery window first. When even this is full the socket is not read, and
 /// what the server then has to keep is for its own limits.
 pub const EVENTS_MAX: usize = 2_048;
+/// Events that wait behind those, from connections that come and go while the application takes nothing: a few turns' worth
+/// of the smallest frames. At the limit the oldest change of state or error is left out; everything else is kept, and when
+/// that alone is so much no connection is read as far as its welcome. One turn's worth may come on top.
+pub const WAITING_EVENTS_MAX: usize = 4_096;
 /// Verbs of the application that wait for the driver.
 pub const COMMANDS_MAX: usize = 256;
 /// Verbs taken in one turn: their stores share one commit.

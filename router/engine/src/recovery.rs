@@ -60,13 +60,15 @@ pub struct JournalBehind {
 }
 
 impl JournalBehind {
-    /// Looks at what was recovered. Not at shards that refuse already, and not at all where `repair` gave up places: they may
-    /// have held the last records of any shard.
+    /// Looks at what was recovered: the journal has what was read, and what the list says of segments that were not read. Not
+    /// at shards that refuse already, and not at all where `repair` gave up places: they may have held the last records of any
+    /// shard.
     fn find(recovered: &Recovered, covers: impl Fn(ShardId) -> u64) -> Option<Self> {
         if !recovered.manifest.voids().is_empty() {
             return None;
         }
-        let tails = recovered.shards.iter().zip(recovered.manifest.last_lsns());
+        let listed = recovered.manifest.last_lsns();
+        let tails = recovered.shards.iter().zip(listed).map(|(tail, listed)| (tail, tail.read_lsn.max(listed)));
         let mut behind = tails.filter(|(tail, last)| tail.refuses.is_none() && covers(tail.shard) > *last);
         let (ShardTail { shard, .. }, journal_lsn) = behind.next()?;
         Some(Self { shard: *shard, journal_lsn, store_lsn: covers(*shard), shards: 1 + behind.count() })
@@ -196,7 +198,7 @@ mod tests {
         let mut ranges = ShardRanges::default();
         (1..=last).for_each(|lsn| ranges.note(ShardId(0), lsn));
         manifest.seal(&SegmentTail { number: header.number, end: 8192, ranges }, Millis(2));
-        let tail = |shard| ShardTail { shard: ShardId(shard), last_lsn: last, refuses: None };
+        let tail = |shard| ShardTail { shard: ShardId(shard), last_lsn: last, read_lsn: 0, refuses: None };
         Recovered {
             shards: (0..2).map(tail).collect(),
             damages: Vec::new(),
@@ -229,6 +231,15 @@ mod tests {
         recovered.manifest.forget(1);
         assert_eq!(JournalBehind::find(&recovered, covering(5)), None);
         assert!(JournalBehind::find(&recovered, covering(6)).is_some());
+    }
+
+    #[test]
+    fn given_records_of_which_the_list_knows_nothing_when_they_were_read_then_the_journal_has_them() {
+        let mut recovered = recovered(5);
+        recovered.shards[0].read_lsn = 7;
+        assert_eq!(JournalBehind::find(&recovered, covering(7)), None);
+        let behind = JournalBehind { shard: ShardId(0), journal_lsn: 7, store_lsn: 8, shards: 1 };
+        assert_eq!(JournalBehind::find(&recovered, covering(8)), Some(behind));
     }
 
     #[test]

@@ -224,6 +224,24 @@ fn given_damage_before_other_records_when_recovered_then_shards_that_continue_ar
 }
 
 #[test]
+fn given_damage_in_an_open_segment_when_all_behind_it_is_covered_then_it_is_told_how_far_was_read() {
+    let mut folder = Folder::default();
+    let mut run = folder.start(1);
+    for sequence in 1..=4 {
+        run.write(0, &[watermark(sequence)]);
+    }
+    flip(&mut folder, 1, 2 * 4096 + 70);
+    for _ in 0..2 {
+        let (recovered, seen) = folder.recover_from(&|shard| if shard.0 == 0 { 4 } else { 0 });
+        assert_eq!((recovered.damages.len(), seen), (1, vec![]));
+        assert_eq!(refusing(&recovered), [1, 2, 3], "shard 0 has lost nothing");
+        assert_eq!(recovered.manifest.last_lsns()[0], 0, "the list does not know");
+        assert_eq!(recovered.shards[0].read_lsn, 4);
+        folder.adopt(&recovered);
+    }
+}
+
+#[test]
 fn given_damage_when_restarted_again_then_it_is_still_there_even_if_all_else_is_covered() {
     let mut folder = small();
     flip(&mut folder, 1, 4096 + 70);

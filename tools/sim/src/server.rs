@@ -75,10 +75,8 @@ impl Server {
             }
             Err(RestoreError::Behind(behind)) => {
                 tell!(shared, "server: no start: {behind}");
-                if shared.trouble.damaged == 0 {
-                    shared.truth.fail(format!("a sound disk lost what it had synced: {behind}"));
-                }
-                shared.trouble.damage_shown += 1;
+                // Nobody exchanges the journal here, and damage that loses records makes their shards refuse.
+                shared.truth.fail(format!("a journal is taken for an older copy: {behind}"));
                 return Err(NotStarted::Trouble);
             }
         };

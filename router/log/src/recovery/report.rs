@@ -40,6 +40,9 @@ pub struct ShardTail {
     pub shard: ShardId,
     /// Its last LSN: the next record gets the one after.
     pub last_lsn: u64,
+    /// The highest LSN among its records that were read, whatever the state store covers; zero when none was. Only this
+    /// tells how far an open segment gets that is damaged: the list then says nothing of what it holds.
+    pub read_lsn: u64,
     /// Index in [`Recovered::damages`] of why the shard must refuse to serve.
     pub refuses: Option<usize>,
 }

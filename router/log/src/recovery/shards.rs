@@ -32,6 +32,8 @@ enum Trust {
 struct Shard {
     covered: u64,
     last: u64,
+    /// The highest LSN that was read, covered or not.
+    read: u64,
     known: bool,
     trust: Trust,
 }
@@ -44,7 +46,7 @@ impl Shards {
     pub(super) fn new(count: ShardCount, covered: impl Fn(ShardId) -> u64, known: bool) -> Self {
         let shard = |number| {
             let covered = covered(ShardId(number));
-            Shard { covered, last: covered, known, trust: Trust::Whole }
+            Shard { covered, last: covered, read: 0, known, trust: Trust::Whole }
         };
         Self((0..count.get()).map(shard).collect())
     }
@@ -52,6 +54,7 @@ impl Shards {
     /// A record was read. The caller makes a damage of `Missing` and `Repeated` and calls [`Shards::refuse`].
     pub(super) fn on_record(&mut self, shard: ShardId, lsn: u64, given_up: &[LsnHole]) -> Option<Verdict> {
         let state = self.0.get_mut(usize::from(shard.0))?;
+        state.read = state.read.max(lsn);
         if !state.known {
             (state.known, state.last) = (true, lsn - 1);
         }
@@ -122,6 +125,7 @@ impl Shards {
         let tail = |(shard, state): (u16, &Shard)| ShardTail {
             shard: ShardId(shard),
             last_lsn: state.last,
+            read_lsn: state.read,
             refuses: match state.trust {
                 Trust::Whole => None,
                 Trust::Suspect(damage) | Trust::Refuses(damage) => Some(damage),
