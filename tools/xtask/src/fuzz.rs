@@ -16,19 +16,22 @@ const INPUT_BYTES_MAX: &str = "-max_len=8192";
 /// what earlier runs found. Without a sanitizer it needs no other toolchain than the pinned one. `fuzz [TARGET…] --minimise`:
 /// instead, the few inputs that reach most of it become the committed corpus.
 pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
-    let mut seconds = SECONDS;
+    let mut seconds = None;
     let mut sanitizer = "none";
     let mut minimise = false;
     let mut targets = Vec::new();
     let mut rest = arguments.iter().map(String::as_str);
     while let Some(argument) = rest.next() {
         match argument {
-            "--seconds" => seconds = rest.next().ok_or("--seconds needs a number")?,
+            "--seconds" => seconds = Some(rest.next().ok_or("--seconds needs a number")?),
             "--sanitizer" => sanitizer = rest.next().ok_or("--sanitizer needs a name, as `address`")?,
             "--minimise" => minimise = true,
             name if TARGETS.contains(&name) => targets.push(name),
             other => return Err(format!("`{other}` is not a fuzz target; there are {}", TARGETS.join(", "))),
         }
+    }
+    if minimise && seconds.is_some() {
+        return Err("--minimise looks at every input once; leave --seconds out".to_owned());
     }
     if !available("cargo", &["fuzz", "--version"]) {
         return Err("cargo-fuzz is missing; install it with `cargo install cargo-fuzz --locked`".to_owned());
@@ -41,7 +44,7 @@ pub(crate) fn fuzz(arguments: &[String]) -> Outcome {
         if minimise {
             corpus.minimise(name, sanitizer)?;
         } else {
-            let seconds = format!("-max_total_time={seconds}");
+            let seconds = format!("-max_total_time={}", seconds.unwrap_or(SECONDS));
             let options = [&seconds, INPUT_BYTES_MAX, "-timeout=120", "-print_final_stats=1"];
             corpus.run(name, sanitizer, None, &options)?;
         }

@@ -18,12 +18,12 @@ cargo xtask <command>
   quick     the Rust part of `test` alone: tidy, format, lints, unit and integration tests
   tidy      check import direction, file length, headers, leftovers, unsafe
   loom      model-check the rings' wake-up and credit protocols
-  foreign   the Python clients against the real binary
+  foreign   the Python and JavaScript clients against the real binary (names of files in tests/foreign, options of pytest)
   metrics   the metrics of the real binary, the alert rules and the dashboard, with promtool
   autobahn  the Autobahn Testsuite's fuzzing client against /echo
   crash     kill -9 under load, short form
   sim       run seeds of the simulator: --seeds 1000, or --seed N to replay one and read its story
-  fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N); with --minimise
+  fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N); with --minimise instead
             the few inputs that reach most of what was found become the committed corpus
   sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)

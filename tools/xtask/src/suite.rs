@@ -1,10 +1,14 @@
 //! The test suite: which steps there are, and the command behind each.
 
+use std::path::Path;
+
 use crate::setup;
 use crate::steps::{Outcome, available, root, run, run_with, target, timed};
 use crate::tidy;
 
-/// The tests of what an operator sees, which need promtool and are a step of their own.
+/// The tests with clients that are not ours.
+const FOREIGN: &str = "tests/foreign";
+/// Those of what an operator sees, which need promtool and are a step of their own.
 const METRICS: &str = "tests/foreign/test_metrics.py";
 
 /// Everything that decides whether a change is good.
@@ -77,26 +81,40 @@ pub(crate) fn deny() -> Outcome {
     run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
 
-/// Clients in Python and JavaScript against the real binary.
+/// Clients in Python and JavaScript against the real binary; arguments go to pytest, and names of files choose among them.
 pub(crate) fn foreign(arguments: &[String]) -> Outcome {
     build_binaries()?;
-    pytest("tests/foreign", arguments)
+    let (files, options) = chosen_files(arguments);
+    pytest(&files, &options, &[("SWITCHYARD_NODE_MODULES", &setup::node_modules()?)])
+}
+
+/// The files that are named, as paths in the checkout, and everything else. All of them when none is named.
+fn chosen_files(arguments: &[String]) -> (Vec<String>, Vec<String>) {
+    let is_file = |argument: &&String| {
+        // `test_x.py::test_y` is one test of a file.
+        let file = argument.split("::").next().unwrap_or_default();
+        !argument.starts_with('-') && Path::new(file).extension().is_some_and(|extension| extension == "py")
+    };
+    let (files, options): (Vec<&String>, Vec<&String>) = arguments.iter().partition(is_file);
+    if files.is_empty() {
+        return (vec![FOREIGN.to_owned()], arguments.to_vec());
+    }
+    let in_checkout = |file: &String| if file.contains('/') { file.clone() } else { format!("{FOREIGN}/{file}") };
+    (files.into_iter().map(in_checkout).collect(), options.into_iter().cloned().collect())
 }
 
 /// What an operator watches the server with: metrics, alert rules and dashboard against the real binary.
 pub(crate) fn metrics() -> Outcome {
     build_binaries()?;
-    pytest(METRICS, &[])
+    pytest(&[METRICS.to_owned()], &[], &[("SWITCHYARD_PROMTOOL", &setup::promtool()?)])
 }
 
-fn pytest(what: &str, arguments: &[String]) -> Outcome {
-    let (python, modules, promtool) = (setup::python_environment()?, setup::node_modules()?, setup::promtool()?);
+fn pytest(what: &[String], arguments: &[String], environment: &[(&str, &str)]) -> Outcome {
+    let mut line = vec!["-m", "pytest", "-q"];
+    line.extend(what.iter().chain(arguments).map(String::as_str));
     let binary = binary("switchyard");
-    let mut line = vec!["-m", "pytest", what, "-q"];
-    line.extend(arguments.iter().map(String::as_str));
-    let environment =
-        [("SWITCHYARD_BIN", &*binary), ("SWITCHYARD_NODE_MODULES", &*modules), ("SWITCHYARD_PROMTOOL", &*promtool)];
-    run_with(&python, &line, &environment)
+    let environment = [environment, &[("SWITCHYARD_BIN", &*binary)]].concat();
+    run_with(&setup::python_environment()?, &line, &environment)
 }
 
 /// The Autobahn Testsuite against `/echo` of the real binary.
@@ -173,4 +191,24 @@ fn binary_of(profile: &str, name: &str) -> String {
     let folder = target();
     let folder = if folder.is_absolute() { folder } else { root().join(folder) };
     folder.join(profile).join(name).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(arguments: &str, files: &str, options: &str) {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(chosen_files(&words(arguments)), (words(files), words(options)), "{arguments}");
+    }
+
+    #[test]
+    fn given_names_of_files_then_only_those_run_and_everything_else_goes_to_pytest() {
+        check("", "tests/foreign", "");
+        check("-k reset", "tests/foreign", "-k reset");
+        check("--ignore=tests/foreign/test_metrics.py", "tests/foreign", "--ignore=tests/foreign/test_metrics.py");
+        check("test_a.py -x test_b.py::test_c", "tests/foreign/test_a.py tests/foreign/test_b.py::test_c", "-x");
+        check("tests/foreign/test_a.py", "tests/foreign/test_a.py", "");
+    }
 }
