@@ -31,7 +31,7 @@ pub enum Planned {
     },
     /// It gets another value.
     Change(Change),
-    /// The part of the kernel that it belongs to is not in use.
+    /// The part of the kernel that it belongs to is not in use, or the kernel does without it.
     NotInUse {
         /// Its name.
         key: String,
@@ -52,7 +52,7 @@ pub enum Planned {
 pub fn plan(profile: Profile, tree: &SysctlTree) -> Vec<Planned> {
     let of_setting = |setting: &crate::setting::Setting| {
         let key = setting.place.sysctl()?;
-        let wanted = setting.wanted(profile, profile.connections())?;
+        let wanted = setting.wanted(profile, Profile::CONNECTIONS)?;
         if let Place::SysctlInUse { count, .. } = setting.place
             && !tree.counts(count)
         {
@@ -64,6 +64,7 @@ pub fn plan(profile: Profile, tree: &SysctlTree) -> Vec<Planned> {
                 let after = is.moved_to(setting.rule, &wanted);
                 Planned::Change(Change { key: key.to_owned(), before: is, after })
             }
+            Err(SysctlError::Absent { key }) if setting.place.may_be_absent() => Planned::NotInUse { key },
             Err(error) => Planned::Impossible(error),
         })
     };
@@ -85,7 +86,8 @@ pub fn plan_revert(remembered: &Remembered, tree: &SysctlTree) -> Vec<Planned> {
     remembered.changes.iter().map(of_change).collect()
 }
 
-/// Remembers what the planned changes replace, then makes them. What could not be set is returned; everything else is set.
+/// Remembers what the planned changes replace, then makes them. What could not be set is returned, and is as it was;
+/// everything else is set.
 ///
 /// # Errors
 /// When the old values cannot be remembered, above all because some are remembered already; nothing is changed then.
@@ -95,12 +97,24 @@ pub fn apply(
     tree: &SysctlTree,
     state: &StateFile,
 ) -> Result<Vec<SysctlError>, StateError> {
-    let changes: Vec<Change> = changes(planned).cloned().collect();
-    if changes.is_empty() {
+    let replaced: Vec<Change> = changes(planned).cloned().collect();
+    if replaced.is_empty() {
         return Ok(Vec::new());
     }
-    state.remember(&Remembered { profile: profile.name().to_owned(), root: tree.root().to_owned(), changes })?;
-    Ok(write(planned, tree))
+    let remembered = Remembered { profile: profile.name().to_owned(), root: tree.root().to_owned(), changes: replaced };
+    state.remember(&remembered)?;
+    let set = |change| set_or_leave(change, tree).err();
+    Ok(changes(planned).filter_map(set).collect())
+}
+
+/// What the kernel makes another value of is put back at once: [`plan_revert`] would take that value for somebody else's, and
+/// the old one would be forgotten.
+fn set_or_leave(Change { key, before, after }: &Change, tree: &SysctlTree) -> Result<(), SysctlError> {
+    let written = tree.write(key, after);
+    if matches!(written, Err(SysctlError::Changed { .. })) {
+        tree.write(key, before)?;
+    }
+    written
 }
 
 /// Puts old values back, and forgets them when every one of them was. What could not be set is returned, and is then still
@@ -109,7 +123,8 @@ pub fn apply(
 /// # Errors
 /// When the state file cannot be removed; everything is set back then.
 pub fn revert(planned: &[Planned], tree: &SysctlTree, state: &StateFile) -> Result<Vec<SysctlError>, StateError> {
-    let failed = write(planned, tree);
+    let put_back = |change: &Change| tree.write(&change.key, &change.after).err();
+    let failed: Vec<SysctlError> = changes(planned).filter_map(put_back).collect();
     let unreadable = planned.iter().any(|planned| matches!(planned, Planned::Impossible(_)));
     if failed.is_empty() && !unreadable {
         state.forget()?;
@@ -119,8 +134,4 @@ pub fn revert(planned: &[Planned], tree: &SysctlTree, state: &StateFile) -> Resu
 
 fn changes(planned: &[Planned]) -> impl Iterator<Item = &Change> {
     planned.iter().filter_map(|planned| if let Planned::Change(change) = planned { Some(change) } else { None })
-}
-
-fn write(planned: &[Planned], tree: &SysctlTree) -> Vec<SysctlError> {
-    changes(planned).filter_map(|change| tree.write(&change.key, &change.after).err()).collect()
 }

@@ -93,7 +93,7 @@ fn sysctl_file(profile: Profile) -> GeneratedFile {
         let Some(key) = setting.place.sysctl() else { continue };
         comment(&mut text, setting.reason);
         // A dash lets the others be set where this one does not exist (sysctl.d(5)).
-        let dash = if matches!(setting.place, Place::SysctlInUse { .. }) { "-" } else { "" };
+        let dash = if setting.place.may_be_absent() { "-" } else { "" };
         let _ = writeln!(text, "{dash}{key} = {wanted}");
     }
     GeneratedFile { path: "sysctl.d/90-switchyard.conf", text }
@@ -109,9 +109,15 @@ fn limits_file(profile: Profile) -> GeneratedFile {
         let Place::Limit(limit) = setting.place else { continue };
         comment(&mut text, setting.reason);
         let value = limits_value(limit, &wanted);
+        let kinds = match limit {
+            // The server raises its own limit to the hard one. A high soft limit would concern every program: those that
+            // close every descriptor there may be, or use select(2), mind it.
+            Limit::Nofile => &["hard"][..],
+            Limit::Memlock => &["soft", "hard"],
+        };
         // `*` does not include root (limits.conf(5)).
         for who in ["*", "root"] {
-            for kind in ["soft", "hard"] {
+            for kind in kinds {
                 let _ = writeln!(text, "{who:<4} {kind} {} {value}", limit.name());
             }
         }
@@ -129,7 +135,7 @@ fn unit_file(profile: Profile) -> GeneratedFile {
         let name = match setting.place {
             Place::Limit(limit) => limit.directive(),
             Place::Directive(name) => name,
-            Place::Sysctl(_) | Place::SysctlInUse { .. } => continue,
+            Place::Sysctl(_) | Place::SysctlSince(_) | Place::SysctlInUse { .. } => continue,
         };
         comment(&mut text, setting.reason);
         let _ = writeln!(text, "{name}={wanted}");
@@ -138,7 +144,7 @@ fn unit_file(profile: Profile) -> GeneratedFile {
 }
 
 fn wanted_by(profile: Profile) -> impl Iterator<Item = (&'static Setting, Value)> {
-    SETTINGS.iter().filter_map(move |setting| Some((setting, setting.wanted(profile, profile.connections())?)))
+    SETTINGS.iter().filter_map(move |setting| Some((setting, setting.wanted(profile, Profile::CONNECTIONS)?)))
 }
 
 fn header(profile: Profile, how: &str) -> String {

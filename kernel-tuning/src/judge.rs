@@ -1,5 +1,6 @@
 //! Whether a setting is as a profile wants it.
 
+use crate::generate::limits_value;
 use crate::report::{Finding, Verdict};
 use crate::setting::{Limit, Place, Profile, Setting, Weight};
 use crate::sysctl::{SysctlError, SysctlTree};
@@ -12,31 +13,30 @@ impl Setting {
     pub fn judge(&self, profile: Profile, connections: u64, tree: &SysctlTree) -> Option<Finding> {
         let wanted = self.wanted(profile, connections)?;
         match self.place {
-            Place::Sysctl(key) => Some(self.judge_read(key, &tree.read(key), &wanted)),
+            Place::Sysctl(key) => Some(self.judge_read(key, tree, &wanted)),
+            Place::SysctlSince(key) => Some(match tree.read(key) {
+                Err(SysctlError::Absent { .. }) => Finding::pass(key, "not there", "which is as wanted"),
+                _ => self.judge_read(key, tree, &wanted),
+            }),
             Place::SysctlInUse { key, count } => {
                 let unused = || Finding::pass(key, format!("not in use ({count} is 0 or not there)"), "");
-                Some(if tree.counts(count) { self.judge_read(key, &tree.read(key), &wanted) } else { unused() })
+                Some(if tree.counts(count) { self.judge_read(key, tree, &wanted) } else { unused() })
             }
             Place::Limit(limit) => Some(self.judge_limit(limit, limit.of_this_process(), &wanted)),
             Place::Directive(_) => None,
         }
     }
 
-    fn judge_read(&self, key: &str, read: &Result<Value, SysctlError>, wanted: &Value) -> Finding {
-        let is = match read {
+    fn judge_read(&self, key: &str, tree: &SysctlTree, wanted: &Value) -> Finding {
+        let is = match tree.read(key) {
             Ok(is) => is,
             Err(error @ SysctlError::Absent { .. }) => {
                 let fix = format!("look at it on the host itself: sysctl {key}");
                 return Finding::new(key, Verdict::Warn, error.to_string(), self.reason, fix);
             }
             Err(error) => {
-                return Finding::new(
-                    key,
-                    self.missed(),
-                    error.to_string(),
-                    self.reason,
-                    format!("ls -l {}", path(key)),
-                );
+                let fix = format!("ls -l {}", tree.path(key).display());
+                return Finding::new(key, self.missed(), error.to_string(), self.reason, fix);
             }
         };
         if is.holds(self.rule, wanted) {
@@ -48,16 +48,12 @@ impl Setting {
 
     fn judge_limit(&self, limit: Limit, is: u64, wanted: &Value) -> Finding {
         let shown = if is == u64::MAX { "unlimited".to_owned() } else { is.to_string() };
-        let found = format!("{shown} in this shell");
+        let found = format!("{shown} in this shell (ulimit {})", limit.flag());
         if Value::new(vec![is]).holds(self.rule, wanted) {
             return Finding::pass(limit.name(), found, "");
         }
         let found = format!("{found}; wanted: {} {wanted}", self.rule.words());
-        let (flag, in_shell) = match limit {
-            Limit::Nofile => ("-n", wanted.to_string()),
-            Limit::Memlock => ("-l", crate::generate::limits_value(limit, wanted)),
-        };
-        let unit = limit.directive();
+        let (flag, in_shell, unit) = (limit.flag(), limits_value(limit, wanted), limit.directive());
         let fix = format!("ulimit {flag} {in_shell} before a start by hand; {unit}={wanted} in the systemd unit");
         Finding::new(limit.name(), self.missed(), found, self.reason, fix)
     }
@@ -73,8 +69,4 @@ impl Setting {
 /// The command that sets a sysctl.
 fn command(key: &str, value: &Value) -> String {
     if value.numbers().len() == 1 { format!("sysctl -w {key}={value}") } else { format!("sysctl -w {key}='{value}'") }
-}
-
-fn path(key: &str) -> String {
-    format!("/proc/sys/{}", key.replace('.', "/"))
 }

@@ -123,7 +123,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<Verdict, Box<dyn Error>>
 }
 
 fn check(profile: Profile, tree: &SysctlTree, out: &mut dyn Write) -> Result<Verdict, Box<dyn Error>> {
-    let judged = SETTINGS.iter().filter_map(|setting| setting.judge(profile, profile.connections(), tree));
+    let judged = SETTINGS.iter().filter_map(|setting| setting.judge(profile, Profile::CONNECTIONS, tree));
     let title = format!("{}: {}", profile.name(), profile.about());
     let sections = [Section { title, findings: judged.collect() }];
     print(out, &sections)?;

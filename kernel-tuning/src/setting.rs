@@ -39,11 +39,8 @@ impl Profile {
         }
     }
 
-    /// The connections it is made for; [`Amount::PerThousand`] scales with them.
-    #[must_use]
-    pub const fn connections(self) -> u64 {
-        1_000_000
-    }
+    /// The connections that profiles are made for; [`Amount::PerThousand`] scales with them.
+    pub const CONNECTIONS: u64 = 1_000_000;
 }
 
 /// Where a setting stands.
@@ -51,6 +48,8 @@ impl Profile {
 pub enum Place {
     /// A file below `/proc/sys`, named as `sysctl(8)` does.
     Sysctl(&'static str),
+    /// The same, of a kernel that may be older than it and then behaves as wanted: that it is absent is good.
+    SysctlSince(&'static str),
     /// The same, of a part of the kernel that may not be in use: only while `count` is above 0 does `key` matter.
     SysctlInUse {
         /// Its name.
@@ -69,7 +68,7 @@ impl Place {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Sysctl(key) | Self::SysctlInUse { key, .. } => key,
+            Self::Sysctl(key) | Self::SysctlSince(key) | Self::SysctlInUse { key, .. } => key,
             Self::Limit(limit) => limit.name(),
             Self::Directive(name) => name,
         }
@@ -79,9 +78,15 @@ impl Place {
     #[must_use]
     pub const fn sysctl(self) -> Option<&'static str> {
         match self {
-            Self::Sysctl(key) | Self::SysctlInUse { key, .. } => Some(key),
+            Self::Sysctl(key) | Self::SysctlSince(key) | Self::SysctlInUse { key, .. } => Some(key),
             Self::Limit(_) | Self::Directive(_) => None,
         }
+    }
+
+    /// Whether a host may lack it and be as wanted.
+    #[must_use]
+    pub const fn may_be_absent(self) -> bool {
+        matches!(self, Self::SysctlSince(_) | Self::SysctlInUse { .. })
     }
 }
 
@@ -113,14 +118,25 @@ impl Limit {
         }
     }
 
-    /// Its soft limit in the calling process; `u64::MAX` when there is none.
+    /// The letter that `ulimit` knows it by, with `H` when only the hard limit counts: the server raises its limit on
+    /// descriptors to that one itself.
+    #[must_use]
+    pub const fn flag(self) -> &'static str {
+        match self {
+            Self::Nofile => "-Hn",
+            Self::Memlock => "-l",
+        }
+    }
+
+    /// What a server would have that the calling process starts; `u64::MAX` when there is no limit.
     #[must_use]
     pub fn of_this_process(self) -> u64 {
-        let resource = match self {
-            Self::Nofile => rustix::process::Resource::Nofile,
-            Self::Memlock => rustix::process::Resource::Memlock,
+        use rustix::process::{Resource, getrlimit};
+        let limit = match self {
+            Self::Nofile => getrlimit(Resource::Nofile).maximum,
+            Self::Memlock => getrlimit(Resource::Memlock).current,
         };
-        rustix::process::getrlimit(resource).current.unwrap_or(u64::MAX)
+        limit.unwrap_or(u64::MAX)
     }
 }
 

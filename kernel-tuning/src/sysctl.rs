@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::limits::SYSCTL_BYTES_MAX;
 use crate::value::Value;
 
-/// Where the kernel has it.
-const ROOT: &str = "/proc/sys";
-
 /// The tree, at any place.
 #[derive(Clone, Debug)]
 pub struct SysctlTree {
@@ -34,7 +31,7 @@ pub enum SysctlError {
         text: String,
     },
     /// The kernel took the value and made another of it.
-    #[error("{key} was set to {wanted}, and the kernel made {is} of it; it limits what is possible")]
+    #[error("{key} cannot be {wanted}: the kernel makes {is} of it, and limits what is possible")]
     Changed {
         /// Its name.
         key: String,
@@ -59,7 +56,7 @@ impl SysctlTree {
     /// `/proc/sys`.
     #[must_use]
     pub fn of_this_host() -> Self {
-        Self::at(Path::new(ROOT))
+        Self::at(Path::new("/proc/sys"))
     }
 
     /// A tree somewhere else.
@@ -72,12 +69,6 @@ impl SysctlTree {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Whether it is the kernel's.
-    #[must_use]
-    pub fn is_of_this_host(&self) -> bool {
-        self.root == Path::new(ROOT)
     }
 
     /// Reads a value.
@@ -117,7 +108,8 @@ impl SysctlTree {
         if is == *value { Ok(()) } else { Err(SysctlError::Changed { key: key.to_owned(), wanted: value.clone(), is }) }
     }
 
-    fn path(&self, key: &str) -> PathBuf {
+    /// The file of a sysctl.
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key.replace('.', "/"))
     }
 }

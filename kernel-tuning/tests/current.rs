@@ -48,7 +48,7 @@ fn table() -> String {
     let mut text = String::new();
     for setting in SETTINGS {
         let kind = match setting.place {
-            Place::Sysctl(_) | Place::SysctlInUse { .. } => "",
+            Place::Sysctl(_) | Place::SysctlSince(_) | Place::SysctlInUse { .. } => "",
             Place::Limit(_) => " (limit of the process)",
             Place::Directive(_) => " (systemd unit)",
         };
@@ -69,7 +69,7 @@ fn table() -> String {
 
 /// The value of each profile; once when all have the same.
 fn values(setting: &Setting) -> String {
-    let of = |profile: Profile| setting.wanted(profile, profile.connections()).map(|value| value.to_string());
+    let of = |profile: Profile| setting.wanted(profile, Profile::CONNECTIONS).map(|value| value.to_string());
     let wanted: Vec<_> = Profile::ALL.into_iter().filter_map(|profile| Some((profile, of(profile)?))).collect();
     let words = setting.rule.words();
     let (_, first) = &wanted[0];
