@@ -79,7 +79,8 @@ fn silence(part: &str, pulse: &Pulse) -> Sample {
 pub(crate) mod tests {
     use super::*;
 
-    /// The figures of a server with one gateway thread and one router core that have done nothing.
+    /// The figures of a server with one gateway thread and one router core that have done nothing. They are read on a thread of
+    /// that name: processor time is told of those that a server has.
     pub(crate) fn of_nothing() -> Vec<Sample> {
         let figures = Figures {
             gateways: vec![Arc::default()],
@@ -87,7 +88,9 @@ pub(crate) mod tests {
             data_dir: PathBuf::from("."),
             began: Began::now(),
         };
-        figures.read(0, true)
+        let gateway = std::thread::Builder::new().name("gateway-0".to_owned());
+        let read = gateway.spawn(move || figures.read(0, true)).expect("it starts");
+        read.join().expect("it reads")
     }
 
     #[test]

@@ -114,16 +114,15 @@ const HANDSHAKE_FAILURES: &[&str] = &[
     "gateway_turned_away",
     "gateway_handshakes_put_off",
 ];
-const MEMORY: &[(&str, &str)] = &[
+/// Parts of a router core's memory, and their figures.
+const ROUTER_MEMORY: &[(&str, &str)] = &[
     ("state", "router_state_bytes"),
     ("tail", "router_tail_bytes"),
     ("queue", "router_queued_bytes"),
     ("history", "router_history_cache_bytes"),
-    ("held", "gateway_held_bytes"),
-    ("outbound", "gateway_outbound_bytes"),
 ];
-/// Those of [`MEMORY`] that a router core holds.
-const ROUTER_MEMORY: usize = 4;
+/// The same of a gateway thread: what waits to be handled or to be written.
+const GATEWAY_MEMORY: &[(&str, &str)] = &[("held", "gateway_held_bytes"), ("outbound", "gateway_outbound_bytes")];
 
 impl Picture {
     /// What happened from `before` to `after`. `None` when these are not of the same process.
@@ -153,7 +152,7 @@ impl Picture {
             },
             behind: (sum("router_sessions_behind"), sum("router_conversations_behind")),
             refused: refused.filter(|(_, per_s)| *per_s > 0.0).collect(),
-            memory: MEMORY.iter().map(|(part, name)| (*part, sum(name))).collect(),
+            memory: ROUTER_MEMORY.iter().chain(GATEWAY_MEMORY).map(|(part, name)| (*part, sum(name))).collect(),
             gateways: after.values_of("gateway_turns", "core").into_iter().map(|core| change.gateway(core)).collect(),
             routers: after.values_of("router_turns", "core").into_iter().map(|core| change.router(core)).collect(),
         })
@@ -181,6 +180,10 @@ impl Change<'_> {
 
     fn sum_of(&self, names: &[&str], labels: Labels<'_>) -> u64 {
         names.iter().map(|name| self.after.sum(name, labels)).sum()
+    }
+
+    fn bytes_of(&self, memory: &[(&str, &str)], labels: Labels<'_>) -> u64 {
+        memory.iter().map(|(_, name)| self.after.sum(name, labels)).sum()
     }
 
     fn connections(&self) -> Connections {
@@ -240,14 +243,13 @@ impl Change<'_> {
                 depth: self.after.sum("gateway_ring_depth", labels),
                 stalls_per_s: self.per_s_of(GATEWAY_STALLS, labels),
             },
-            waiting_bytes: self.sum_of(&["gateway_held_bytes", "gateway_outbound_bytes"], labels),
+            waiting_bytes: self.bytes_of(GATEWAY_MEMORY, labels),
         }
     }
 
     fn router(&self, core: &str) -> RouterCore {
         let labels: Labels<'_> = &[("core", core)];
         let is = |state: &&&str| self.after.sum("router_journal", &[("core", core), ("state", state)]) == 1;
-        let parts: Vec<&str> = MEMORY[..ROUTER_MEMORY].iter().map(|(_, name)| *name).collect();
         RouterCore {
             core: core.to_owned(),
             cpu: self.cpu(&format!("router-{core}")),
@@ -258,7 +260,7 @@ impl Change<'_> {
                 stalls_per_s: self.per_s_of(ROUTER_STALLS, labels),
             },
             behind: self.after.sum("router_sessions_behind", labels),
-            memory_bytes: self.sum_of(&parts, labels),
+            memory_bytes: self.bytes_of(ROUTER_MEMORY, labels),
         }
     }
 
@@ -292,11 +294,13 @@ fn quantile(share: f64, cumulative: &BTreeMap<u64, u64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::time::Instant;
 
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::serve::figures_of_nothing;
 
     fn reading(at: Instant, figures: &[(&str, Value, u64)]) -> Reading {
         let mut names = serde_json::Map::new();
@@ -356,6 +360,22 @@ mod tests {
         let router = &picture.routers[0];
         assert_eq!((router.journal.as_str(), router.commits.records_mean), ("full", Some(4.0)));
         assert_eq!((router.commits.p50_us, router.commits.p99_us), (Some(150.0), Some(199.0)));
+    }
+
+    #[test]
+    fn given_a_server_then_every_figure_that_is_shown_is_one_of_its_own() {
+        let samples = figures_of_nothing();
+        let figures: Vec<_> = samples
+            .iter()
+            .map(|sample| {
+                let labels: HashMap<_, _> = sample.labels.iter().cloned().collect();
+                (sample.name.as_str(), json!(labels), sample.value)
+            })
+            .collect();
+        let reading = reading(Instant::now(), &figures);
+        let picture = Picture::between(&reading, &reading).expect("the same process");
+        assert_eq!((picture.gateways.len(), picture.routers.len()), (1, 1));
+        assert_eq!(reading.asked_in_vain(), [""; 0]);
     }
 
     #[test]

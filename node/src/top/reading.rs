@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub(super) struct Reading {
     pub(super) at: Instant,
     figures: HashMap<String, Vec<Figure>>,
+    /// Every name that was asked for: one that no figure has gives 0, and nobody would notice.
+    #[cfg(test)]
+    asked: std::cell::RefCell<std::collections::BTreeSet<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -23,7 +26,13 @@ pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Reading {
     pub(super) fn parse(at: Instant, body: &[u8]) -> serde_json::Result<Self> {
-        Ok(Self { at, figures: serde_json::from_slice(body)? })
+        let figures = serde_json::from_slice(body)?;
+        Ok(Self {
+            at,
+            figures,
+            #[cfg(test)]
+            asked: std::cell::RefCell::default(),
+        })
     }
 
     /// The figures of a name with these labels, added up; 0 when there is none.
@@ -50,7 +59,15 @@ impl Reading {
     }
 
     fn named(&self, name: &str) -> impl Iterator<Item = &Figure> {
+        #[cfg(test)]
+        self.asked.borrow_mut().insert(name.to_owned());
         self.figures.get(name).into_iter().flatten()
+    }
+
+    /// Names that were asked for and that no figure has.
+    #[cfg(test)]
+    pub(super) fn asked_in_vain(&self) -> Vec<String> {
+        self.asked.borrow().iter().filter(|name| !self.figures.contains_key(*name)).cloned().collect()
     }
 }
 
