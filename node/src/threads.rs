@@ -30,14 +30,19 @@ pub(crate) struct GatewayThreads {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "gateway.max_connections = {max_connections} needs {needed} gateway threads, because each has a descriptor table of \
-     {descriptors} (ulimit -n), and there may be {possible}; raise the limit (LimitNOFILE= in a systemd unit), lower \
-     gateway.max_connections{or_cores}"
+     {descriptors} (ulimit -n), and there may be {possible}; raise the limit to {enough} (LimitNOFILE= in a systemd unit), \
+     lower gateway.max_connections{or_cores}"
 )]
 pub(crate) struct TooFewTables {
-    max_connections: usize,
+    pub(crate) max_connections: usize,
     pub(crate) needed: u64,
     pub(crate) possible: u16,
     descriptors: u64,
+    /// Descriptors of a table with which the possible threads hold all connections.
+    pub(crate) enough: u64,
+    /// The number of threads was chosen by the configuration.
+    pub(crate) configured: bool,
+    /// What else would do, as the end of a sentence.
     pub(crate) or_cores: &'static str,
 }
 
@@ -80,8 +85,16 @@ impl GatewayThreads {
         let Some(count) = fitting else {
             let threads = u64::from(most);
             let needed = wanted.div_ceil(share(most, descriptors).max(1)).max(threads + 1);
-            let or_cores = if configured.is_some() { ", or set gateway.cores to 0, which chooses" } else { "" };
-            return Err(TooFewTables { max_connections, needed, possible: most, descriptors, or_cores });
+            let others_would_do = share(CORES_MAX, descriptors) * u64::from(CORES_MAX) >= wanted;
+            return Err(TooFewTables {
+                max_connections,
+                needed,
+                possible: most,
+                descriptors,
+                enough: enough(most, max_connections),
+                configured: configured.is_some(),
+                or_cores: if others_would_do { ", or set gateway.cores to 0, which chooses" } else { "" },
+            });
         };
         let even = wanted.div_ceil(u64::from(count));
         let uneven = if count == 1 { even } else { even + DEVIATIONS * even.isqrt() };
@@ -101,8 +114,25 @@ fn share(count: u16, descriptors: u64) -> u64 {
     if count == 1 { places } else { places.saturating_sub(DEVIATIONS * places.isqrt()) }
 }
 
+/// The descriptors that a table needs so that `count` of them, or more, hold so many connections: the other way round than
+/// [`share`].
+pub(crate) fn enough(count: u16, max_connections: usize) -> u64 {
+    let even = (max_connections as u64).div_ceil(u64::from(count));
+    let places = if count == 1 {
+        even
+    } else {
+        // For the root r of the places, r² − 6r ≥ even wherever r ≥ 3 + √(9 + even).
+        let half = DEVIATIONS / 2;
+        let root = half + (half * half + even).isqrt() + 1;
+        even + DEVIATIONS * root
+    };
+    places + DESCRIPTORS_ASIDE + u64::from(count)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn count(configured: Option<u16>, max_connections: usize, descriptors: u64) -> Result<(u16, u32), u64> {
@@ -141,5 +171,23 @@ mod tests {
                 .all(|part| error.contains(part)),
             "{error}"
         );
+        let error = GatewayThreads::choose(Some(2), 1, 1_000_000, 1_024).unwrap_err().to_string();
+        assert!(!error.contains("gateway.cores"), "as many threads as there may be would not do either: {error}");
+    }
+
+    proptest! {
+        #[test]
+        fn given_a_limit_that_is_said_to_be_enough_or_a_higher_one_then_the_tables_hold_everything(
+            count in 1..=CORES_MAX,
+            max_connections in 1..8_000_000_usize,
+            more in prop_oneof![Just(0), 0..2_000_000_u64],
+        ) {
+            let enough = enough(count, max_connections);
+            let held = share(count, enough + more) * u64::from(count);
+            prop_assert!(held >= max_connections as u64, "{held} with {enough} + {more}");
+            let threads = GatewayThreads::choose(Some(count), 1, max_connections, enough + more).unwrap();
+            let most = u64::from(threads.connections_per_thread_max) + DESCRIPTORS_ASIDE + u64::from(count);
+            prop_assert!(most <= enough + more, "{threads:?}");
+        }
     }
 }

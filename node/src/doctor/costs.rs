@@ -24,6 +24,9 @@ pub(super) const KERNEL_BYTES_PER_CONNECTION: u64 = SOCKET_BYTES + POLL_BYTES;
 /// `grep VmRSS /proc/<pid>/status` after `switchyard serve --dev`: 35.8 MB.
 pub(super) const START_BYTES: u64 = 36 << 20;
 
+/// Gateway threads and router cores whose memory is in [`START_BYTES`].
+pub(super) const START_THREADS: u64 = 2;
+
 /// Resident memory of each further thread, as above: 8 to 10 MB with `--router-cores 2` and 4, 5 to 6 MB with
 /// `--gateway-cores 2`, 4 and 16; the largest of all.
 pub(super) const THREAD_BYTES: u64 = 10 << 20;

@@ -9,6 +9,7 @@ use switchyard_tuning::text::bytes;
 
 use super::limits::{SEGMENTS_GOOD, SEGMENTS_NEEDED};
 use super::mount::Mount;
+use super::sync::OTHER_DISK;
 use super::{Needs, host, sync};
 
 pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
@@ -51,7 +52,6 @@ fn is_in_memory(mount: &Mount) -> bool {
 
 fn judge_file_system(data: &Path, mount: Option<&Mount>) -> Finding {
     const NAME: &str = "file system";
-    const OTHER_DISK: &str = "choose a folder on ext4 or xfs with --data";
     let Some(mount) = mount else {
         return Finding::warn(
             NAME,

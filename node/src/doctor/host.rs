@@ -13,6 +13,11 @@ pub(super) fn read(path: impl AsRef<Path>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// The release of the running kernel; empty where the host does not say.
+pub(super) fn kernel_release() -> String {
+    read("/proc/sys/kernel/osrelease").unwrap_or_default()
+}
+
 /// The value of `name` in a text of lines `name: value unit`, as `/proc/meminfo` and `/proc/self/status` have.
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_ascii_whitespace().next())
@@ -23,6 +28,12 @@ pub(super) fn may_lock_memory(status: &str) -> bool {
     const CAP_IPC_LOCK: u32 = 14;
     let effective = field(status, "CapEff").and_then(|digits| u64::from_str_radix(digits, 16).ok());
     effective.is_some_and(|bits| bits & (1 << CAP_IPC_LOCK) != 0)
+}
+
+/// Major and minor number of a kernel's release, as `6.1.0-13-amd64` has them in front.
+pub(super) fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 #[cfg(test)]

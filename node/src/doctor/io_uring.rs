@@ -2,32 +2,30 @@
 
 use std::io;
 
-use switchyard_tuning::Finding;
+use switchyard_tuning::{Finding, SysctlTree};
 
 use super::host;
 
 /// Linux before this is not what the server is built and tested on (`README.md`).
 const OLDEST: (u32, u32) = (6, 1);
 
-pub(super) fn examine() -> Vec<Finding> {
-    let release = host::read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let disabled = host::read("/proc/sys/kernel/io_uring_disabled");
+pub(super) fn examine(tree: &SysctlTree) -> Vec<Finding> {
+    let disabled = tree.read("kernel.io_uring_disabled").ok().map(|value| value.numbers()[0]);
     vec![
-        judge_kernel(&release),
-        judge_ring("gateway ring", switchyard_gateway_server::missing_ring_operations(), disabled.as_deref()),
-        judge_ring("router ring", switchyard_router_server::executor::missing_ring_operations(), disabled.as_deref()),
+        judge_kernel(&host::kernel_release()),
+        judge_ring("gateway ring", switchyard_gateway_server::missing_ring_operations(), disabled),
+        judge_ring("router ring", switchyard_router_server::executor::missing_ring_operations(), disabled),
     ]
 }
 
 fn judge_kernel(release: &str) -> Finding {
     const NAME: &str = "kernel";
     let (major, minor) = OLDEST;
-    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(is_major)), Some(Ok(is_minor))) if (is_major, is_minor) >= OLDEST => {
+    match host::kernel_version(release) {
+        Some(version) if version >= OLDEST => {
             Finding::pass(NAME, release, format!("{major}.{minor} or newer is needed"))
         }
-        (Some(Ok(_)), Some(Ok(_))) => Finding::fail(
+        Some(_) => Finding::fail(
             NAME,
             release,
             format!(
@@ -35,7 +33,7 @@ fn judge_kernel(release: &str) -> Finding {
             ),
             format!("boot Linux {major}.{minor} or newer, for example your distribution's current kernel package"),
         ),
-        _ => Finding::warn(
+        None => Finding::warn(
             NAME,
             format!("`{release}` is no version"),
             "whether the kernel is new enough shows in the next lines",
@@ -44,7 +42,7 @@ fn judge_kernel(release: &str) -> Finding {
     }
 }
 
-fn judge_ring(name: &str, missing: io::Result<Vec<&'static str>>, disabled: Option<&str>) -> Finding {
+fn judge_ring(name: &str, missing: io::Result<Vec<&'static str>>, disabled: Option<u64>) -> Finding {
     const MEANING: &str = "without it the server does not start";
     match missing {
         Ok(missing) if missing.is_empty() => Finding::pass(name, "can be made, with every operation that is used", ""),
@@ -57,10 +55,10 @@ fn judge_ring(name: &str, missing: io::Result<Vec<&'static str>>, disabled: Opti
         Err(error) => {
             let fix = match (error.kind(), disabled) {
                 (io::ErrorKind::OutOfMemory, _) => "ulimit -l unlimited, or LimitMEMLOCK=infinity in the systemd unit",
-                (_, Some("1")) => {
+                (_, Some(1)) => {
                     "sysctl -w kernel.io_uring_disabled=0, or put the user into the group kernel.io_uring_group"
                 }
-                (_, Some("2")) => "sysctl -w kernel.io_uring_disabled=0",
+                (_, Some(2)) => "sysctl -w kernel.io_uring_disabled=0",
                 (io::ErrorKind::PermissionDenied, _) => {
                     "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile: for Docker, \
                      --security-opt seccomp=<profile>; in a systemd unit, SystemCallFilter as in packaging/switchyard.service"
@@ -98,10 +96,10 @@ mod tests {
         let refused = |number| Err(io::Error::from_raw_os_error(number));
         let (eperm, enomem, enosys, einval) = (1, 12, 38, 22);
         for (missing, disabled, expect) in [
-            (refused(eperm), Some("2"), "sysctl -w kernel.io_uring_disabled=0"),
-            (refused(eperm), Some("1"), "io_uring_group"),
-            (refused(eperm), Some("0"), "seccomp"),
-            (refused(enomem), Some("0"), "ulimit -l"),
+            (refused(eperm), Some(2), "sysctl -w kernel.io_uring_disabled=0"),
+            (refused(eperm), Some(1), "io_uring_group"),
+            (refused(eperm), Some(0), "seccomp"),
+            (refused(enomem), Some(0), "ulimit -l"),
             (refused(enosys), None, "CONFIG_IO_URING"),
             (refused(einval), None, "6.1"),
             (Ok(vec!["FALLOCATE"]), None, "newer kernel"),
@@ -111,6 +109,6 @@ mod tests {
             let fix = finding.fix.expect("a failure says what to do");
             assert!(fix.contains(expect), "{fix}");
         }
-        assert_eq!(judge_ring("ring", Ok(Vec::new()), Some("0")).verdict, Verdict::Pass);
+        assert_eq!(judge_ring("ring", Ok(Vec::new()), Some(0)).verdict, Verdict::Pass);
     }
 }

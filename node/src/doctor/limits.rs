@@ -7,9 +7,6 @@ pub(super) const HOST_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Groups of processes around this one at most; each may limit memory.
 pub(super) const CGROUP_DEPTH_MAX: usize = 32;
 
-/// Descriptors of a gateway thread that are not connections, generously: its table begins as a copy of the process's, which
-/// has the files of journal and store (22 just after a start, some hundred with a large store).
-pub(super) const DESCRIPTORS_BESIDE: u64 = 1_024;
 /// The limit that is proposed where one is too low: what `packaging/switchyard.service` has.
 pub(super) const LIMIT_NOFILE: u64 = 1 << 20;
 

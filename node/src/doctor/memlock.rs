@@ -10,15 +10,20 @@ use switchyard_tuning::{Finding, Limit};
 
 use super::{Needs, host};
 
+/// The first kernel that counts rings.
+const RINGS_COUNTED_SINCE: (u32, u32) = (6, 14);
+
 pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
     let exempt = host::may_lock_memory(&host::read("/proc/self/status").unwrap_or_default());
-    vec![judge(needs, Limit::Memlock.of_this_process(), exempt)]
+    let counts_rings =
+        host::kernel_version(&host::kernel_release()).is_none_or(|version| version >= RINGS_COUNTED_SINCE);
+    vec![judge(needs, Limit::Memlock.of_this_process(), exempt, counts_rings)]
 }
 
-fn judge(needs: &Needs, limit: u64, exempt: bool) -> Finding {
+fn judge(needs: &Needs, limit: u64, exempt: bool, counts_rings: bool) -> Finding {
     const NAME: &str = "locked memory";
     let shown = if limit == u64::MAX { "unlimited".to_owned() } else { bytes(limit) };
-    let rings = needs.gateways * GATEWAY_RINGS + needs.routers * ROUTER_RINGS;
+    let rings = needs.gateways() * GATEWAY_RINGS + needs.routers * ROUTER_RINGS;
     let most = rings + needs.routers * REGISTERED_BYTES_MAX;
     let found = format!("{shown} in this shell; {} to {} are used", bytes(rings), bytes(most));
     let fix = format!(
@@ -33,10 +38,13 @@ fn judge(needs: &Needs, limit: u64, exempt: bool) -> Finding {
     if exempt {
         return Finding::pass(NAME, "not limited for this user (CAP_IPC_LOCK)", "a systemd unit has LimitMEMLOCK");
     }
-    if limit < rings {
-        let meaning = "threads find no room for their rings and the server does not start, where the kernel counts rings (6.14 \
-                       and newer)";
+    if limit < rings && counts_rings {
+        let meaning = "threads find no room for their rings, and the server does not start";
         return Finding::fail(NAME, found, meaning, fix);
+    }
+    if limit < rings {
+        let meaning = "this kernel does not count rings; on one that does (6.14 and newer) the server would not start";
+        return Finding::warn(NAME, found, meaning, fix);
     }
     Finding::pass(NAME, found, "a systemd unit has its own (LimitMEMLOCK)")
 }
@@ -45,25 +53,26 @@ fn judge(needs: &Needs, limit: u64, exempt: bool) -> Finding {
 mod tests {
     use switchyard_tuning::Verdict;
 
-    use super::super::tests::needs;
+    use super::super::tests::with_threads;
     use super::*;
 
     /// What a start with that many gateway threads, router cores and that limit did is written beside each.
     #[test]
     fn given_limits_then_the_verdict_is_what_a_start_with_them_did() {
-        let with = |gateways, routers| Needs { gateways, routers, ..needs() };
         for (needs, limit, exempt, expect) in [
-            (with(1, 1), 64 << 10, true, Verdict::Fail),   // refused by the router core
-            (with(1, 1), 8 << 20, true, Verdict::Pass),    // started, as root
-            (with(1, 1), 512 << 10, false, Verdict::Pass), // started
-            (with(4, 1), 1 << 20, false, Verdict::Pass),   // started
-            (with(16, 1), 8 << 20, false, Verdict::Pass),  // started
-            (with(54, 1), 8 << 20, false, Verdict::Pass),  // started
-            (with(30, 2), 4 << 20, false, Verdict::Pass),  // started
-            (with(60, 1), 4 << 20, false, Verdict::Fail),  // refused
-            (with(60, 1), u64::MAX, false, Verdict::Pass), // as packaging/switchyard.service has it
+            (with_threads(1, 1), 64 << 10, true, Verdict::Fail), // refused by the router core
+            (with_threads(1, 1), 8 << 20, true, Verdict::Pass),  // started, as root
+            (with_threads(1, 1), 512 << 10, false, Verdict::Pass), // started
+            (with_threads(4, 1), 1 << 20, false, Verdict::Pass), // started
+            (with_threads(16, 1), 8 << 20, false, Verdict::Pass), // started
+            (with_threads(54, 1), 8 << 20, false, Verdict::Pass), // started
+            (with_threads(30, 2), 4 << 20, false, Verdict::Pass), // started
+            (with_threads(60, 1), 4 << 20, false, Verdict::Fail), // refused
+            (with_threads(60, 1), u64::MAX, false, Verdict::Pass), // as packaging/switchyard.service has it
         ] {
-            assert_eq!(judge(&needs, limit, exempt).verdict, expect, "{needs:?} {limit}");
+            assert_eq!(judge(&needs, limit, exempt, true).verdict, expect, "{needs:?} {limit}");
         }
+        let before = judge(&with_threads(60, 1), 4 << 20, false, false);
+        assert_eq!(before.verdict, Verdict::Warn, "a kernel that does not count rings starts them");
     }
 }

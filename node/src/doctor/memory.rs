@@ -6,7 +6,7 @@ use switchyard_router_server::limits::{STORE_CACHE_BYTES, STORE_WRITE_BUFFER_BYT
 use switchyard_tuning::Finding;
 use switchyard_tuning::text::{bytes, grouped};
 
-use super::costs::{KERNEL_BYTES_PER_CONNECTION, START_BYTES, THREAD_BYTES, USER_BYTES_PER_CONNECTION};
+use super::costs::{KERNEL_BYTES_PER_CONNECTION, START_BYTES, START_THREADS, THREAD_BYTES, USER_BYTES_PER_CONNECTION};
 use super::limits::{CGROUP_DEPTH_MAX, MEMORY_PERCENT_GOOD};
 use super::{Needs, host};
 
@@ -83,10 +83,10 @@ fn judge(needs: &Needs, available: Option<u64>, limit: Option<u64>) -> Finding {
 }
 
 /// What the server takes whoever is connected, when its caches are full.
-const fn fixed_bytes(needs: &Needs) -> u64 {
-    let threads = needs.gateways + needs.routers;
+fn fixed_bytes(needs: &Needs) -> u64 {
+    let threads = needs.gateways() + needs.routers;
     START_BYTES
-        + threads * THREAD_BYTES
+        + threads.saturating_sub(START_THREADS) * THREAD_BYTES
         + needs.tail_bytes
         + needs.state_bytes
         + STORE_CACHE_BYTES
@@ -97,7 +97,7 @@ const fn fixed_bytes(needs: &Needs) -> u64 {
 mod tests {
     use switchyard_tuning::Verdict;
 
-    use super::super::tests::needs;
+    use super::super::tests::{needs, with_threads};
     use super::*;
 
     #[test]
@@ -121,6 +121,14 @@ mod tests {
             .and_then(|rest| rest.split(' ').next()?.parse().ok())
             .expect("a number");
         assert_ne!(judge(&with(fit), Some(4 << 30), None).verdict, Verdict::Fail);
+    }
+
+    #[test]
+    fn given_threads_then_each_beyond_the_first_of_both_kinds_costs_more() {
+        let with = |gateways, routers| fixed_bytes(&with_threads(gateways, routers));
+        let caches = needs().tail_bytes + needs().state_bytes + STORE_CACHE_BYTES + STORE_WRITE_BUFFER_BYTES;
+        assert_eq!(with(1, 1), START_BYTES + caches);
+        assert_eq!(with(4, 2), START_BYTES + 4 * THREAD_BYTES + caches);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod processor;
 mod sync;
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,7 +36,6 @@ struct Needs {
     max_connections: u64,
     /// The gateway threads that a server would start, or why there cannot be enough.
     threads: Result<GatewayThreads, TooFewTables>,
-    gateways: u64,
     routers: u64,
     data: PathBuf,
     segment_bytes: u64,
@@ -51,18 +50,22 @@ impl Needs {
         let connections = connections.map_or(max_connections, u64::from);
         let planned_for = usize::try_from(connections).map_or(usize::MAX, |wanted| wanted.max(config.max_connections));
         let threads = GatewayThreads::plan(config, planned_for, threads::descriptor_limit());
-        let gateways = threads.as_ref().map_or_else(|error| error.possible, |threads| threads.count);
         Self {
             connections,
             max_connections,
             threads,
-            gateways: u64::from(gateways),
             routers: u64::from(config.router_cores),
             data: config.data_dir.clone(),
             segment_bytes: u64::from(config.segment_bytes),
             tail_bytes: config.tail_bytes as u64,
             state_bytes: config.state_bytes as u64,
         }
+    }
+
+    /// Gateway threads; where there cannot be enough, as many as there may be.
+    fn gateways(&self) -> u64 {
+        let count = self.threads.as_ref().map_or_else(|error| error.possible, |threads| threads.count);
+        u64::from(count)
     }
 }
 
@@ -85,15 +88,24 @@ pub(crate) fn run(config: &Config, connections: Option<u32>, json: bool) -> Resu
     let needs = Needs::of(config, connections);
     let sections = examine(&needs);
     let verdict = worst(&sections);
+    match report(&needs, &sections, verdict, json) {
+        // The reader has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        reported => reported?,
+    }
+    Ok(if verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn report(needs: &Needs, sections: &[Section], verdict: Verdict, json: bool) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     if json {
         let report = Report {
             verdict,
             connections: needs.connections,
-            gateway_threads: needs.gateways,
+            gateway_threads: needs.gateways(),
             router_threads: needs.routers,
             data: &needs.data,
-            sections: &sections,
+            sections,
         };
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
@@ -103,11 +115,11 @@ pub(crate) fn run(config: &Config, connections: Option<u32>, json: bool) -> Resu
             "switchyard {} on this host: {}, {}, {}, data in {}",
             env!("CARGO_PKG_VERSION"),
             counted(needs.connections, "connection"),
-            counted(needs.gateways, "gateway thread"),
+            counted(needs.gateways(), "gateway thread"),
             counted(needs.routers, "router core"),
             needs.data.display()
         )?;
-        print(&mut out, &sections)?;
+        print(&mut out, sections)?;
         if sections.iter().flat_map(|section| &section.findings).any(network::is_to_set) {
             writeln!(
                 out,
@@ -115,17 +127,17 @@ pub(crate) fn run(config: &Config, connections: Option<u32>, json: bool) -> Resu
             )?;
         }
     }
-    Ok(if verdict == Verdict::Fail { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    out.flush()
 }
 
 fn examine(needs: &Needs) -> Vec<Section> {
     let tree = SysctlTree::of_this_host();
     let section = |title: &str, findings| Section { title: title.to_owned(), findings };
     vec![
-        section("io_uring", io_uring::examine()),
+        section("io_uring", io_uring::examine(&tree)),
         section(
             "limits",
-            [descriptors::examine(needs), memlock::examine(needs), network::files(needs, &tree)].concat(),
+            [descriptors::examine(needs, &tree), memlock::examine(needs), network::files(needs, &tree)].concat(),
         ),
         section("network", network::examine(needs, &tree)),
         section("disk", disk::examine(needs)),
@@ -144,12 +156,16 @@ pub(super) mod tests {
             connections: 15_000,
             max_connections: 18_000,
             threads: GatewayThreads::choose(None, 1, 18_000, 20_000),
-            gateways: 1,
             routers: 1,
             data: PathBuf::from("data"),
             segment_bytes: 64 << 20,
             tail_bytes: 64 << 20,
             state_bytes: 512 << 20,
         }
+    }
+
+    /// The same with so many gateway threads and router cores.
+    pub(in crate::doctor) fn with_threads(gateways: u16, routers: u64) -> Needs {
+        Needs { threads: GatewayThreads::choose(Some(gateways), 1, 18_000, 1 << 20), routers, ..needs() }
     }
 }

@@ -8,46 +8,39 @@ const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 
 /// Open files of the whole host.
 pub(super) fn files(needs: &Needs, tree: &SysctlTree) -> Vec<Finding> {
-    judge(needs, tree, Profile::MillionWebsocket, "fs.").collect()
+    judge(needs, tree, "fs.").collect()
 }
 
 /// Backlog, buffers, ports.
 pub(super) fn examine(needs: &Needs, tree: &SysctlTree) -> Vec<Finding> {
-    let of_websockets = judge(needs, tree, Profile::MillionWebsocket, "net.");
-    let of_quic = judge(needs, tree, Profile::QuicMobile, "net.core.").map(for_quic);
-    of_websockets.map(|finding| relaxed(needs, tree, finding)).chain(of_quic).collect()
+    judge(needs, tree, "net.").map(|finding| relaxed(needs, tree, finding)).collect()
 }
 
-fn judge(needs: &Needs, tree: &SysctlTree, profile: Profile, prefix: &str) -> impl Iterator<Item = Finding> {
+fn judge(needs: &Needs, tree: &SysctlTree, prefix: &str) -> impl Iterator<Item = Finding> {
     let settings =
         SETTINGS.iter().filter(move |setting| setting.place.sysctl().is_some_and(|key| key.starts_with(prefix)));
-    settings.filter_map(move |setting| setting.judge(profile, needs.connections, tree))
+    settings.filter_map(move |setting| setting.judge(Profile::MillionWebsocket, needs.connections, tree))
 }
 
 /// Whether its fix is to set a sysctl.
 pub(super) fn is_to_set(finding: &Finding) -> bool {
-    finding.fix.as_ref().is_some_and(|fix| fix.starts_with("sysctl -w net.") || fix.starts_with("sysctl -w fs."))
+    finding.fix.as_ref().is_some_and(|fix| fix.starts_with("sysctl -w "))
 }
 
 /// A load generator that connects less often than there are ports has enough of them, however small the range.
 fn relaxed(needs: &Needs, tree: &SysctlTree, finding: Finding) -> Finding {
+    if finding.name != PORT_RANGE || finding.verdict == Verdict::Pass {
+        return finding;
+    }
     let Ok(range) = tree.read(PORT_RANGE) else { return finding };
     let enough = range.numbers().last().zip(range.numbers().first()).is_some_and(|(last, first)| {
         let ports = last.saturating_sub(*first) + 1;
         needs.connections <= ports
     });
-    if finding.name == PORT_RANGE && enough && finding.verdict != Verdict::Pass {
+    if enough {
         return Finding::pass(PORT_RANGE, range.to_string(), "enough for a load generator on this host");
     }
     finding
-}
-
-/// This version does not speak QUIC, so nothing is wrong yet.
-fn for_quic(finding: Finding) -> Finding {
-    if finding.verdict == Verdict::Pass {
-        return finding;
-    }
-    Finding::pass(finding.name, finding.found, "for QUIC, which this version does not speak yet")
 }
 
 #[cfg(test)]
@@ -79,8 +72,6 @@ mod tests {
                 ("fs.file-max", "200000"),
                 ("fs.nr_open", "1048576"),
                 ("net.core.somaxconn", "128"),
-                ("net.core.rmem_max", "212992"),
-                ("net.core.wmem_max", "212992"),
                 ("net.ipv4.tcp_mem", "47646 63529 95292"),
                 (PORT_RANGE, "32768 60999"),
                 ("net.netfilter.nf_conntrack_count", "3"),
@@ -90,12 +81,9 @@ mod tests {
         let few = Needs { connections: 1_000, ..needs() };
         assert_eq!(verdict(&files(&few, &tree), "fs.file-max"), Verdict::Pass);
         let findings = examine(&few, &tree);
-        for (name, expect) in [
-            (PORT_RANGE, Verdict::Pass),
-            ("net.ipv4.tcp_mem", Verdict::Pass),
-            ("net.core.somaxconn", Verdict::Warn),
-            ("net.core.rmem_max", Verdict::Pass),
-        ] {
+        for (name, expect) in
+            [(PORT_RANGE, Verdict::Pass), ("net.ipv4.tcp_mem", Verdict::Pass), ("net.core.somaxconn", Verdict::Warn)]
+        {
             assert_eq!(verdict(&findings, name), expect, "{name}");
         }
         let many = Needs { connections: 200_000, ..needs() };

@@ -10,6 +10,7 @@ use switchyard_tuning::text::counted;
 
 use super::limits::{CLOCK_GOOD_NS, CLOCK_READINGS, CLOCK_ROUNDS};
 use super::{Needs, host};
+use crate::config::chosen;
 
 pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get) as u64;
@@ -28,11 +29,16 @@ pub(super) fn examine(needs: &Needs) -> Vec<Finding> {
 /// What the system gives this process: fewer than there are, when it is confined to some or has a quota.
 fn judge_processors(needs: &Needs, processors: u64) -> Finding {
     const NAME: &str = "processors";
-    let threads = needs.gateways + needs.routers;
-    let (gateways, routers) = (counted(needs.gateways, "gateway thread"), counted(needs.routers, "router core"));
+    let threads = needs.gateways() + needs.routers;
+    let (gateways, routers) = (counted(needs.gateways(), "gateway thread"), counted(needs.routers, "router core"));
     let found = format!("{processors} for {gateways} and {routers}");
     if threads <= processors {
         return Finding::pass(NAME, found, "each is pinned to one of its own");
+    }
+    // Half of an odd number, rounded up for both kinds, is one thread more than there are processors.
+    let chosen = u64::from(chosen(0, usize::try_from(processors).unwrap_or(usize::MAX)));
+    if (needs.gateways(), needs.routers) == (chosen, chosen) {
+        return Finding::pass(NAME, found, "two threads share one, as the server chooses when it may");
     }
     let fix = if needs.threads.as_ref().is_ok_and(|threads| threads.by_descriptors) {
         "a higher limit on descriptors (LimitNOFILE in the systemd unit) takes fewer gateway threads; otherwise a host with more"
@@ -102,13 +108,22 @@ fn judge_clock(source: &str, available: &str, nanoseconds: u64) -> Finding {
 mod tests {
     use switchyard_tuning::Verdict;
 
-    use super::super::tests::needs;
+    use super::super::tests::{needs, with_threads};
     use super::*;
 
     #[test]
     fn given_threads_then_each_needs_a_processor_of_its_own() {
         assert_eq!(judge_processors(&needs(), 2).verdict, Verdict::Pass);
-        assert_eq!(judge_processors(&Needs { gateways: 60, ..needs() }, 2).verdict, Verdict::Warn);
+        assert_eq!(judge_processors(&with_threads(60, 1), 2).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn given_one_processor_or_an_odd_number_then_what_the_server_chooses_itself_is_good_and_more_is_not() {
+        for (gateways, routers, processors) in [(1, 1, 1), (2, 2, 3), (3, 3, 5)] {
+            assert_eq!(judge_processors(&with_threads(gateways, routers), processors).verdict, Verdict::Pass);
+            let fix = judge_processors(&with_threads(gateways, routers + 1), processors).fix;
+            assert!(fix.expect("more than it chooses").starts_with("cores = 0"));
+        }
     }
 
     #[test]

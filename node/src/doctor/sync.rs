@@ -23,6 +23,9 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// What `O_DIRECT` buffers and offsets are aligned to.
 const ALIGNMENT: usize = 4_096;
 
+/// What to do about a disk that lacks something.
+pub(super) const OTHER_DISK: &str = "choose a folder on ext4 or xfs with --data";
+
 /// Times of durable writes, the shortest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Times(Vec<Duration>);
@@ -103,20 +106,19 @@ fn unmeasured(error: io::Error) -> Unmeasured {
 
 fn judge_unmeasured(folder: &Path, unmeasured: &Unmeasured) -> Finding {
     const NAME: &str = "direct I/O";
-    const OTHER: &str = "choose a folder on ext4 or xfs with --data";
     let folder = folder.display();
     match unmeasured {
         Unmeasured::NoDirectIo => Finding::fail(
             NAME,
             "not there",
             "the journal is written with O_DIRECT, and the server refuses to start",
-            OTHER,
+            OTHER_DISK,
         ),
         Unmeasured::NoUnnamedFiles => Finding::warn(
             NAME,
             "not tried",
             "the file system has no files without a name, so nothing was measured",
-            OTHER,
+            OTHER_DISK,
         ),
         Unmeasured::Full => {
             let needed = bytes(SYNC_FILE_BYTES);
