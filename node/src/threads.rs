@@ -114,8 +114,7 @@ fn share(count: u16, descriptors: u64) -> u64 {
     if count == 1 { places } else { places.saturating_sub(DEVIATIONS * places.isqrt()) }
 }
 
-/// The descriptors that a table needs so that `count` of them, or more, hold so many connections: the other way round than
-/// [`share`].
+/// The descriptors with which, or with any more, `count` tables hold so many connections: [`share`] the other way round.
 pub(crate) fn enough(count: u16, max_connections: usize) -> u64 {
     let even = (max_connections as u64).div_ceil(u64::from(count));
     let places = if count == 1 {

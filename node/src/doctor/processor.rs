@@ -40,7 +40,10 @@ fn judge_processors(needs: &Needs, processors: u64) -> Finding {
     if (needs.gateways(), needs.routers) == (chosen, chosen) {
         return Finding::pass(NAME, found, "two threads share one, as the server chooses when it may");
     }
-    let fix = if needs.threads.as_ref().is_ok_and(|threads| threads.by_descriptors) {
+    // More than the server chooses for these processors was asked for by small descriptor tables, or else configured.
+    let by_descriptors =
+        needs.threads.as_ref().map_or_else(|error| !error.configured, |threads| threads.by_descriptors);
+    let fix = if by_descriptors && needs.routers <= chosen {
         "a higher limit on descriptors (LimitNOFILE in the systemd unit) takes fewer gateway threads; otherwise a host with more"
     } else {
         "cores = 0 under [gateway] and [router] of the configuration lets the server choose; otherwise a host with more"
@@ -110,11 +113,24 @@ mod tests {
 
     use super::super::tests::{needs, with_threads};
     use super::*;
+    use crate::threads::GatewayThreads;
 
     #[test]
     fn given_threads_then_each_needs_a_processor_of_its_own() {
         assert_eq!(judge_processors(&needs(), 2).verdict, Verdict::Pass);
         assert_eq!(judge_processors(&with_threads(60, 1), 2).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn given_threads_that_nobody_configured_then_the_limit_on_descriptors_is_what_to_change() {
+        for (connections, descriptors) in [(1_000_000, 20_000), (1_000_000, 1_024)] {
+            let threads = GatewayThreads::choose(None, 1, connections, descriptors);
+            let fix = judge_processors(&Needs { threads, ..needs() }, 2).fix.expect("more than there are processors");
+            assert!(fix.contains("LimitNOFILE"), "{fix}");
+        }
+        let threads = GatewayThreads::choose(Some(60), 1, 1_000_000, 1_024);
+        let fix = judge_processors(&Needs { threads, ..needs() }, 2).fix.expect("more than there are processors");
+        assert!(fix.starts_with("cores = 0"), "{fix}");
     }
 
     #[test]
