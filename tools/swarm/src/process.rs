@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::SwarmError;
+use crate::{SwarmError, sys};
 
 /// What a process has used so far.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -50,11 +50,12 @@ pub fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// Gives the calling thread the lowest priority: it runs when nobody else wants its processor.
-pub fn yield_to_others() {
-    const LOWEST: i32 = 19;
-    // On Linux "the calling process" is the calling thread (setpriority(2)). Lowering one's priority is always allowed.
-    let _ = rustix::process::setpriority_process(None, LOWEST);
+/// Lets the calling thread run only when nobody else wants its processor.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn yield_to_others() -> Result<(), SwarmError> {
+    sys::run_when_idle().map_err(SwarmError::io("taking the lowest priority"))
 }
 
 /// A user from whom on there are only users that nobody had before.

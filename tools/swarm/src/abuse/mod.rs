@@ -2,7 +2,7 @@
 //! under each kind of abuse, in one run.
 //!
 //! The abuse comes from addresses of its own (127.1.x.y), as it would from elsewhere. Abusers have processors of their own
-//! there, which the server does not lose to them: here they get what the others leave (the lowest priority), and sign their
+//! there, which the server does not lose to them: here they run when nobody else wants one (`SCHED_IDLE`), and sign their
 //! tokens beforehand. What the kernel does for them still shares the machine, so what is measured is an upper bound.
 
 mod flood;
@@ -126,7 +126,7 @@ fn measure(options: &AbuseOptions, signer: &Signer, kind: Option<Kind>) -> Resul
         let stop = &stop;
         let abuser = kind.map(|kind| {
             scope.spawn(move || {
-                process::yield_to_others();
+                process::yield_to_others()?;
                 kinds::run(kind, options.address, signer, stop)
             })
         });
