@@ -138,6 +138,10 @@ impl Drop for Server {
 fn default_configuration(binary: &Path, data: &Path) -> Result<PathBuf, SwarmError> {
     let printed = Command::new(binary).args(["config", "print"]).output();
     let printed = printed.map_err(SwarmError::io(format!("starting {}", binary.display())))?;
+    if !printed.status.success() {
+        let (status, said) = (printed.status, String::from_utf8_lossy(&printed.stderr));
+        return Err(SwarmError::Server(format!("`{} config print` ended with {status}:\n{said}", binary.display())));
+    }
     let path = data.with_extension("toml");
     std::fs::write(&path, printed.stdout).map_err(SwarmError::io(format!("writing {}", path.display())))?;
     Ok(path)
