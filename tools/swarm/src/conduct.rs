@@ -130,6 +130,17 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
         self.wait(PATIENCE, |now| Progress { is_done: now.settled == threads, at: now.settled }).map(drop)
     }
 
+    /// Asks every connection that is open whether it is alive, and waits until each has answered or ended.
+    ///
+    /// # Errors
+    /// When a thread has failed.
+    pub(crate) fn ask(&mut self) -> Result<(), SwarmError> {
+        self.give(Stage::Ask);
+        let open = self.totals().open;
+        let progress = |now: &Totals| Progress { is_done: now.alive >= open.min(now.open), at: now.alive };
+        self.wait(PATIENCE, progress).map(drop)
+    }
+
     /// What was recorded since the last call, or the beginning.
     pub(crate) fn take_latency(&mut self) -> Latencies {
         self.sample();

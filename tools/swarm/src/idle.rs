@@ -14,6 +14,7 @@ use crate::limits::TURN_PAUSE_MAX;
 use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
+use crate::users;
 
 /// Connections that may be under way at once.
 const CONNECTING_MAX: usize = 200;
@@ -31,7 +32,7 @@ pub fn hold(address: SocketAddr, count: usize, signer: &Signer, leave: &AtomicBo
         count,
         signer,
         leave,
-        first_user: process::first_user(),
+        first_user: users::first_user(),
         sessions: Vec::new(),
         opened: 0,
         welcomed: 0,
@@ -71,7 +72,7 @@ impl IdleWork<'_> {
                     if self.sessions.len() <= id {
                         self.sessions.resize_with(id + 1, || None);
                     }
-                    self.sessions[id] = Some(Session::new(user, device, self.signer.token(user), process::random()));
+                    self.sessions[id] = Some(Session::new(user, device, self.signer.token(user), users::random()));
                     self.opened += 1;
                 }
                 Err(error) => return self.failed = Some(format!("connecting: {error}")),

@@ -46,6 +46,7 @@ mod system;
 mod tally;
 pub mod target;
 pub mod tokens;
+pub mod users;
 pub mod wire;
 pub mod workers;
 
@@ -63,6 +64,9 @@ pub enum SwarmError {
     /// An expectation that this command cannot judge.
     #[error("--expect: {0}")]
     Expectation(#[from] report::ExpectError),
+    /// Arguments that make no sense together.
+    #[error("{0}")]
+    Arguments(String),
     /// There is no key to sign tokens with.
     #[error("{0}")]
     Key(String),

@@ -88,6 +88,12 @@ pub const MACHINE_BUSY_PERCENT_MAX: f64 = 95.0;
 /// One of a hundred messages may be sent this late before the swarm is blamed.
 pub const LATE_US_MAX: u64 = 10_000;
 
+/// Sockets of a thread of pairs that may be connecting at once: fewer than any server's backlog.
+pub const CHAT_CONNECTING_MAX: usize = 200;
+/// How long the pairs of a thread may take to connect, how long a counted run waits for the next message to complete its
+/// way, and how long the last ones may take.
+pub const CHAT_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Echoes that one connection of an open loop may wait for: more than a server that keeps up ever owes it.
 pub const ECHOES_PENDING_MAX: usize = 4_096;
 /// Bytes of an echoed message at most, as `/echo` of this server takes them.

@@ -57,20 +57,3 @@ pub fn raise_descriptor_limit() {
 pub fn yield_to_others() -> Result<(), SwarmError> {
     sys::run_when_idle().map_err(SwarmError::io("taking the lowest priority"))
 }
-
-/// A user from whom on there are only users that nobody had before.
-#[must_use]
-pub fn first_user() -> u64 {
-    (random() >> 1) | (1 << 40)
-}
-
-/// Random numbers from the kernel.
-///
-/// # Panics
-/// When the kernel has none, which Linux does not do after boot.
-#[must_use]
-pub fn random() -> u64 {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).expect("Linux always has randomness");
-    u64::from_le_bytes(bytes)
-}

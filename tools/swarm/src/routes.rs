@@ -11,17 +11,18 @@
 //! port free and meets it again. Close to the limit of such a server, many sources spread evenly where many destinations do
 //! not. Switchyard's threads have the kernel pick at random instead.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::str::FromStr;
+use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, socket};
+use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
 use serde::{Deserialize, Serialize};
 
 use crate::SwarmError;
 use crate::event_loop::Route;
-use crate::limits::SOURCES_MAX;
+use crate::limits::{DESTINATIONS_MAX, PROBE_MAX, SOURCES_MAX};
 use crate::system;
-use crate::target::{destinations, probe};
 
 /// Addresses of this machine to connect from; none for the kernel's choice.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -107,6 +108,66 @@ impl Routes {
     }
 }
 
+/// The addresses that `count` connections are spread over: `wanted`, or as many as it takes.
+///
+/// # Errors
+/// When there are too few, with what to do.
+fn destinations(target: SocketAddr, count: u32, wanted: Option<u32>) -> Result<Vec<SocketAddr>, SwarmError> {
+    let ports = system::local_ports();
+    let needed = count.div_ceil((ports / 2).max(1)).max(1);
+    let number = wanted.unwrap_or(needed.min(DESTINATIONS_MAX));
+    if !(1..=DESTINATIONS_MAX).contains(&number) {
+        return Err(SwarmError::Server(format!("a run goes to 1 to {DESTINATIONS_MAX} addresses, not to {number}")));
+    }
+    let first = match target.ip() {
+        IpAddr::V4(address) if address.is_loopback() => u32::from(address),
+        _ if number == 1 || wanted.is_none() => {
+            // From one machine to one address: all the ports there are, and no more.
+            return if count <= ports {
+                Ok(vec![target])
+            } else {
+                Err(SwarmError::Server(format!(
+                    "{count} connections from one machine to {target} are more than the {ports} local ports; widen \
+                     net.ipv4.ip_local_port_range, name more addresses of this machine (--sources), or run more machines"
+                )))
+            };
+        }
+        _ => {
+            return Err(SwarmError::Server(format!(
+                "--destinations is for a server on this machine, not for {target}"
+            )));
+        }
+    };
+    if count.div_ceil(number) > ports {
+        return Err(SwarmError::Server(format!(
+            "{count} connections to {number} addresses are more than the {ports} local ports for each; at least \
+             {needed} addresses are needed (--destinations)"
+        )));
+    }
+    Ok((0..number).map(|k| SocketAddr::new(Ipv4Addr::from(first + k).into(), target.port())).collect())
+}
+
+/// Connects to the first and the last of the destinations, before a run finds out the hard way.
+///
+/// # Errors
+/// When one cannot be reached, with what to do.
+fn probe(destinations: &[SocketAddr]) -> Result<(), SwarmError> {
+    let connect = |address: &SocketAddr| -> io::Result<()> {
+        let stream = TcpStream::connect_timeout(address, PROBE_MAX)?;
+        Ok(sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?)
+    };
+    let (Some(first), Some(last)) = (destinations.first(), destinations.last()) else { return Ok(()) };
+    connect(first).map_err(SwarmError::io(format!("connecting to {first}")))?;
+    connect(last).map_err(|error| {
+        SwarmError::Server(format!(
+            "{first} answers and {last} does not ({error}): this run needs {} addresses, so the server must listen on \
+             all of them; start it with --listen-ws 0.0.0.0:{}",
+            destinations.len(),
+            first.port()
+        ))
+    })
+}
+
 /// Whether an address is one of this machine.
 fn try_source(source: IpAddr, target: SocketAddr) -> Result<(), SwarmError> {
     if source.is_ipv4() != target.is_ipv4() {
@@ -155,5 +216,39 @@ mod tests {
         assert!(error(1_000_000, "127.0.1.1").contains("--sources"));
         assert!(error(1, "192.0.2.1").contains("192.0.2.1"));
         assert!(error(1, "::1").contains("nothing goes from ::1"));
+    }
+    #[test]
+    fn given_a_million_connections_when_spread_then_no_address_needs_more_than_half_of_the_ports() {
+        let target: SocketAddr = "127.0.0.1:7400".parse().unwrap();
+        let spread = destinations(target, 1_000_000, None).unwrap();
+        assert!(1_000_000 / spread.len() <= system::local_ports() as usize / 2);
+        assert_eq!(spread[0], target);
+        assert!(spread.iter().all(|one| one.ip().is_loopback() && one.port() == 7400));
+        assert_eq!(destinations(target, 100, None).unwrap(), [target]);
+        assert_eq!(destinations(target, 100, Some(3)).unwrap().len(), 3);
+        for wanted in [0, DESTINATIONS_MAX + 1] {
+            assert!(destinations(target, 100, Some(wanted)).is_err(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn given_a_server_elsewhere_when_it_takes_more_than_there_are_ports_then_the_error_says_what_to_do() {
+        let target: SocketAddr = "192.0.2.1:7400".parse().unwrap();
+        assert_eq!(destinations(target, 1_000, None).unwrap(), [target]);
+        let error = destinations(target, 1_000_000, None).unwrap_err().to_string();
+        assert!(error.contains("more machines"), "{error}");
+        assert!(destinations(target, 1_000, Some(2)).unwrap_err().to_string().contains("this machine"));
+    }
+
+    #[test]
+    fn given_a_server_on_one_address_when_several_are_probed_then_the_error_says_where_it_must_listen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let two = destinations(address, 2, Some(2)).unwrap();
+        probe(&two[..1]).expect("the first answers");
+        let error = probe(&two).unwrap_err().to_string();
+        assert!(error.contains(&format!("--listen-ws 0.0.0.0:{}", address.port())), "{error}");
+        drop(listener);
+        assert!(probe(&two).unwrap_err().to_string().contains("connecting to 127.0.0.1"));
     }
 }

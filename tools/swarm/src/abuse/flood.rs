@@ -9,9 +9,9 @@ use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::Encoder;
 
 use crate::SwarmError;
-use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
+use crate::users;
 
 /// Addresses that the abuse comes from: so many that the server's limit for each keeps none of it away, and one kind does not
 /// use up what the next needs.
@@ -43,7 +43,7 @@ pub(super) struct Abuser {
 
 /// Users nobody had before.
 pub(super) fn abusers(count: usize, signer: &Signer) -> Vec<Abuser> {
-    let first = (process::random() >> 1) | (1 << 41);
+    let first = users::first_user();
     let users = (first..).take(count).map(|number| UserId::new(number).expect("users of a run are far from 0"));
     users.map(|user| Abuser { user, token: signer.token(user) }).collect()
 }

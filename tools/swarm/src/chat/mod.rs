@@ -21,6 +21,7 @@ use crate::SwarmError;
 use crate::process::{self, Usage, usage};
 use crate::sample::Observer;
 use crate::tokens::Signer;
+use crate::users;
 
 use course::Course;
 use gate::Gate;
@@ -81,7 +82,7 @@ pub struct ChatOptions {
     pub text_bytes: usize,
     /// Whether recipients are connected.
     pub recipients_online: bool,
-    /// Recipients acknowledge every so many messages.
+    /// Recipients acknowledge every so many messages, or as many as a sender has under way until a receipt.
     pub ack_every: u32,
     /// Threads that drive the sockets.
     pub threads: u32,
@@ -109,7 +110,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Result<ChatReport, SwarmError> {
     process::raise_descriptor_limit();
     // Users nobody had before, so that every conversation begins at sequence number 1.
-    let first_user = process::first_user();
+    let first_user = users::first_user();
     let threads = options.threads_used();
     let (connected, measured) = (Arc::new(Gate::new(threads)), Arc::new(Gate::new(threads)));
     let mut course = Course::begin(threads, options.server_pid, observer);

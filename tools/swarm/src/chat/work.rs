@@ -19,15 +19,11 @@ use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
-use crate::limits::{SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
-use crate::process;
+use crate::limits::{CHAT_CONNECTING_MAX, CHAT_PATIENCE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
+use crate::users;
 
-/// How long connecting may take, and how long the last messages may take to come back.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Sockets that may be connecting at once.
-const CONNECTING_MAX: usize = 200;
 /// How often latencies are published: adding histograms up is not for every turn.
 const LATENCIES_EVERY: Duration = Duration::from_millis(50);
 const DEVICE: u64 = 1;
@@ -53,7 +49,10 @@ pub(super) struct ChatWork {
     connecting: usize,
     welcomed: usize,
     phase: Phase,
+    /// When it is given up to wait for what this phase waits for.
     deadline: Instant,
+    /// Messages that were routed when it was last put off.
+    routed: u64,
     /// The messages of each pair in an open loop, and whose turn is next.
     paced: Vec<Paced>,
     next_pair: usize,
@@ -96,7 +95,7 @@ impl ChatWork {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
             let member = |user, sends| Member {
-                session: Session::new(user, device, signer.token(user), process::random()),
+                session: Session::new(user, device, signer.token(user), users::random()),
                 pair: pairs.len(),
                 sends,
             };
@@ -124,7 +123,8 @@ impl ChatWork {
             connecting: 0,
             welcomed: 0,
             phase: Phase::Connecting,
-            deadline: now + PATIENCE,
+            deadline: now + CHAT_PATIENCE,
+            routed: 0,
             paced: Vec::new(),
             measured_from: now,
             place: (thread, threads),
@@ -158,7 +158,7 @@ impl ChatWork {
     }
 
     fn connect_more(&mut self, sockets: &mut Sockets) {
-        while self.connecting < CONNECTING_MAX
+        while self.connecting < CHAT_CONNECTING_MAX
             && let Some(member) = self.waiting.pop()
         {
             match sockets.connect(self.options.address) {
@@ -198,6 +198,15 @@ impl ChatWork {
         self.pairs.iter().map(Pair::routed).sum()
     }
 
+    /// A counted run goes on for as long as messages complete their way, or the next one is not yet due.
+    fn note_progress(&mut self, now: Instant) {
+        let (routed, is_open) = (self.routed(), matches!(self.options.pace, Pace::PerSecond(_)));
+        if routed != self.routed || (is_open && self.pairs.iter().all(|pair| pair.pending() == 0)) {
+            self.routed = routed;
+            self.deadline = now + CHAT_PATIENCE;
+        }
+    }
+
     /// Moves on to the next phase when its time has come.
     fn advance(&mut self, sockets: &mut Sockets, now: Instant) {
         match self.phase {
@@ -205,6 +214,7 @@ impl ChatWork {
                 self.connected.pass();
                 let now = Instant::now();
                 self.measured_from = now;
+                self.deadline = now + CHAT_PATIENCE;
                 self.pace(now);
                 self.phase = match self.options.length {
                     Length::Time { warm_up, .. } => Phase::WarmUp { until: now + warm_up },
@@ -241,7 +251,7 @@ impl ChatWork {
         self.report.messages = self.routed() - self.report.messages;
         self.phase = Phase::Finishing;
         self.paced.clear();
-        self.deadline = now + PATIENCE;
+        self.deadline = now + CHAT_PATIENCE;
         self.measured.pass();
         for pair in 0..self.pairs.len() {
             self.acknowledge(sockets, pair);
@@ -372,7 +382,12 @@ impl ChatWork {
 
     /// Has the recipient of a pair acknowledge when it is time.
     fn acknowledge(&mut self, sockets: &mut Sockets, pair: usize) {
-        let enough = if self.phase == Phase::Finishing || self.options_end(pair) { 1 } else { self.options.ack_every };
+        let enough = match self.options.pace {
+            _ if self.phase == Phase::Finishing || self.options_end(pair) => 1,
+            // A sender that waits for receipts sends nothing more to fill an Ack.
+            Pace::Depth { depth, until: Until::Receipt } => self.options.ack_every.min(depth),
+            _ => self.options.ack_every,
+        };
         if self.pairs[pair].unacknowledged() < u64::from(enough.max(1)) {
             return;
         }
@@ -477,6 +492,9 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
+        if self.phase == (Phase::Measuring { until: None }) {
+            self.note_progress(now);
+        }
         let more = self.send_due(sockets, now);
         let with_latencies = now >= self.latencies_at;
         self.publish(with_latencies);
@@ -489,11 +507,14 @@ impl Work for ChatWork {
         match self.phase {
             Phase::Connecting if now >= self.deadline => {
                 let (welcomed, wanted) = (self.welcomed, self.members.len() + self.waiting.len());
-                self.failed = Some(format!("only {welcomed} of {wanted} sessions were welcomed in {PATIENCE:?}"));
+                self.failed = Some(format!("only {welcomed} of {wanted} sessions were welcomed in {CHAT_PATIENCE:?}"));
                 Turn::Stop
             }
             Phase::Finishing if now >= self.deadline || self.pairs.iter().all(|pair| pair.pending() == 0) => Turn::Stop,
-            Phase::Measuring { until: None } if self.report.faults.any() => Turn::Stop,
+            Phase::Measuring { until: None } if self.report.faults.any() || now >= self.deadline => {
+                self.report.messages = self.routed();
+                Turn::Stop
+            }
             _ if more => Turn::By(now),
             Phase::WarmUp { until } | Phase::Measuring { until: Some(until) } => {
                 Turn::By(until.min(self.next_due(now)))

@@ -15,17 +15,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::SwarmError;
-use crate::company::{Company, Point};
+use crate::company::{Alone, Company, Point};
 use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
-use crate::process;
 use crate::reading::Reading;
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tokens::Signer;
+use crate::users;
 
 pub(crate) use part::Part;
 use part::Readings;
@@ -35,7 +37,7 @@ pub use spread::run_on;
 pub(crate) use spread::{Share, run_share};
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConnectOptions {
     /// The server.
     pub address: SocketAddr,
@@ -59,12 +61,32 @@ pub struct ConnectOptions {
     pub server_pid: Option<u32>,
 }
 
+impl ConnectOptions {
+    /// A run on one thread, from and to as many addresses as the kernel and the number of connections make necessary, held
+    /// for ten seconds with 2,000 messages of 100 bytes a second.
+    #[must_use]
+    pub fn new(address: SocketAddr, count: u32) -> Self {
+        Self {
+            address,
+            count,
+            threads: 1,
+            destinations: None,
+            sources: Sources::default(),
+            opens_per_s: None,
+            hold: Duration::from_secs(10),
+            messages_per_s: 2_000.0,
+            text_bytes: 100,
+            server_pid: None,
+        }
+    }
+}
+
 /// Runs it on this machine. The observer is told once a second.
 ///
 /// # Errors
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> Result<ConnectReport, SwarmError> {
-    let (part, server) = take_part(options, process::first_user(), signer, observer, None)?;
+    let (part, server) = take_part(options, users::first_user(), signer, observer, Box::new(Alone::default()))?;
     Ok(ConnectReport::new(options, 0, part, server))
 }
 
@@ -74,14 +96,14 @@ fn take_part(
     first_user: u64,
     signer: Signer,
     observer: Observer<'_>,
-    company: Option<Box<dyn Company>>,
+    company: Box<dyn Company>,
 ) -> Result<(Part, ServerSide), SwarmError> {
     let layout = Layout::new(options.count, options.threads)?;
     let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
         text_bytes: options.text_bytes,
-        seed: process::random(),
+        seed: users::random(),
     });
     let number_of_destinations = routes.destinations();
     let plan = Arc::new(Plan {
@@ -95,10 +117,7 @@ fn take_part(
     });
     let before = Reading::take(options.server_pid, Vec::new());
     let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
-    let mut conductor = match company {
-        None => Conductor::new(crew, options.server_pid, observer),
-        Some(company) => Conductor::in_company(crew, options.server_pid, observer, company),
-    };
+    let mut conductor = Conductor::in_company(crew, options.server_pid, observer, company);
     let (all_open, course) = open(&mut conductor, options)?;
     let opened = conductor.reading();
     let all_open = conductor.meet(Point::Opened, all_open)?;
@@ -124,10 +143,7 @@ fn take_part(
     }
     let end = conductor.reading();
     conductor.meet(Point::Arrived, true)?;
-    conductor.give(Stage::Ask);
-    let open_now = conductor.totals().open;
-    conductor
-        .wait(PATIENCE, |totals| Progress { is_done: totals.alive >= open_now.min(totals.open), at: totals.alive })?;
+    conductor.ask()?;
     // A machine that closed its connections earlier would spare the server the last of the others'.
     conductor.meet(Point::Asked, true)?;
     let totals = conductor.totals();

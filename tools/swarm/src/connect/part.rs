@@ -175,7 +175,6 @@ mod tests {
     use super::*;
     use crate::connect::server_side::ServerSide;
     use crate::connect::{ConnectOptions, ConnectReport};
-    use crate::routes::Sources;
 
     fn part(machine: &str, ms: u64) -> Part {
         let growth = Growth { slab_bytes: 100, swarm_bytes: 10, ..Growth::default() };
@@ -206,6 +205,7 @@ mod tests {
         assert!(latency.max_us >= 400_000 && latency.p50_us < 3_000, "{latency:?}");
         assert_eq!((all.growth().slab_bytes, all.growth().swarm_bytes), (200, 30));
     }
+
     #[test]
     fn given_messages_that_come_when_the_hold_is_over_when_reported_then_they_count_and_the_rate_is_of_the_hold_alone()
     {
@@ -215,18 +215,7 @@ mod tests {
             holding: Costs { seconds: 2.0, ..Costs::default() },
             ..Part::default()
         };
-        let options = ConnectOptions {
-            address: "127.0.0.1:7400".parse().expect("an address"),
-            count: 2,
-            threads: 1,
-            destinations: None,
-            sources: Sources::default(),
-            opens_per_s: None,
-            hold: Duration::from_secs(2),
-            messages_per_s: 1_000.0,
-            text_bytes: 100,
-            server_pid: None,
-        };
+        let options = ConnectOptions::new("127.0.0.1:7400".parse().expect("an address"), 2);
         let report = ConnectReport::new(&options, 0, part, ServerSide::default());
         let messages = report.messages.expect("there were some");
         assert_eq!((messages.delivered, messages.per_s.to_string()), (2_100, "1000".to_owned()));

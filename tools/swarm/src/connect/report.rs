@@ -128,7 +128,7 @@ impl ConnectReport {
         let holding = Costs { server_cpu_percent: server.holding_cpu_percent, ..part.holding };
         let late = lateness.percentiles();
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-        let (ever_open, delivered) = (totals.opened.max(1) as f64, delivered_in_hold as f64);
+        let (ever_open, delivered) = (totals.opened as f64, delivered_in_hold as f64);
         let messages = (options.messages_per_s > 0.0).then(|| MessagesReport {
             asked_per_s: options.messages_per_s,
             per_s: delivered / holding.seconds.max(1e-3),
@@ -163,7 +163,7 @@ impl ConnectReport {
             course: server.course,
             server_cpu_us_per_connect: opening
                 .server_cpu_percent
-                .map(|percent| percent * 1e4 * opening.seconds / ever_open),
+                .map(|percent| percent * 1e4 * opening.seconds / ever_open.max(1.0)),
             opening,
             holding,
             bottleneck: holding.bottleneck(&late).or_else(|| {

@@ -1,7 +1,7 @@
 //! One run on several machines: each opens its share of the connections, whose messages stay among themselves and are
 //! checked there; all hold them at the same time, and what they found becomes one report.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ use crate::SwarmError;
 use crate::company::{Company, Point};
 use crate::cost::CostMeter;
 use crate::limits::SAMPLE_PAUSE;
-use crate::process;
 use crate::reading::Reading;
 use crate::routes::Sources;
 use crate::sample::{Observer, Sample};
 use crate::target::Target;
 use crate::tokens::Signer;
+use crate::users;
 use crate::workers::Leader;
 
 /// What one machine is to do.
@@ -28,14 +28,8 @@ pub(crate) struct Share {
     /// The development key that signs its users' tokens.
     key: String,
     first_user: u64,
-    count: u32,
-    threads: u32,
-    destinations: Option<u32>,
-    sources: Sources,
-    opens_per_s: Option<f64>,
-    hold: Duration,
-    messages_per_s: f64,
-    text_bytes: usize,
+    /// But for the address, which a machine looks up by itself, and the server's process, which is not its own.
+    options: ConnectOptions,
 }
 
 /// Runs it on other machines, on each of which `swarm worker` listens at the address given. This machine only leads; the
@@ -49,7 +43,7 @@ pub fn run_on(
     (url, key): (&str, &str),
     observer: Observer<'_>,
 ) -> Result<ConnectReport, SwarmError> {
-    let shares = shares(options, workers.len(), (url, key), process::first_user())?;
+    let shares = shares(options, workers.len(), (url, key), users::first_user())?;
     let take = || Reading::take(options.server_pid, Vec::new());
     let before = take();
     let mut leader = Leader::start(workers, shares)?;
@@ -92,17 +86,11 @@ pub(crate) fn run_share(
     let signer = Signer::of_key(&share.key)?;
     let options = ConnectOptions {
         address: Target::parse(&share.url)?.address,
-        count: share.count,
-        threads: share.threads,
-        destinations: share.destinations,
-        sources: own_sources.unwrap_or(share.sources),
-        opens_per_s: share.opens_per_s,
-        hold: share.hold,
-        messages_per_s: share.messages_per_s,
-        text_bytes: share.text_bytes,
+        sources: own_sources.unwrap_or(share.options.sources),
         server_pid: None,
+        ..share.options
     };
-    take_part(&options, share.first_user, signer, &mut |_| {}, Some(company)).map(|(part, _)| part)
+    take_part(&options, share.first_user, signer, &mut |_| {}, company).map(|(part, _)| part)
 }
 
 /// Divides a run: connections in pairs, since they talk in pairs, and rates alike.
@@ -130,14 +118,12 @@ fn shares(
             url: url.to_owned(),
             key: key.to_owned(),
             first_user: first_user + u64::from(given),
-            count,
-            threads: options.threads,
-            destinations: options.destinations,
-            sources: options.sources.clone(),
-            opens_per_s: options.opens_per_s.map(|rate| rate * part),
-            hold: options.hold,
-            messages_per_s: options.messages_per_s * part,
-            text_bytes: options.text_bytes,
+            options: ConnectOptions {
+                count,
+                opens_per_s: options.opens_per_s.map(|rate| rate * part),
+                messages_per_s: options.messages_per_s * part,
+                ..options.clone()
+            },
         });
         given += count;
     }
@@ -178,28 +164,18 @@ mod tests {
 
     #[test]
     fn given_a_run_when_divided_then_nothing_is_missing_and_no_user_is_on_two_machines() {
-        let options = ConnectOptions {
-            address: "127.0.0.1:7400".parse().expect("an address"),
-            count: 1_001,
-            threads: 1,
-            destinations: None,
-            sources: Sources::default(),
-            opens_per_s: Some(500.0),
-            hold: Duration::from_secs(1),
-            messages_per_s: 2_000.0,
-            text_bytes: 100,
-            server_pid: None,
-        };
+        let address = "127.0.0.1:7400".parse().expect("an address");
+        let options = ConnectOptions { opens_per_s: Some(500.0), ..ConnectOptions::new(address, 1_001) };
         let shares = shares(&options, 3, ("127.0.0.1:7400", "key"), 1 << 40).expect("enough for all");
-        assert_eq!(shares.iter().map(|share| share.count).collect::<Vec<_>>(), [335, 334, 332]);
+        assert_eq!(shares.iter().map(|share| share.options.count).collect::<Vec<_>>(), [335, 334, 332]);
         let mut next = 1 << 40;
         for share in &shares {
             assert_eq!(share.first_user, next);
-            next += u64::from(share.count);
+            next += u64::from(share.options.count);
         }
         let near = |sum: f64, expect: f64| (sum - expect).abs() < 1e-6;
-        assert!(near(shares.iter().map(|share| share.messages_per_s).sum(), 2_000.0));
-        assert!(near(shares.iter().filter_map(|share| share.opens_per_s).sum(), 500.0));
+        assert!(near(shares.iter().map(|share| share.options.messages_per_s).sum(), 2_000.0));
+        assert!(near(shares.iter().filter_map(|share| share.options.opens_per_s).sum(), 500.0));
         let few = ConnectOptions { count: 5, ..options };
         let error = super::shares(&few, 3, ("127.0.0.1:7400", "key"), 1).unwrap_err();
         assert!(error.to_string().contains("too few for 3 workers"), "{error}");

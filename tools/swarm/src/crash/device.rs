@@ -10,9 +10,9 @@ use switchyard_schema::ids::{DeviceId, MessageId, Sequence};
 use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::round::{Name, Round, conversation, user};
-use crate::process;
 use crate::session::Session;
 use crate::tokens::Signer;
+use crate::users;
 
 /// Sends a device has unanswered.
 const PENDING_MAX: usize = 16;
@@ -69,7 +69,7 @@ impl Device {
         let id = DeviceId::new(device).expect("not zero");
         Self {
             client,
-            session: Session::new(user, id, signer.token(user), process::random()),
+            session: Session::new(user, id, signer.token(user), users::random()),
             listener: device != 1,
             seen: BTreeMap::new(),
             contiguous: 0,

@@ -13,8 +13,8 @@ use switchyard_schema::wire::{Encoder, parse_server};
 use super::device::{Device, Seen};
 use super::round::{Name, Round, conversation, user};
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
-use crate::process;
 use crate::session::{Incoming, Session};
+use crate::users;
 
 /// How long reading all histories may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ impl Reader {
         let waiting: Vec<(u32, Session)> = first_of_pair
             .map(|device| {
                 let token = device.session.token().to_owned();
-                (device.client, Session::new(user(device.client), reader_device, token, process::random()))
+                (device.client, Session::new(user(device.client), reader_device, token, users::random()))
             })
             .collect();
         let mut reader = Self {

@@ -14,9 +14,9 @@ use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{
     ECHO_BYTES_MAX, ECHOES_PENDING_MAX, OPENING_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX,
 };
-use crate::process;
 use crate::routes::Routes;
 use crate::schedule::Schedule;
+use crate::users;
 use crate::wire::{Masks, Said, Wire, put_pong};
 
 /// Bytes at the start of a message that hold its number.
@@ -77,7 +77,7 @@ impl EchoWork {
             schedule: None,
             coming: None,
             next: 0,
-            masks: Masks::new(process::random()),
+            masks: Masks::new(users::random()),
             failed: None,
         }
     }

@@ -23,11 +23,11 @@ use crate::SwarmError;
 use crate::crew::{self, Seat, Stage};
 use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{ASKED_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
-use crate::process;
 use crate::routes::Routes;
 use crate::schedule::Schedule;
 use crate::session::{put_frame, put_hello, request};
 use crate::tokens::Signer;
+use crate::users;
 use crate::wire::{Masks, Said, Wire, put_ping, put_pong};
 
 use ending::Ending;
@@ -125,7 +125,7 @@ impl Fleet {
         Self {
             members,
             owners: Vec::with_capacity(count as usize),
-            opening: Opening::new(count, schedule, process::random()),
+            opening: Opening::new(count, schedule, users::random()),
             opening_max: u64::from(plan.opening_max.div_ceil(seat.layout.threads).max(1)),
             stage: Stage::Open,
             talk: plan.talk.map(|talk| Talk::new(talk, plan.first_user, &seat)),
@@ -134,7 +134,7 @@ impl Fleet {
             next_asked: 0,
             unanswered: 0,
             encoder: Encoder::new(),
-            masks: Masks::new(process::random()),
+            masks: Masks::new(users::random()),
             failed: None,
             seat,
             plan,

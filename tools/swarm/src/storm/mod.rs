@@ -12,11 +12,11 @@ use crate::conduct::{Conductor, Progress, Waited};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE};
-use crate::process;
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tally::Reasons;
 use crate::tokens::Signer;
+use crate::users;
 
 pub use report::{RoundReport, StormReport};
 
@@ -47,7 +47,7 @@ pub fn run(options: &StormOptions, signer: Signer, observer: Observer<'_>) -> Re
     let layout = options.layout;
     let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
     let plan = Arc::new(Plan {
-        first_user: process::first_user(),
+        first_user: users::first_user(),
         routes,
         signer,
         opens_per_s: options.opens_per_s,
@@ -68,9 +68,7 @@ pub fn run(options: &StormOptions, signer: Signer, observer: Observer<'_>) -> Re
         rounds.push(storm(&mut conductor, layout, round)?);
         whole = if rounds.last().is_some_and(|round| round.seconds.is_some()) { Waited::Done } else { Waited::Stuck };
     }
-    conductor.give(Stage::Ask);
-    let open = conductor.totals().open;
-    conductor.wait(PATIENCE, |totals| Progress { is_done: totals.alive >= open.min(totals.open), at: totals.alive })?;
+    conductor.ask()?;
     let (totals, reading) = (conductor.totals(), conductor.reading());
     let (_, finish) = conductor.stop()?;
     Ok(StormReport {
