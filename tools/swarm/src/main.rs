@@ -4,21 +4,16 @@
 
 mod commands;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::{Parser, Subcommand};
 use switchyard_swarm::SwarmError;
-use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
-use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
-use switchyard_swarm::crash::{self, CrashOptions};
-use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
-use switchyard_swarm::target::Target;
-use switchyard_swarm::tokens::Signer;
 
+use commands::abuse::{self, AbuseArguments};
+use commands::chat::{self, ChatArguments};
+use commands::conclude;
 use commands::connect::{self, ConnectArguments};
+use commands::crash::{self, CrashArguments};
 use commands::echo::{self, EchoArguments};
 use commands::storm::{self, StormArguments};
 use commands::worker::{self, WorkerArguments};
@@ -58,173 +53,67 @@ enum Command {
     Crash(CrashArguments),
 }
 
-#[derive(Args)]
-struct ChatArguments {
-    /// Where the server listens, as it prints it: HOST:PORT.
-    #[arg(long)]
-    url: String,
-    /// The server's data folder, whose development key signs the tokens.
-    #[arg(long)]
-    data: PathBuf,
-    /// Pairs of users.
-    #[arg(long, default_value_t = 32)]
-    pairs: u32,
-    /// Messages under way per pair.
-    #[arg(long, default_value_t = 1, conflicts_with = "rate")]
-    depth: u32,
-    /// What ends a message's way and lets the next be sent.
-    #[arg(long, value_enum, default_value_t = Until::Accepted, conflicts_with = "rate")]
-    until: Until,
-    /// Messages a second by all pairs together, whatever comes back (an open loop), instead of --depth: latencies then
-    /// count from when a message was due, so that a server that stands still cannot hide.
-    #[arg(long, value_parser = commands::rate)]
-    rate: Option<f64>,
-    /// Seconds to measure.
-    #[arg(long, default_value_t = 5.0, conflicts_with = "count")]
-    duration: f64,
-    /// Seconds before measuring.
-    #[arg(long, default_value_t = 1.0, conflicts_with = "count")]
-    warm_up: f64,
-    /// Messages per pair, instead of --duration.
-    #[arg(long)]
-    count: Option<u64>,
-    /// Bytes of a message's text.
-    #[arg(long, default_value_t = 100)]
-    bytes: usize,
-    /// Whether the recipients are connected.
-    #[arg(long, value_enum, default_value_t = Recipients::Online)]
-    recipients: Recipients,
-    /// Recipients acknowledge every so many messages.
-    #[arg(long, default_value_t = 1)]
-    ack_every: u32,
-    /// Threads of the swarm.
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
-    /// The server's process id, to report its CPU time per message.
-    #[arg(long)]
-    server_pid: Option<u32>,
-    #[command(flatten)]
-    report: ReportArguments,
-}
-
-#[derive(Copy, Clone, ValueEnum)]
-enum Recipients {
-    Online,
-    Offline,
-}
-
-#[derive(Args)]
-struct AbuseArguments {
-    /// Where the server listens: HOST:PORT. It must have rate limits: a configuration file that names them, with --dev.
-    #[arg(long)]
-    url: String,
-    /// The server's data folder, whose development key signs the tokens.
-    #[arg(long)]
-    data: PathBuf,
-    /// The server's process id.
-    #[arg(long)]
-    server_pid: u32,
-    /// The kinds of abuse, one after the other; all of them when none is named.
-    #[arg(long, value_enum)]
-    kind: Vec<Kind>,
-    /// Pairs of well-behaved users.
-    #[arg(long, default_value_t = 32)]
-    pairs: u32,
-    /// Messages a second of all pairs together.
-    #[arg(long, value_parser = commands::rate, default_value = "400")]
-    rate: f64,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 5.0)]
-    duration: f64,
-}
-
-#[derive(Args)]
-struct CrashArguments {
-    /// The `switchyard` binary.
-    #[arg(long)]
-    server: PathBuf,
-    /// The data folder, which is emptied first; on a disk, not tmpfs.
-    #[arg(long)]
-    data: PathBuf,
-    /// Kills.
-    #[arg(long, default_value_t = 10)]
-    rounds: u32,
-    /// Users, an even number.
-    #[arg(long, default_value_t = 50)]
-    clients: u32,
-    /// Messages of all users in one round.
-    #[arg(long, default_value_t = 20_000)]
-    sends: u32,
-}
-
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Chat(arguments) => run_chat(&arguments),
-        Command::Abuse(arguments) => run_abuse(arguments),
+        Command::Chat(arguments) => chat::run(&arguments).and_then(conclude),
+        Command::Abuse(arguments) => abuse::run(arguments),
         Command::Connect(arguments) => connect::run(&arguments).and_then(conclude),
-        Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
+        Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Worker(arguments) => worker::run(&arguments),
-        Command::Crash(arguments) => run_crash(arguments),
+        Command::Crash(arguments) => crash::run(arguments),
     };
     match result {
         Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
             eprintln!("swarm: {error}");
-            ExitCode::from(if matches!(error, SwarmError::Expectation(_)) { USAGE } else { 1 })
+            let is_usage = matches!(error, SwarmError::Expectation(_) | SwarmError::Arguments(_));
+            ExitCode::from(if is_usage { USAGE } else { 1 })
         }
     }
 }
 
-fn run_chat(arguments: &ChatArguments) -> Result<bool, SwarmError> {
-    let length = match arguments.count {
-        Some(count) => Length::Messages(count),
-        None => Length::Time {
-            warm_up: Duration::from_secs_f64(arguments.warm_up),
-            measured: Duration::from_secs_f64(arguments.duration),
-        },
-    };
-    let options = ChatOptions {
-        address: Target::parse(&arguments.url)?.address,
-        pairs: arguments.pairs,
-        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
-        length,
-        text_bytes: arguments.bytes,
-        recipients_online: matches!(arguments.recipients, Recipients::Online),
-        ack_every: arguments.ack_every,
-        threads: arguments.threads,
-        server_pid: arguments.server_pid,
-    };
-    let signer = Signer::of_data(&arguments.data)?;
-    let subject = Subject::new("chat", &arguments.url);
-    let outcome = report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))?;
-    conclude(outcome)
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
 
-/// Says what came of a run; whether it was good.
-fn conclude(outcome: Outcome) -> Result<bool, SwarmError> {
-    print!("{}", outcome.text);
-    outcome.complaint.map_or(Ok(outcome.good), Err)
-}
+    use super::*;
 
-fn run_abuse(arguments: AbuseArguments) -> Result<bool, SwarmError> {
-    let AbuseArguments { url, data, server_pid, kind, pairs, rate, duration } = arguments;
-    let kinds = if kind.is_empty() { Kind::ALL.to_vec() } else { kind };
-    let measured = Duration::from_secs_f64(duration);
-    let options = AbuseOptions { address: Target::parse(&url)?.address, server_pid, kinds, pairs, rate, measured };
-    let report = abuse::run(&options, &Signer::of_data(&data)?)?;
-    eprintln!("{}", report.table());
-    print(&report);
-    Ok(!report.any_faults())
-}
+    const CHAT: &str = "swarm chat --url 127.0.0.1:1 --data D";
+    const CONNECT: &str = "swarm connect --url 127.0.0.1:1 --data D --count 9";
+    const STORM: &str = "swarm storm --url 127.0.0.1:1 --data D --count 9";
+    const CRASH: &str = "swarm crash --server S --data D";
 
-fn run_crash(arguments: CrashArguments) -> Result<bool, SwarmError> {
-    let CrashArguments { server, data, rounds, clients, sends } = arguments;
-    let report = crash::run(&CrashOptions { binary: server, data, rounds, clients, sends })?;
-    print(&report);
-    Ok(true)
-}
+    fn is_taken(command: &str, arguments: &str) -> bool {
+        Cli::try_parse_from(format!("{command} {arguments}").split_whitespace()).is_ok()
+    }
 
-fn print(report: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(report).expect("a report is plain data"));
+    #[test]
+    fn given_numbers_with_which_a_run_would_hang_or_do_nothing_when_parsed_then_they_are_refused() {
+        Cli::command().debug_assert();
+        for (command, good, nonsense) in [
+            (CHAT, "--depth 1 --count 5", "--depth 0 --count 5"),
+            (CHAT, "--count 1", "--count 0"),
+            (CHAT, "--pairs 1", "--pairs 0"),
+            (CHAT, "--ack-every 8", "--ack-every 0"),
+            (CHAT, "--duration 5 --warm-up 1s", "--duration=-5"),
+            (CHAT, "--warm-up 0", "--warm-up nan"),
+            (CHAT, "--rate 5", "--rate 5 --until receipt"),
+            (CONNECT, "--destinations 1024", "--destinations 5000"),
+            (STORM, "--destinations 1", "--destinations 0"),
+            (STORM, "--rounds 1", "--rounds 0"),
+            (CRASH, "--clients 2", "--clients 0"),
+            (CRASH, "--clients 4", "--clients 3"),
+        ] {
+            assert!(is_taken(command, good), "{command} {good}");
+            assert!(!is_taken(command, nonsense), "{command} {nonsense}");
+        }
+    }
+
+    #[test]
+    fn given_senders_that_wait_for_receipts_when_nobody_is_there_to_send_one_then_the_run_is_refused() {
+        let arguments = format!("{CHAT} --until receipt --recipients offline");
+        let Command::Chat(arguments) = Cli::parse_from(arguments.split_whitespace()).command else { unreachable!() };
+        assert!(matches!(chat::run(&arguments), Err(SwarmError::Arguments(_))));
+    }
 }

@@ -1,6 +1,5 @@
 //! `swarm connect`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,11 +7,11 @@ use switchyard_swarm::SwarmError;
 use switchyard_swarm::connect::{self, ConnectOptions};
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
-use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::{Signer, read_key};
 
-use super::{rate, rate_or_none, time};
+use super::many::Many;
+use super::{rate_or_none, time};
 
 /// What comes after the options.
 const MORE: &str = "\
@@ -32,19 +31,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = MORE)]
 pub(crate) struct ConnectArguments {
-    /// Where the server listens: HOST:PORT. A large run goes to many addresses of 127.0.0.0/8, so the server must listen
-    /// on 0.0.0.0.
-    #[arg(long)]
-    url: String,
-    /// The server's data folder, whose development key signs the tokens.
-    #[arg(long)]
-    data: PathBuf,
-    /// Connections.
-    #[arg(long)]
-    count: u32,
-    /// Connections begun per second; as fast as the server answers when not given.
-    #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
+    #[command(flatten)]
+    many: Many,
     /// How long they are held once all are open, such as 30s or 10m.
     #[arg(long, value_parser = time, default_value = "10s")]
     hold: Duration,
@@ -54,20 +42,6 @@ pub(crate) struct ConnectArguments {
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Threads of the swarm; more when a descriptor table holds too few connections.
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
-    /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
-    #[arg(long)]
-    destinations: Option<u32>,
-    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20; the kernel's choice
-    /// when not given. Threads that share a port on 0.0.0.0 by the kernel's own rule get uneven parts from one source and
-    /// many destinations, and even ones from many sources.
-    #[arg(long)]
-    sources: Option<Sources>,
-    /// The server's process id, to report its memory and processor time.
-    #[arg(long)]
-    server_pid: Option<u32>,
     /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. Each connects to --url as it sees it, with
     /// --threads threads, to --destinations, and from its own `swarm worker --sources` or else from --sources; this machine
     /// leads, and looks for the server's process.
@@ -78,27 +52,49 @@ pub(crate) struct ConnectArguments {
 }
 
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
-    let options = ConnectOptions {
-        address: Target::parse(&arguments.url)?.address,
-        count: arguments.count,
-        threads: arguments.threads,
-        destinations: arguments.destinations,
-        sources: arguments.sources.clone().unwrap_or_default(),
-        opens_per_s: arguments.rate,
+    let Many { url, data, .. } = &arguments.many;
+    let options = options(arguments)?;
+    let subject = Subject::new("connect", url);
+    if arguments.workers.is_empty() {
+        let signer = Signer::of_data(data)?;
+        eprintln!("swarm: {}", Layout::new(options.count, options.threads)?);
+        return report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer));
+    }
+    let key = read_key(data)?;
+    eprintln!("swarm: {} connections on {} workers", options.count, arguments.workers.len());
+    report::watch(&arguments.report, subject, |observer| {
+        connect::run_on(&arguments.workers, &options, (url, &key), observer)
+    })
+}
+
+fn options(arguments: &ConnectArguments) -> Result<ConnectOptions, SwarmError> {
+    let Many { url, count, rate, threads, destinations, sources, server_pid, .. } = &arguments.many;
+    Ok(ConnectOptions {
+        address: Target::parse(url)?.address,
+        count: *count,
+        threads: *threads,
+        destinations: *destinations,
+        sources: sources.clone().unwrap_or_default(),
+        opens_per_s: *rate,
         hold: arguments.hold,
         messages_per_s: arguments.message_rate,
         text_bytes: arguments.bytes,
-        server_pid: arguments.server_pid,
-    };
-    let subject = Subject::new("connect", &arguments.url);
-    if arguments.workers.is_empty() {
-        let signer = Signer::of_data(&arguments.data)?;
-        eprintln!("swarm: {}", Layout::new(arguments.count, arguments.threads)?);
-        return report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer));
-    }
-    let key = read_key(&arguments.data)?;
-    eprintln!("swarm: {} connections on {} workers", arguments.count, arguments.workers.len());
-    report::watch(&arguments.report, subject, |observer| {
-        connect::run_on(&arguments.workers, &options, (&arguments.url, &key), observer)
+        server_pid: *server_pid,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    #[test]
+    fn given_no_more_than_must_be_when_parsed_then_a_run_is_as_the_library_has_it() {
+        let command = ConnectArguments::augment_args(clap::Command::new("connect"));
+        let matches = command.get_matches_from(["connect", "--url", "127.0.0.1:7400", "--data", "D", "--count", "9"]);
+        let arguments = ConnectArguments::from_arg_matches(&matches).expect("they were parsed");
+        let address = "127.0.0.1:7400".parse().expect("an address");
+        assert_eq!(options(&arguments).expect("a target"), ConnectOptions::new(address, 9));
+    }
 }

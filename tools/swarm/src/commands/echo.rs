@@ -42,14 +42,14 @@ pub(crate) struct EchoArguments {
     /// Bytes of a message.
     #[arg(long, default_value_t = 64)]
     bytes: usize,
-    /// How long to measure, such as 5s.
+    /// How long to measure, such as 5s; seconds when it is a plain number.
     #[arg(long, value_parser = time, default_value = "5s")]
     duration: Duration,
     /// How long to run before measuring.
     #[arg(long, value_parser = time, default_value = "1s")]
     warm_up: Duration,
     /// Threads of the swarm; more when a descriptor table holds too few connections.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     threads: u32,
     /// The server's process id, to report its processor time per message.
     #[arg(long)]

@@ -1,17 +1,14 @@
 //! `swarm storm`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use switchyard_swarm::SwarmError;
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
-use switchyard_swarm::routes::Sources;
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::Signer;
 
-use super::rate;
+use super::many::Many;
 
 /// What comes after the options.
 const MORE: &str = "\
@@ -25,53 +22,29 @@ Example:
 #[derive(Args)]
 #[command(after_help = MORE)]
 pub(crate) struct StormArguments {
-    /// Where the server listens: HOST:PORT. A large run goes to many addresses of 127.0.0.0/8, so the server must listen
-    /// on 0.0.0.0.
-    #[arg(long)]
-    url: String,
-    /// The server's data folder, whose development key signs the tokens.
-    #[arg(long)]
-    data: PathBuf,
-    /// Connections.
-    #[arg(long)]
-    count: u32,
+    #[command(flatten)]
+    many: Many,
     /// Storms, one after the other.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Connections begun per second before the first storm; as fast as the server answers when not given.
-    #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
-    /// Threads of the swarm; more when a descriptor table holds too few connections.
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
-    /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
-    #[arg(long)]
-    destinations: Option<u32>,
-    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20.
-    /// Threads that share a port on 0.0.0.0 by the kernel's own rule get uneven parts from one source and
-    /// many destinations, and even ones from many sources.
-    #[arg(long)]
-    sources: Option<Sources>,
-    /// The server's process id, to report its memory and processor time.
-    #[arg(long)]
-    server_pid: Option<u32>,
     #[command(flatten)]
     report: ReportArguments,
 }
 
 pub(crate) fn run(arguments: &StormArguments) -> Result<Outcome, SwarmError> {
-    let layout = Layout::new(arguments.count, arguments.threads)?;
+    let Many { url, data, count, rate, threads, destinations, sources, server_pid } = &arguments.many;
+    let layout = Layout::new(*count, *threads)?;
     let options = StormOptions {
-        address: Target::parse(&arguments.url)?.address,
+        address: Target::parse(url)?.address,
         layout,
-        destinations: arguments.destinations,
-        sources: arguments.sources.clone().unwrap_or_default(),
-        opens_per_s: arguments.rate,
+        destinations: *destinations,
+        sources: sources.clone().unwrap_or_default(),
+        opens_per_s: *rate,
         rounds: arguments.rounds,
-        server_pid: arguments.server_pid,
+        server_pid: *server_pid,
     };
-    let signer = Signer::of_data(&arguments.data)?;
+    let signer = Signer::of_data(data)?;
     eprintln!("swarm: {layout}");
-    let subject = Subject::new("storm", &arguments.url);
+    let subject = Subject::new("storm", url);
     report::watch(&arguments.report, subject, |observer| storm::run(&options, signer, observer))
 }

@@ -1,0 +1,93 @@
+//! `swarm chat`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, value_parser};
+use switchyard_swarm::SwarmError;
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
+use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::target::Target;
+use switchyard_swarm::tokens::Signer;
+
+use super::{rate, time};
+
+#[derive(Args)]
+pub(crate) struct ChatArguments {
+    /// Where the server listens, as it prints it: HOST:PORT.
+    #[arg(long)]
+    url: String,
+    /// The server's data folder, whose development key signs the tokens.
+    #[arg(long)]
+    data: PathBuf,
+    /// Pairs of users.
+    #[arg(long, default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Messages under way per pair.
+    #[arg(long, default_value_t = 1, conflicts_with = "rate", value_parser = value_parser!(u32).range(1..))]
+    depth: u32,
+    /// What ends a message's way and lets the next be sent.
+    #[arg(long, value_enum, default_value_t = Until::Accepted, conflicts_with = "rate")]
+    until: Until,
+    /// Messages a second by all pairs together, whatever comes back (an open loop), instead of --depth: latencies then
+    /// count from when a message was due, so that a server that stands still cannot hide.
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
+    /// How long to measure, such as 5s; seconds when it is a plain number.
+    #[arg(long, value_parser = time, default_value = "5s", conflicts_with = "count")]
+    duration: Duration,
+    /// How long to run before measuring.
+    #[arg(long, value_parser = time, default_value = "1s", conflicts_with = "count")]
+    warm_up: Duration,
+    /// Messages per pair, instead of --duration.
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Bytes of a message's text.
+    #[arg(long, default_value_t = 100)]
+    bytes: usize,
+    /// Whether the recipients are connected.
+    #[arg(long, value_enum, default_value_t = Recipients::Online)]
+    recipients: Recipients,
+    /// Recipients acknowledge every so many messages, and never wait for more than a sender has under way until a receipt.
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    ack_every: u32,
+    /// Threads of the swarm.
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    threads: u32,
+    /// The server's process id, to report its CPU time per message.
+    #[arg(long)]
+    server_pid: Option<u32>,
+    #[command(flatten)]
+    report: ReportArguments,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, ValueEnum)]
+enum Recipients {
+    Online,
+    Offline,
+}
+
+pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
+    if (arguments.until, arguments.recipients) == (Until::Receipt, Recipients::Offline) {
+        let why = "--until receipt: nobody sends one while the recipients are away; leave out --recipients offline";
+        return Err(SwarmError::Arguments(why.to_owned()));
+    }
+    let length = match arguments.count {
+        Some(count) => Length::Messages(count),
+        None => Length::Time { warm_up: arguments.warm_up, measured: arguments.duration },
+    };
+    let options = ChatOptions {
+        address: Target::parse(&arguments.url)?.address,
+        pairs: arguments.pairs,
+        pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
+        length,
+        text_bytes: arguments.bytes,
+        recipients_online: arguments.recipients == Recipients::Online,
+        ack_every: arguments.ack_every,
+        threads: arguments.threads,
+        server_pid: arguments.server_pid,
+    };
+    let signer = Signer::of_data(&arguments.data)?;
+    let subject = Subject::new("chat", &arguments.url);
+    report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))
+}
