@@ -7,22 +7,17 @@
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
-use std::time::Duration;
-
 use switchyard_bench::compare::Comparison;
+use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
 use switchyard_bench::server::{Kind, Places};
-use switchyard_bench::settings::{binary, cores, is_asked_for, setting};
+use switchyard_bench::settings::{binary, cores, is_asked_for, seconds, setting};
 use switchyard_bench::table;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Until the memory that a server keeps the newest messages in is full (`router.tail_bytes`): as long as it grows, pages
-/// that are touched for the first time are a tenth of what a message costs.
-const WARM_UP: Duration = Duration::from_secs(5);
 
 fn main() {
     if is_asked_for("end_to_end")
@@ -39,7 +34,7 @@ fn compare() -> Result<(), String> {
         places: Places { switchyard: binary()?, cores: cores()?, echoes: release, data: table::target().join("bench") },
         placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart)?,
         rounds: setting("SWITCHYARD_BENCH_PAIRS", 5)?,
-        times: Times { warm_up: WARM_UP, measured: Duration::from_secs_f64(setting("SWITCHYARD_BENCH_SECONDS", 3.0)?) },
+        times: Times { warm_up: TAIL_WARM_UP, measured: seconds("SWITCHYARD_BENCH_SECONDS", 3.0)? },
     };
     let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
     let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;

@@ -37,6 +37,8 @@ const PAIRS: u64 = 256;
 const DEPTH: usize = 512;
 const CLEAN_STARTS: usize = 5;
 const KILLED_STARTS: usize = 3;
+/// From when a snapshot is due until it is surely on disk: writing one of all pairs takes a fraction of this.
+const SNAPSHOT_SLACK_MS: u64 = 3_000;
 /// What a start may take longer when the journal is ten times as large.
 const FACTOR_MAX: f64 = 1.5;
 
@@ -263,7 +265,7 @@ fn serve(order: &Order) {
         write(&mut rig, order.body_bytes, order.write_bytes);
     }
     if order.settle {
-        thread::sleep(Duration::from_millis(snapshot_ms + 3_000));
+        thread::sleep(Duration::from_millis(snapshot_ms + SNAPSHOT_SLACK_MS));
     }
     if order.tail_bytes > 0 {
         write(&mut rig, order.body_bytes, order.tail_bytes);

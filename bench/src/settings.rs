@@ -4,6 +4,7 @@ use std::env::VarError;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::table;
 
@@ -48,6 +49,15 @@ pub fn cores() -> Result<Option<(u16, u16)>, String> {
 pub fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T, String> {
     let Some(text) = variable(name)? else { return Ok(default) };
     text.parse().map_err(|error| format!("{name}={text}: {error}"))
+}
+
+/// The same in seconds, as a number that may have a fraction.
+///
+/// # Errors
+/// When it is set to something that is no length of time.
+pub fn seconds(name: &str, default_s: f64) -> Result<Duration, String> {
+    let seconds = setting(name, default_s)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name}={seconds}: {error}"))
 }
 
 /// A variable of the environment, if it is set.

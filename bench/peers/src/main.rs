@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the tables go to standard output")]
 
+use std::num::ParseFloatError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use switchyard_bench::compare::Comparison;
+use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, CONNECT, ECHO, FAN_OUT, IDLE, ROUTE};
@@ -29,11 +31,11 @@ struct Cli {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds that are measured in each run.
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Seconds before that.
-    #[arg(long, default_value_t = 0.5)]
-    warm_up: f64,
+    #[arg(long, value_parser = seconds, default_value = "2")]
+    seconds: Duration,
+    /// Seconds before that; in the part of durable accepts 5 at least.
+    #[arg(long, value_parser = seconds, default_value = "0.5")]
+    warm_up: Duration,
     /// The `switchyard` binary, instead of the one beside this.
     #[arg(long)]
     server: Option<PathBuf>,
@@ -75,8 +77,14 @@ fn comparison(cli: &Cli) -> Result<Comparison, String> {
         places: Places { switchyard, cores: None, echoes: programs, data: table::target().join("bench") },
         placement: Placement::Apart,
         rounds: cli.rounds.max(1),
-        times: Times { warm_up: Duration::from_secs_f64(cli.warm_up), measured: Duration::from_secs_f64(cli.seconds) },
+        times: Times { warm_up: cli.warm_up, measured: cli.seconds },
     })
+}
+
+/// A length of time in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Part {
@@ -94,6 +102,9 @@ impl Part {
                 return write("idle", &row);
             }
         };
+        let Times { warm_up, measured } = comparison.times;
+        let warm_up = if self == Self::Accept { warm_up.max(TAIL_WARM_UP) } else { warm_up };
+        let comparison = Comparison { times: Times { warm_up, measured }, ..comparison.clone() };
         let rows = comparison.run(scenarios, |_| true, |row| println!("{}", row.lines()))?;
         write(name, &rows)
     }
