@@ -1,8 +1,8 @@
 //! What a run tells while it runs, and the figures that it ends with.
 //!
 //! Every long-running command calls its [`Observer`] once a second from its main thread with a [`Sample`]; live views and
-//! files of the course are written from that. The final report names its figures in one flat list ([`Figures`]), which
-//! is what thresholds look at.
+//! files of the course are written from that. The final report names its figures in one flat list
+//! ([`Report::FIGURES`](crate::report::Report::FIGURES)), which is what thresholds look at.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,20 @@ pub struct Sample {
     pub generator_cpu_percent: f64,
 }
 
+impl Sample {
+    /// Adds what another thread or machine of the run counts and uses. Times and latencies do not add up.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.open += other.open;
+        self.opening += other.opening;
+        self.dropped += other.dropped;
+        self.refused += other.refused;
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.accepted += other.accepted;
+        self.generator_cpu_percent += other.generator_cpu_percent;
+    }
+}
+
 /// What the server costs at one moment.
 #[derive(Copy, Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct ServerSample {
@@ -46,9 +60,3 @@ pub struct ServerSample {
 
 /// Who is told of each sample.
 pub type Observer<'o> = &'o mut dyn FnMut(&Sample);
-
-/// The named figures of a final report.
-pub trait Figures {
-    /// Every figure that a threshold may name, such as `p99_us`, `lost` or `messages_per_s`.
-    fn figures(&self) -> Vec<(&'static str, f64)>;
-}

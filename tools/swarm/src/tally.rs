@@ -122,6 +122,11 @@ const OTHER_REASONS: &str = "something else";
 /// How often each reason was met.
 pub(crate) type Reasons = BTreeMap<String, u64>;
 
+/// The same in words.
+pub(crate) fn said(reasons: &Reasons) -> String {
+    reasons.iter().map(|(reason, times)| format!("{reason}: {times}")).collect::<Vec<_>>().join(", ")
+}
+
 impl Tally {
     pub(crate) fn record_latency(&self, latency: std::time::Duration) {
         lock(&self.latency).record(latency);

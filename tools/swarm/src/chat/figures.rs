@@ -5,14 +5,10 @@
 
 use super::{ChatReport, Faults};
 use crate::latency::Percentiles;
-use crate::report::Report;
-use crate::sample::Figures;
+use crate::report::{Figure, Report, count, latency};
 use crate::schedule;
 
-/// A name, and its value where it was measured.
-type Figure = (&'static str, fn(&ChatReport) -> Option<f64>);
-
-const FIGURES: &[Figure] = &[
+const FIGURES: &[Figure<ChatReport>] = &[
     ("pairs", |report| Some(f64::from(report.pairs))),
     ("seconds", |report| Some(report.seconds)),
     ("messages", |report| count(report.messages)),
@@ -38,30 +34,12 @@ const FIGURES: &[Figure] = &[
     ("swarm_cpu_us_per_message", |report| (report.messages > 0).then_some(report.swarm_cpu_us_per_message)),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn count(count: u64) -> Option<f64> {
-    Some(count as f64)
-}
-
-/// Messages of which there were none had no latency.
-fn latency(of: &Percentiles, value: fn(&Percentiles) -> u64) -> Option<f64> {
-    (of.count > 0).then(|| value(of)).and_then(count)
-}
-
 fn whole_way(report: &ChatReport) -> &Percentiles {
     if report.recipients_online { &report.delivered } else { &report.accepted }
 }
 
-impl Figures for ChatReport {
-    fn figures(&self) -> Vec<(&'static str, f64)> {
-        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
-    }
-}
-
 impl Report for ChatReport {
-    fn names() -> Vec<&'static str> {
-        FIGURES.iter().map(|(name, _)| *name).collect()
-    }
+    const FIGURES: &'static [Figure<Self>] = FIGURES;
 
     fn caution(&self) -> Option<String> {
         self.bottleneck.clone().or_else(|| schedule::caution_of(self.unsent))

@@ -2,14 +2,11 @@
 
 use super::report::{ConnectReport, MessagesReport};
 use crate::latency::Percentiles;
-use crate::report::Report;
-use crate::sample::Figures;
+use crate::report::{self, Figure, Report, count};
 use crate::schedule;
+use crate::tally::said;
 
-/// A name, and its value where it was measured.
-type Figure = (&'static str, fn(&ConnectReport) -> Option<f64>);
-
-const FIGURES: &[Figure] = &[
+const FIGURES: &[Figure<ConnectReport>] = &[
     ("count", |report| Some(f64::from(report.count))),
     ("opened", |report| count(report.opened)),
     ("alive", |report| count(report.alive)),
@@ -43,30 +40,16 @@ const FIGURES: &[Figure] = &[
     ("swarm_cpu_percent", |report| Some(report.holding.swarm_cpu_percent)),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn count(count: u64) -> Option<f64> {
-    Some(count as f64)
-}
-
 fn message(report: &ConnectReport, value: fn(&MessagesReport) -> u64) -> Option<f64> {
     report.messages.as_ref().map(value).and_then(count)
 }
 
-/// Messages of which there were none had no latency.
 fn latency(report: &ConnectReport, value: fn(&Percentiles) -> u64) -> Option<f64> {
-    report.messages.as_ref().map(|messages| &messages.latency).filter(|of| of.count > 0).map(value).and_then(count)
-}
-
-impl Figures for ConnectReport {
-    fn figures(&self) -> Vec<(&'static str, f64)> {
-        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
-    }
+    report.messages.as_ref().and_then(|messages| report::latency(&messages.latency, value))
 }
 
 impl Report for ConnectReport {
-    fn names() -> Vec<&'static str> {
-        FIGURES.iter().map(|(name, _)| *name).collect()
-    }
+    const FIGURES: &'static [Figure<Self>] = FIGURES;
 
     fn fault(&self) -> Option<String> {
         let mut faults = Vec::new();
@@ -85,11 +68,10 @@ impl Report for ConnectReport {
             fault(messages.out_of_order, "messages came out of order");
             fault(messages.duplicated, "messages came again");
         }
-        let reasons: Vec<String> = self.reasons.iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
-        match (faults.is_empty(), reasons.is_empty()) {
+        match (faults.is_empty(), self.reasons.is_empty()) {
             (true, _) => None,
             (false, true) => Some(faults.join(", ")),
-            (false, false) => Some(format!("{} ({})", faults.join(", "), reasons.join(", "))),
+            (false, false) => Some(format!("{} ({})", faults.join(", "), said(&self.reasons))),
         }
     }
 

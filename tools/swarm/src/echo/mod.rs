@@ -16,6 +16,7 @@ use crate::crew::{Crew, Layout, Stage};
 use crate::limits::{ECHO_PATIENCE, PATIENCE, TURN_PAUSE_MAX};
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
+use crate::tally::said;
 use crate::target::Target;
 
 pub use report::EchoReport;
@@ -68,9 +69,8 @@ pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, 
     })?;
     let open = conductor.totals().open;
     if open < count {
-        let reasons = conductor.reasons();
-        let why: Vec<String> = reasons.iter().map(|(reason, times)| format!("{reason}: {times}")).collect();
-        return Err(SwarmError::Server(format!("only {open} of {count} connections were opened ({})", why.join(", "))));
+        let why = said(&conductor.reasons());
+        return Err(SwarmError::Server(format!("only {open} of {count} connections were opened ({why})")));
     }
     conductor.give(Stage::Talk);
     // The first message of an open loop is due when every thread has heard of it.

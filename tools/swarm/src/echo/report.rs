@@ -8,10 +8,9 @@ use super::{EchoOptions, EchoPace};
 use crate::conduct::Finish;
 use crate::latency::Percentiles;
 use crate::reading::{Costs, Reading};
-use crate::report::Report;
-use crate::sample::Figures;
+use crate::report::{Figure, Report, count, latency};
 use crate::schedule;
-use crate::tally::Totals;
+use crate::tally::{Totals, said};
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -97,10 +96,7 @@ impl EchoReport {
     }
 }
 
-/// A name, and its value where it was measured.
-type Figure = (&'static str, fn(&EchoReport) -> Option<f64>);
-
-const FIGURES: &[Figure] = &[
+const FIGURES: &[Figure<EchoReport>] = &[
     ("connections", |report| Some(f64::from(report.connections))),
     ("messages", |report| count(report.messages)),
     ("messages_per_s", |report| Some(report.messages_per_s)),
@@ -108,44 +104,26 @@ const FIGURES: &[Figure] = &[
     ("unsent", |report| count(report.unsent)),
     ("wrong", |report| count(report.wrong)),
     ("dropped", |report| count(report.dropped)),
-    ("p50_us", |report| latency(report, |latencies| latencies.p50_us)),
-    ("p90_us", |report| latency(report, |latencies| latencies.p90_us)),
-    ("p99_us", |report| latency(report, |latencies| latencies.p99_us)),
-    ("p999_us", |report| latency(report, |latencies| latencies.p999_us)),
-    ("max_us", |report| latency(report, |latencies| latencies.max_us)),
-    ("late_p99_us", |report| (report.late.count > 0).then_some(report.late.p99_us).and_then(count)),
+    ("p50_us", |report| latency(&report.latency, |latencies| latencies.p50_us)),
+    ("p90_us", |report| latency(&report.latency, |latencies| latencies.p90_us)),
+    ("p99_us", |report| latency(&report.latency, |latencies| latencies.p99_us)),
+    ("p999_us", |report| latency(&report.latency, |latencies| latencies.p999_us)),
+    ("max_us", |report| latency(&report.latency, |latencies| latencies.max_us)),
+    ("late_p99_us", |report| latency(&report.late, |latencies| latencies.p99_us)),
     ("server_cpu_us_per_message", |report| report.server_cpu_us_per_message.filter(|_| report.messages > 0)),
     ("server_rss_bytes", |report| report.server_rss_bytes.and_then(count)),
     ("swarm_cpu_us_per_message", |report| (report.messages > 0).then_some(report.swarm_cpu_us_per_message)),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn count(count: u64) -> Option<f64> {
-    Some(count as f64)
-}
-
-fn latency(report: &EchoReport, value: fn(&Percentiles) -> u64) -> Option<f64> {
-    (report.latency.count > 0).then(|| value(&report.latency)).and_then(count)
-}
-
-impl Figures for EchoReport {
-    fn figures(&self) -> Vec<(&'static str, f64)> {
-        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
-    }
-}
-
 impl Report for EchoReport {
-    fn names() -> Vec<&'static str> {
-        FIGURES.iter().map(|(name, _)| *name).collect()
-    }
+    const FIGURES: &'static [Figure<Self>] = FIGURES;
 
     fn fault(&self) -> Option<String> {
-        let reasons: Vec<String> = self.reasons.iter().map(|(why, times)| format!("{why}: {times}")).collect();
         let Self { lost, wrong, dropped, .. } = self;
         (lost + wrong + dropped > 0).then(|| {
             format!(
                 "{dropped} connections ended, {lost} echoes never came, {wrong} were wrong ({})",
-                reasons.join(", ")
+                said(&self.reasons)
             )
         })
     }

@@ -3,13 +3,10 @@
 
 use super::report::{RoundReport, StormReport};
 use crate::latency::Percentiles;
-use crate::report::Report;
-use crate::sample::Figures;
+use crate::report::{Figure, Report, count};
+use crate::tally::said;
 
-/// A name, and its value where it was measured.
-type Figure = (&'static str, fn(&StormReport) -> Option<f64>);
-
-const FIGURES: &[Figure] = &[
+const FIGURES: &[Figure<StormReport>] = &[
     ("count", |report| Some(f64::from(report.count))),
     ("opened", |report| count(report.opened)),
     ("alive", |report| count(report.alive)),
@@ -28,11 +25,6 @@ const FIGURES: &[Figure] = &[
     ("server_rss_bytes", |report| report.server_rss_bytes.and_then(count)),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-fn count(count: u64) -> Option<f64> {
-    Some(count as f64)
-}
-
 fn worst(report: &StormReport, value: impl Fn(&RoundReport) -> Option<u64>) -> Option<f64> {
     report.rounds.iter().filter_map(value).max().and_then(count)
 }
@@ -41,29 +33,20 @@ fn latency(report: &StormReport, value: fn(&Percentiles) -> u64) -> Option<f64> 
     worst(report, |round| (round.back_after.count > 0).then(|| value(&round.back_after)))
 }
 
-impl Figures for StormReport {
-    fn figures(&self) -> Vec<(&'static str, f64)> {
-        FIGURES.iter().filter_map(|(name, value)| Some((*name, value(self)?))).collect()
-    }
-}
-
 impl Report for StormReport {
-    fn names() -> Vec<&'static str> {
-        FIGURES.iter().map(|(name, _)| *name).collect()
-    }
+    const FIGURES: &'static [Figure<Self>] = FIGURES;
 
     fn fault(&self) -> Option<String> {
         let wanted = u64::from(self.count);
-        let reasons =
-            || self.reasons.iter().map(|(why, times)| format!("{why}: {times}")).collect::<Vec<_>>().join(", ");
         if self.opened < wanted {
-            return Some(format!("only {} of {wanted} connections were opened ({})", self.opened, reasons()));
+            return Some(format!("only {} of {wanted} connections were opened ({})", self.opened, said(&self.reasons)));
         }
         if let Some(round) = self.rounds.iter().find(|round| round.seconds.is_none()) {
             let (number, back) = (round.round, round.back);
-            return Some(format!("only {back} of {wanted} came back from storm {number} ({})", reasons()));
+            return Some(format!("only {back} of {wanted} came back from storm {number} ({})", said(&self.reasons)));
         }
-        (self.alive < wanted).then(|| format!("only {} of {wanted} are alive at the end ({})", self.alive, reasons()))
+        (self.alive < wanted)
+            .then(|| format!("only {} of {wanted} are alive at the end ({})", self.alive, said(&self.reasons)))
     }
 
     fn caution(&self) -> Option<String> {

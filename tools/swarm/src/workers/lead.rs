@@ -159,16 +159,7 @@ impl Leader {
     fn sample(&mut self) -> Sample {
         self.sampled = Instant::now();
         let mut all = Sample::default();
-        for Worker { sample, .. } in &self.workers {
-            all.open += sample.open;
-            all.opening += sample.opening;
-            all.dropped += sample.dropped;
-            all.refused += sample.refused;
-            all.sent += sample.sent;
-            all.delivered += sample.delivered;
-            all.accepted += sample.accepted;
-            all.generator_cpu_percent += sample.generator_cpu_percent;
-        }
+        self.workers.iter().for_each(|worker| all.add(&worker.sample));
         all.latency = std::mem::take(&mut self.interval).percentiles();
         all
     }
