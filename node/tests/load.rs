@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
+use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::connect::{self, ConnectOptions};
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
@@ -40,16 +40,11 @@ fn given_fifteen_thousand_connections_when_messages_flow_between_them_then_none_
     let (server, data) = server("connect");
     // Two threads, so that their descriptor tables are their own, as in a run that needs them.
     let options = ConnectOptions {
-        address: target(&server, "/v1/ws").address,
-        count: 15_000,
         threads: 2,
-        destinations: None,
-        sources: Sources::default(),
-        opens_per_s: None,
         hold: Duration::from_secs(2),
         messages_per_s: 1_000.0,
-        text_bytes: 100,
         server_pid: Some(server.pid()),
+        ..ConnectOptions::new(target(&server, "/v1/ws").address, 15_000)
     };
     let mut samples = 0;
     let report = connect::run(&options, Signer::of_data(&data).expect("a key"), &mut |_| samples += 1);
@@ -68,16 +63,12 @@ fn given_fifteen_thousand_connections_when_messages_flow_between_them_then_none_
 fn given_two_workers_when_they_share_a_run_then_its_report_is_as_of_one_machine() {
     let (server, data) = server("workers");
     let options = ConnectOptions {
-        address: target(&server, "/v1/ws").address,
-        count: 401,
         threads: 2,
         destinations: Some(2),
-        sources: Sources::default(),
-        opens_per_s: None,
         hold: Duration::from_secs(1),
         messages_per_s: 500.0,
-        text_bytes: 100,
         server_pid: Some(server.pid()),
+        ..ConnectOptions::new(target(&server, "/v1/ws").address, 401)
     };
     let workers: Vec<String> = (0..2).map(|_| worker()).collect();
     let (url, key) = (server.websocket.to_string(), read_key(&data).expect("a key"));
@@ -151,6 +142,26 @@ fn given_pairs_that_talk_in_an_open_loop_when_measured_then_every_message_that_w
     for latencies in [&report.accepted, &report.delivered, &report.receipted] {
         assert_eq!(latencies.count, due, "{report:#?}");
     }
+    server.stop().expect("an end in order");
+}
+
+#[test]
+fn given_a_sender_that_waits_for_each_receipt_when_its_recipient_acknowledges_seldom_then_neither_waits_for_the_other()
+{
+    let (server, data) = server("receipts");
+    let options = ChatOptions {
+        address: target(&server, "/v1/ws").address,
+        pairs: 2,
+        pace: Pace::Depth { depth: 1, until: Until::Receipt },
+        length: Length::Messages(20),
+        text_bytes: 100,
+        recipients_online: true,
+        ack_every: 8,
+        threads: 1,
+        server_pid: None,
+    };
+    let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
+    assert_eq!((report.fault(), report.messages), (None, 40), "{report:#?}");
     server.stop().expect("an end in order");
 }
 
