@@ -3,8 +3,7 @@
 //! reads what they count.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::event_loop::{self, Work};
 use crate::limits::{CPU_READING_PAUSE, DESCRIPTORS_RESERVED, THREAD_STACK_BYTES, THREADS_MAX};
 use crate::process;
 use crate::sys;
-use crate::tally::{Tally, Totals, totals};
+use crate::tally::{Count, Tally, Totals, totals};
 
 /// How a run is divided.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -73,9 +72,6 @@ impl fmt::Display for Layout {
     }
 }
 
-/// The number that stands for the first storm; smaller ones are of the other stages.
-const FIRST_STORM: u64 = 6;
-
 /// What all threads are to do.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
@@ -95,52 +91,34 @@ pub(crate) enum Stage {
     Stop,
 }
 
-impl Stage {
-    const fn to_number(self) -> u64 {
-        match self {
-            Self::Open => 0,
-            Self::Talk => 1,
-            Self::Settle => 2,
-            Self::Ask => 3,
-            Self::Stop => 4,
-            Self::Measure => 5,
-            Self::Storm(round) => FIRST_STORM + round as u64,
-        }
-    }
-
-    fn of_number(number: u64) -> Self {
-        match number {
-            0 => Self::Open,
-            1 => Self::Talk,
-            2 => Self::Settle,
-            3 => Self::Ask,
-            4 => Self::Stop,
-            5 => Self::Measure,
-            storm => Self::Storm(u32::try_from(storm - FIRST_STORM).expect("only rounds are larger")),
-        }
-    }
+/// What to do, and since when.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Order {
+    pub(crate) stage: Stage,
+    pub(crate) given: Instant,
 }
 
 /// The present order, and the clock that all threads share.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    stage: AtomicU64,
-    given_us: AtomicU64,
+    /// Each thread looks once a turn.
+    present: Mutex<Order>,
     begun: Instant,
 }
 
 impl Orders {
     fn new() -> Self {
-        Self { stage: AtomicU64::new(Stage::Open.to_number()), given_us: AtomicU64::new(0), begun: Instant::now() }
+        let begun = Instant::now();
+        Self { present: Mutex::new(Order { stage: Stage::Open, given: begun }), begun }
     }
 
-    pub(crate) fn stage(&self) -> Stage {
-        Stage::of_number(self.stage.load(Ordering::Acquire))
+    /// What a thread begins with, however late it comes to look for another.
+    pub(crate) const fn first(&self) -> Order {
+        Order { stage: Stage::Open, given: self.begun }
     }
 
-    /// When the present order was given.
-    pub(crate) fn given(&self) -> Instant {
-        self.begun + Duration::from_micros(self.given_us.load(Ordering::Acquire))
+    pub(crate) fn present(&self) -> Order {
+        *self.lock()
     }
 
     /// When the run began.
@@ -149,9 +127,12 @@ impl Orders {
     }
 
     pub(crate) fn give(&self, stage: Stage) {
-        let now_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.given_us.store(now_us, Ordering::Release);
-        self.stage.store(stage.to_number(), Ordering::Release);
+        *self.lock() = Order { stage, given: Instant::now() };
+    }
+
+    /// An order is whole at any time, whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, Order> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,6 +150,12 @@ impl Seat {
     /// The number in the whole run of this thread's `local`-th connection.
     pub(crate) const fn global(&self, local: u32) -> u32 {
         local * self.layout.threads + self.thread
+    }
+
+    /// Counts something that is wrong, and what it is.
+    pub(crate) fn fault(&self, count: &Count, what: impl Into<String>) {
+        count.add(1);
+        self.tally.count_reason(what.into());
     }
 
     /// Notes now and then what processor time the calling thread has used.
@@ -284,14 +271,5 @@ mod tests {
             assert!(parts.iter().all(|part| count < table || part + DESCRIPTORS_RESERVED <= table), "{parts:?}");
         }
         assert!(Layout::within(10_000_000, 1, 1_024).unwrap_err().to_string().contains("ulimit -n"));
-    }
-
-    #[test]
-    fn given_any_stage_when_told_by_number_then_it_is_the_same() {
-        for stage in
-            [Stage::Open, Stage::Talk, Stage::Settle, Stage::Ask, Stage::Storm(0), Stage::Storm(7), Stage::Stop]
-        {
-            assert_eq!(Stage::of_number(stage.to_number()), stage);
-        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    pub(super) const fn of(ended: Ended) -> Self {
+    pub(crate) const fn of(ended: Ended) -> Self {
         match ended {
             Ended::Closed => Self::Closed,
             Ended::Failed(kind) => Self::Io(kind),
@@ -39,7 +39,7 @@ impl Ending {
     }
 
     /// The reason, and what the server said about when to come back, in milliseconds.
-    pub(super) const fn of_wire(error: &WireError) -> (Self, Option<u32>) {
+    pub(crate) const fn of_wire(error: &WireError) -> (Self, Option<u32>) {
         match error {
             WireError::Handshake(HandshakeError::Refused { status, retry_after_s, .. }) => {
                 let hint_ms = match retry_after_s {
@@ -53,12 +53,12 @@ impl Ending {
     }
 
     /// Whether the server refused in words.
-    pub(super) const fn is_refusal(self) -> bool {
+    pub(crate) const fn is_refusal(self) -> bool {
         matches!(self, Self::Http(_) | Self::Refused(_))
     }
 
     /// Whether the same attempt may succeed later.
-    pub(super) const fn may_come_back(self) -> bool {
+    pub(crate) const fn may_come_back(self) -> bool {
         match self {
             Self::Http(status) => matches!(status, 408 | 429 | 500..=599),
             Self::Refused(code) => code.retry(),

@@ -25,6 +25,7 @@ pub mod cost;
 pub mod crash;
 pub mod crew;
 pub mod echo;
+mod ending;
 pub mod event_loop;
 mod fleet;
 pub mod idle;

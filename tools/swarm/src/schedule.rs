@@ -32,19 +32,61 @@ impl Schedule {
     }
 
     /// When the next message is due, if that is so by `now`; it is then the turn of the one after it.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Instant> {
+    fn take_due(&mut self, now: Instant) -> Option<Instant> {
         let due = Some(self.due()).filter(|due| *due <= now)?;
         self.advance();
         Some(due)
     }
 
     /// When each message was due that was due before `until` and was never sent.
-    pub(crate) fn unsent(mut self, until: Instant) -> impl Iterator<Item = Instant> {
+    fn unsent(mut self, until: Instant) -> impl Iterator<Item = Instant> {
         std::iter::from_fn(move || {
             let due = Some(self.due()).filter(|due| *due < until)?;
             self.advance();
             Some(due)
         })
+    }
+}
+
+/// The messages that one sender, or several who stand in for each other, must send: which have come due, and which of them
+/// are owed because there are as many under way as may be. Nobody else sends them instead.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Paced {
+    coming: Schedule,
+    owed: Schedule,
+}
+
+impl Paced {
+    /// Of the n-th of so many who send in turn, at a rate of all together.
+    pub(crate) fn new(begun: Instant, per_second: f64, place: (u32, u32)) -> Self {
+        let schedule = Schedule::new(begun, per_second, place);
+        Self { coming: schedule, owed: schedule }
+    }
+
+    /// When the next message comes due.
+    pub(crate) fn next_due(&self) -> Instant {
+        self.coming.due()
+    }
+
+    /// When the next message came due, if that is so by `now`; it is owed from then on.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Instant> {
+        self.coming.take_due(now)
+    }
+
+    /// When the oldest message came due that is not sent.
+    pub(crate) fn oldest_owed(&self) -> Option<Instant> {
+        let due = self.owed.due();
+        (due < self.coming.due()).then_some(due)
+    }
+
+    /// The oldest message was sent.
+    pub(crate) fn on_sent(&mut self) {
+        self.owed.advance();
+    }
+
+    /// When each message was due that was due before `until` and was never sent.
+    pub(crate) fn unsent(self, until: Instant) -> impl Iterator<Item = Instant> {
+        self.owed.unsent(until)
     }
 }
 
@@ -91,5 +133,22 @@ mod tests {
             let expect = Duration::from_millis(message);
             assert!(due.abs_diff(expect) < Duration::from_micros(1), "message {message} is due after {due:?}");
         }
+    }
+
+    #[test]
+    fn given_pairs_that_take_turns_when_one_may_not_send_then_it_owes_its_own_messages_and_no_others() {
+        let begun = Instant::now();
+        let after = |paced: Instant| (paced - begun).as_millis();
+        let mut second = Paced::new(begun, 100.0, (1, 4));
+        assert_eq!((after(second.next_due()), second.oldest_owed()), (10, None));
+        assert_eq!(second.take_due(begun + Duration::from_millis(9)), None);
+        let taken: Vec<u128> =
+            std::iter::from_fn(|| second.take_due(begun + Duration::from_millis(50))).map(after).collect();
+        assert_eq!(taken, [10, 50]);
+        assert_eq!(second.oldest_owed().map(after), Some(10));
+        second.on_sent();
+        assert_eq!((second.oldest_owed().map(after), after(second.next_due())), (Some(50), 90));
+        let unsent: Vec<u128> = second.unsent(begun + Duration::from_millis(130)).map(after).collect();
+        assert_eq!(unsent, [50, 90]);
     }
 }

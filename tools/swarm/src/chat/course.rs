@@ -1,34 +1,21 @@
 //! The course of a run: what its threads publish while they work, and the sample of it that is told each second.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::gate::Gate;
 use crate::cost::CostMeter;
 use crate::latency::Latencies;
+use crate::limits::SAMPLE_PAUSE;
 use crate::sample::{Observer, Sample};
-
-/// How often a sample is told.
-const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What one thread has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    pub(super) counts: Counts,
+    /// What it has counted; neither its time nor what anything costs.
+    pub(super) counts: Sample,
     /// Of what came since this was last taken.
     pub(super) latencies: Latencies,
-}
-
-/// The part of it that is counted, as in [`Sample`].
-#[derive(Copy, Clone, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) open: u64,
-    pub(super) opening: u64,
-    pub(super) dropped: u64,
-    pub(super) refused: u64,
-    pub(super) sent: u64,
-    pub(super) accepted: u64,
-    pub(super) delivered: u64,
 }
 
 /// Where a thread publishes its progress.
@@ -48,7 +35,7 @@ impl<'o> Course<'o> {
         let begun = Instant::now();
         Self {
             begun,
-            next: begun + SAMPLE_EVERY,
+            next: begun + SAMPLE_PAUSE,
             meter: CostMeter::begin(server_pid),
             threads: (0..threads).map(|_| Published::default()).collect(),
             observer,
@@ -83,24 +70,17 @@ impl<'o> Course<'o> {
 
     fn tell(&mut self) {
         let now = Instant::now();
-        self.next += SAMPLE_EVERY;
+        self.next += SAMPLE_PAUSE;
         if self.next <= now {
             // What was missed is not made up for in a hurry: a rate over a moment misleads.
-            self.next = now + SAMPLE_EVERY;
+            self.next = now + SAMPLE_PAUSE;
         }
         let mut sample = Sample { at_s: (now - self.begun).as_secs_f64(), ..Sample::default() };
         let mut latencies = Latencies::default();
         for thread in &self.threads {
             let mut progress = thread.lock().expect("threads do not panic while they publish");
             latencies.add(&std::mem::take(&mut progress.latencies));
-            let counts = &progress.counts;
-            sample.open += counts.open;
-            sample.opening += counts.opening;
-            sample.dropped += counts.dropped;
-            sample.refused += counts.refused;
-            sample.sent += counts.sent;
-            sample.accepted += counts.accepted;
-            sample.delivered += counts.delivered;
+            sample.add(&progress.counts);
         }
         sample.latency = latencies.percentiles();
         (sample.server, sample.generator_cpu_percent) = self.meter.read(now);

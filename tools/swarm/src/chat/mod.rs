@@ -7,7 +7,6 @@
 mod course;
 mod figures;
 mod gate;
-mod paced;
 mod pair;
 mod report;
 mod work;
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::SwarmError;
 use crate::process::{self, Usage, usage};
 use crate::sample::Observer;
+use crate::stamp;
 use crate::tokens::Signer;
 use crate::users;
 
@@ -98,7 +98,7 @@ impl ChatOptions {
 }
 
 /// Bytes of a text that hold the message's number.
-pub const TEXT_BYTES_MIN: usize = 16;
+pub const TEXT_BYTES_MIN: usize = stamp::DIGITS;
 
 /// How often the end of the threads is looked for once their work is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

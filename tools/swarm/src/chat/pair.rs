@@ -5,15 +5,12 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use switchyard_schema::frame::{Accepted, Deliver, Receipt};
-use switchyard_schema::ids::{ConversationId, UserId};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, UserId};
 
-use super::TEXT_BYTES_MIN;
-use super::course::Counts;
 use super::report::{Faults, ThreadReport};
 use crate::latency::Latencies;
-
-/// Where the text begins in a body that `switchyard_schema::body::text` made.
-pub(super) const TEXT_AT: usize = 24;
+use crate::sample::Sample;
+use crate::stamp;
 
 /// What a pair has done.
 #[derive(Debug)]
@@ -83,7 +80,7 @@ impl Pair {
     }
 
     pub(super) fn on_accepted(&mut self, now: Instant, accepted: &Accepted, report: &mut Recorder<'_>) {
-        let number = number_of_id(accepted.client_message_id.0);
+        let number = number_of(accepted.client_message_id);
         if number != accepted.sequence.0 || number != self.accepted + 1 {
             let expected = self.accepted + 1;
             report.out_of_order(|| format!("accepted {number} as {:?}, expected {expected}", accepted.sequence));
@@ -95,7 +92,7 @@ impl Pair {
     }
 
     pub(super) fn on_deliver(&mut self, now: Instant, deliver: &Deliver<'_>, report: &mut Recorder<'_>) {
-        let (sequence, number) = (deliver.sequence.0, number_of_body(&deliver.body));
+        let (sequence, number) = (deliver.sequence.0, stamp::get(&deliver.body, 0));
         if sequence <= self.delivered {
             report.duplicated(|| format!("message {sequence} came again"));
             return;
@@ -188,7 +185,7 @@ pub(super) struct Recorder<'r> {
     pub(super) report: &'r mut ThreadReport,
     pub(super) window: Window,
     /// For the course of the run, like the latencies.
-    pub(super) counts: &'r mut Counts,
+    pub(super) counts: &'r mut Sample,
     /// Until a message is delivered, or accepted when nobody is there to deliver to.
     pub(super) latencies: &'r mut Latencies,
     pub(super) online: bool,
@@ -245,38 +242,106 @@ impl Recorder<'_> {
     }
 }
 
-/// Writes the number of a message into the first bytes of its text.
-pub(super) fn put_number(body: &mut [u8], number: u64) {
-    let mut rest = number;
-    for byte in body[TEXT_AT..TEXT_AT + TEXT_BYTES_MIN].iter_mut().rev() {
-        let digit = rest.to_le_bytes()[0] & 15;
-        *byte = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        rest >>= 4;
-    }
-}
-
-fn number_of_body(body: &[u8]) -> Option<u64> {
-    let digits = body.get(TEXT_AT..TEXT_AT + TEXT_BYTES_MIN)?;
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-fn number_of_id(id: [u8; 16]) -> u64 {
-    let [.., a, b, c, d, e, f, g, h] = id;
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+fn number_of(id: ClientMessageId) -> u64 {
+    u64::try_from(u128::from_be_bytes(id.0)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use switchyard_schema::body;
+    use std::time::Duration;
+
+    use switchyard_schema::ids::{MessageId, Millis, Sequence};
 
     use super::*;
+    use crate::latency::Percentiles;
+    use crate::schedule::Paced;
+
+    /// Sends that a pair may have under way.
+    const UNDER_WAY_MAX: u64 = 4;
+    const MESSAGES_PER_S: f64 = 100.0;
+    /// In milliseconds of a clock that only the test moves.
+    const RUN_MS: u64 = 10_000;
+    const STALL_MS: std::ops::Range<u64> = 4_000..6_000;
+
+    /// A pair and a server that answers within the millisecond, but for two seconds in the middle. Each message counts
+    /// from the time that `counts_from` makes of when it was due and when it was sent.
+    fn latencies(counts_from: fn(Instant, Instant) -> Instant) -> Percentiles {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let (mut pair, mut paced) = (Pair::new(user(1), user(2), false), Paced::new(begun, MESSAGES_PER_S, (0, 1)));
+        let (mut report, mut counts, mut latencies) =
+            (ThreadReport::default(), Sample::default(), Latencies::default());
+        let mut under_way = VecDeque::new();
+        for now in (0..RUN_MS).map(at) {
+            while paced.take_due(now).is_some() {}
+            while pair.unanswered() < UNDER_WAY_MAX
+                && let Some(due) = paced.oldest_owed()
+            {
+                paced.on_sent();
+                under_way.push_back(pair.on_sent(counts_from(due, now)));
+            }
+            if (at(STALL_MS.start)..at(STALL_MS.end)).contains(&now) {
+                continue;
+            }
+            let mut recorder = Recorder {
+                report: &mut report,
+                window: Window::Due { from: begun, until: None },
+                counts: &mut counts,
+                latencies: &mut latencies,
+                online: false,
+            };
+            for number in under_way.drain(..) {
+                pair.on_accepted(now, &accepted(number), &mut recorder);
+            }
+        }
+        assert_eq!(report.faults, Default::default());
+        assert_eq!(paced.unsent(at(RUN_MS)).count(), 0, "the server caught up");
+        report.accepted.percentiles()
+    }
+
+    fn user(number: u64) -> UserId {
+        UserId::new(number).expect("not zero")
+    }
+
+    fn accepted(number: u64) -> Accepted {
+        Accepted {
+            client_message_id: ClientMessageId(u128::from(number).to_be_bytes()),
+            conversation: ConversationId::direct(user(1), user(2)),
+            message: MessageId::new(number).expect("not zero"),
+            sequence: Sequence(number),
+            time: Millis(0),
+        }
+    }
 
     #[test]
-    fn given_a_number_when_put_into_a_body_then_the_body_still_parses_and_holds_it() {
-        let mut encoded = body::text(&"x".repeat(100));
-        put_number(&mut encoded, 0x0123_4567_89ab_cdef);
-        let text = body::parse(&encoded).expect("a body").text.expect("a text").to_owned();
-        assert_eq!(text[..TEXT_BYTES_MIN], *"0123456789abcdef");
-        assert_eq!(number_of_body(&encoded), Some(0x0123_4567_89ab_cdef));
+    fn given_a_server_that_stands_still_when_messages_count_from_when_they_were_due_then_the_percentiles_show_it() {
+        let from_due = latencies(|due, _| due);
+        // A fifth of all messages fell due meanwhile, and waited for up to two seconds.
+        assert_eq!(from_due.count, 1_000);
+        assert!(from_due.p50_us < 2_000, "{from_due:?}");
+        assert!((900_000..1_100_000).contains(&from_due.p90_us), "{from_due:?}");
+        assert!((1_800_000..2_100_000).contains(&from_due.p99_us), "{from_due:?}");
+        // Who counts from the moment of sending sees four slow messages, and a p99 as if nothing had been.
+        let from_sent = latencies(|_, sent| sent);
+        assert_eq!(from_sent.count, 1_000);
+        assert!(from_sent.p99_us < 2_000, "{from_sent:?}");
+    }
+
+    #[test]
+    fn given_an_accept_of_an_id_that_only_ends_like_the_next_when_it_comes_then_it_is_none_of_the_pairs() {
+        let now = Instant::now();
+        let mut pair = Pair::new(user(1), user(2), false);
+        let (mut report, mut counts, mut latencies) = Default::default();
+        let mut recorder = Recorder {
+            report: &mut report,
+            window: Window::Open,
+            counts: &mut counts,
+            latencies: &mut latencies,
+            online: false,
+        };
+        let number = pair.on_sent(now);
+        let foreign = ClientMessageId((u128::from(number) | 1 << 64).to_be_bytes());
+        pair.on_accepted(now, &Accepted { client_message_id: foreign, ..accepted(number) }, &mut recorder);
+        assert_eq!((pair.pending(), report.faults.out_of_order), (1, 1));
     }
 }

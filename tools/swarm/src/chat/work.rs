@@ -10,17 +10,19 @@ use switchyard_schema::ids::{ClientMessageId, DeviceId, Sequence, UserId};
 use switchyard_schema::limits::PENDING_SENDS_MAX;
 use switchyard_schema::wire::{Encoder, parse_server};
 
-use super::course::{Counts, Published};
+use super::course::Published;
 use super::gate::Gate;
-use super::paced::Paced;
-use super::pair::{Pair, Recorder, Window, put_number};
+use super::pair::{Pair, Recorder, Window};
 use super::report::ThreadReport;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_CONNECTING_MAX, CHAT_PATIENCE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::sample::Sample;
+use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
+use crate::stamp;
 use crate::tokens::Signer;
 use crate::users;
 
@@ -33,7 +35,7 @@ pub(super) struct ChatWork {
     connected: Arc<Gate>,
     measured: Arc<Gate>,
     published: Published,
-    counts: Counts,
+    counts: Sample,
     /// Latencies since they were last published.
     latencies: Latencies,
     latencies_at: Instant,
@@ -114,7 +116,7 @@ impl ChatWork {
             connected,
             measured,
             published,
-            counts: Counts::default(),
+            counts: Sample::default(),
             latencies: Latencies::default(),
             latencies_at: now,
             pairs,
@@ -180,7 +182,7 @@ impl ChatWork {
     fn publish(&mut self, with_latencies: bool) {
         let faults = &self.report.faults;
         let ended = faults.disconnected;
-        let counts = Counts {
+        let counts = Sample {
             open: (self.welcomed as u64).saturating_sub(ended),
             opening: self.connecting as u64,
             dropped: ended,
@@ -311,7 +313,7 @@ impl ChatWork {
         let Pace::PerSecond(rate) = self.options.pace else { return };
         let (thread, threads) = self.place;
         let numbers = (thread..self.options.pairs).step_by(threads as usize);
-        self.paced = numbers.map(|number| Paced::new(begun, rate, number, self.options.pairs)).collect();
+        self.paced = numbers.map(|number| Paced::new(begun, rate, (number, self.options.pairs))).collect();
     }
 
     /// Sends what is due in an open loop. `true` when there is more than one turn's worth.
@@ -321,11 +323,7 @@ impl ChatWork {
         }
         for _ in 0..SENDS_PER_TURN_MAX {
             let pair = self.next_pair;
-            let due = self.paced[pair].next_due();
-            if due > now {
-                return false;
-            }
-            self.paced[pair].on_due();
+            let Some(due) = self.paced[pair].take_due(now) else { return false };
             if self.window().holds(due) {
                 self.report.late.record(now.saturating_duration_since(due));
             }
@@ -368,11 +366,9 @@ impl ChatWork {
         let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) else { return false };
         let number = self.pairs[pair].on_sent(at);
         self.counts.sent += 1;
-        put_number(&mut self.body, number);
-        let mut client_message_id = [0; 16];
-        client_message_id[8..].copy_from_slice(&number.to_be_bytes());
+        stamp::put(&mut self.body, 0, number);
         let frame = ClientFrame::Send(Send {
-            client_message_id: ClientMessageId(client_message_id),
+            client_message_id: ClientMessageId(u128::from(number).to_be_bytes()),
             conversation: self.pairs[pair].conversation,
             body: Cow::Borrowed(&self.body),
         });

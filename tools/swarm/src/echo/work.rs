@@ -9,13 +9,14 @@ use switchyard_gateway_core::ws::{Opcode, encode};
 
 use super::{EchoOptions, EchoPace};
 use crate::SwarmError;
-use crate::crew::{Member, Seat, Stage};
+use crate::crew::{Member, Order, Seat, Stage};
+use crate::ending::Ending;
 use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{
     ECHO_BYTES_MAX, ECHOES_PENDING_MAX, OPENING_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX,
 };
 use crate::routes::Routes;
-use crate::schedule::Schedule;
+use crate::schedule::Paced;
 use crate::users;
 use crate::wire::{Masks, Said, Wire, put_pong};
 
@@ -30,12 +31,11 @@ pub(super) struct EchoWork {
     /// By socket.
     owners: Vec<u32>,
     opened: u32,
-    stage: Stage,
+    order: Order,
     /// Messages that were due earlier are not measured.
     measured_from: Option<Instant>,
-    schedule: Option<Schedule>,
-    /// The same, ahead of it by the messages that no connection may send yet.
-    coming: Option<Schedule>,
+    /// Of an open loop: whichever connection may send does.
+    paced: Option<Paced>,
     next: usize,
     message: Vec<u8>,
     masks: Masks,
@@ -66,42 +66,40 @@ impl EchoWork {
         connections.resize_with(seat.layout.count_of(seat.thread) as usize, Connection::default);
         Self {
             message: vec![b'x'; options.bytes],
-            seat,
             options,
             routes,
             connections,
             owners: Vec::new(),
             opened: 0,
-            stage: Stage::Open,
+            order: seat.orders.first(),
             measured_from: None,
-            schedule: None,
-            coming: None,
+            paced: None,
             next: 0,
             masks: Masks::new(users::random()),
             failed: None,
+            seat,
         }
     }
 
     /// Whether messages are to be sent now.
     fn talks(&self) -> bool {
-        matches!(self.stage, Stage::Talk | Stage::Measure)
+        matches!(self.order.stage, Stage::Talk | Stage::Measure)
     }
 
     /// Does what a new order says. A short warm-up is over before this thread hears of it: the first order to send may be
     /// the one to measure.
-    fn on_stage(&mut self, sockets: &mut Sockets, stage: Stage, now: Instant) {
+    fn on_order(&mut self, sockets: &mut Sockets, order: Order, now: Instant) {
         let talked = self.talks();
-        self.stage = stage;
-        if stage == Stage::Measure {
-            self.measured_from = Some(self.seat.orders.given());
+        self.order = order;
+        if order.stage == Stage::Measure {
+            self.measured_from = Some(order.given);
         }
         match self.options.pace {
             _ if talked == self.talks() => {}
-            _ if talked => self.on_settle(sockets, self.seat.orders.given()),
+            _ if talked => self.on_settle(sockets, order.given),
             EchoPace::PerSecond(rate) => {
                 let place = (self.seat.thread, self.seat.layout.threads);
-                self.schedule = Some(Schedule::new(self.seat.orders.given() + TURN_PAUSE_MAX, rate, place));
-                self.coming = self.schedule;
+                self.paced = Some(Paced::new(order.given + TURN_PAUSE_MAX, rate, place));
             }
             EchoPace::Depth(_) => {
                 for index in 0..self.connections.len() {
@@ -114,8 +112,7 @@ impl EchoWork {
     /// Sends what was due before the order was given, as far as it may be sent, and nothing more.
     fn on_settle(&mut self, sockets: &mut Sockets, given: Instant) {
         while self.send_due(sockets, given) {}
-        self.coming = None;
-        for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(given)) {
+        for due in self.paced.take().into_iter().flat_map(|paced| paced.unsent(given)) {
             self.seat.tally.counts.unsent.add(1);
             if self.is_measured(due) {
                 self.seat.tally.record_latency(given.saturating_duration_since(due));
@@ -160,12 +157,10 @@ impl EchoWork {
     fn send_due(&mut self, sockets: &mut Sockets, until: Instant) -> bool {
         self.notice(until);
         for _ in 0..SENDS_PER_TURN_MAX {
-            let Some(due) = self.schedule.map(|schedule| schedule.due()).filter(|due| *due <= until) else {
-                return false;
-            };
+            let Some(due) = self.paced.as_ref().and_then(Paced::oldest_owed) else { return false };
             let Some(index) = self.next_free() else { return false };
-            if let Some(schedule) = &mut self.schedule {
-                schedule.advance();
+            if let Some(paced) = &mut self.paced {
+                paced.on_sent();
             }
             self.send(sockets, index, due);
         }
@@ -175,7 +170,7 @@ impl EchoWork {
     /// Notes how late this thread sees what has come due. Whether it may be sent is up to the server.
     fn notice(&mut self, until: Instant) {
         let now = Instant::now();
-        while let Some(due) = self.coming.as_mut().and_then(|coming| coming.take_due(until)) {
+        while let Some(due) = self.paced.as_mut().and_then(|paced| paced.take_due(until)) {
             if self.is_measured(due) {
                 self.seat.tally.record_lateness(now.saturating_duration_since(due));
             }
@@ -214,12 +209,12 @@ impl EchoWork {
         let number = connection.received.to_le_bytes();
         let marked = NUMBER_BYTES.min(self.message.len());
         let Some(due) = connection.due.pop_front() else {
-            return fault(&self.seat, &self.seat.tally.counts.duplicated, "an echo of nothing");
+            return self.seat.fault(&self.seat.tally.counts.duplicated, "an echo of nothing");
         };
         connection.received += 1;
         self.seat.tally.counts.delivered.add(1);
         if message.len() != self.message.len() || message[..marked] != number[..marked] {
-            fault(&self.seat, &self.seat.tally.counts.out_of_order, "another message came back than the next");
+            self.seat.fault(&self.seat.tally.counts.out_of_order, "another message came back than the next");
         }
         if self.is_measured(due) {
             self.seat.tally.record_latency(now.saturating_duration_since(due));
@@ -243,12 +238,12 @@ impl EchoWork {
             Said::Pong => {}
             Said::Close { code } => {
                 sockets.close(id);
-                self.on_gone(index, &format!("closed with code {code:?}"));
+                self.on_gone(index, Ending::CloseCode(code).to_string());
             }
         }
     }
 
-    fn on_gone(&mut self, index: usize, why: &str) {
+    fn on_gone(&mut self, index: usize, why: String) {
         let (connection, counts) = (&mut self.connections[index], &self.seat.tally.counts);
         if std::mem::take(&mut connection.open) {
             counts.open.subtract(1);
@@ -259,7 +254,7 @@ impl EchoWork {
         }
         counts.cut_off.add(connection.due.len() as u64);
         connection.due.clear();
-        self.seat.tally.count_reason(why.to_owned());
+        self.seat.tally.count_reason(why);
     }
 }
 
@@ -286,7 +281,7 @@ impl Work for EchoWork {
                 }
                 Err(error) => {
                     sockets.close(id);
-                    self.on_gone(index, &error.to_string());
+                    self.on_gone(index, error.to_string());
                 }
             }
         }
@@ -294,20 +289,16 @@ impl Work for EchoWork {
     }
 
     fn on_closed(&mut self, _: &mut Sockets, id: SocketId, ended: Ended) {
-        let why = match ended {
-            Ended::Closed => "closed without a word".to_owned(),
-            Ended::Failed(kind) => kind.to_string(),
-        };
-        self.on_gone(self.owners[id] as usize, &why);
+        self.on_gone(self.owners[id] as usize, Ending::of(ended).to_string());
     }
 
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.seat.note_cpu(now);
-        let stage = self.seat.orders.stage();
-        if stage != self.stage {
-            self.on_stage(sockets, stage, now);
+        let order = self.seat.orders.present();
+        if order != self.order {
+            self.on_order(sockets, order, now);
         }
-        if stage == Stage::Stop || self.failed.is_some() {
+        if order.stage == Stage::Stop || self.failed.is_some() {
             return Turn::Stop;
         }
         self.open_some(sockets);
@@ -315,7 +306,7 @@ impl Work for EchoWork {
             return Turn::By(now);
         }
         // What is due and cannot be sent waits for an echo.
-        Turn::By(self.coming.map_or(now + TURN_PAUSE_MAX, |coming| coming.due()))
+        Turn::By(self.paced.as_ref().map_or(now + TURN_PAUSE_MAX, Paced::next_due))
     }
 }
 
@@ -331,9 +322,4 @@ fn request(options: &EchoOptions, number: u32) -> ClientRequest<'_> {
     let mut nonce = [9; 16];
     nonce[..4].copy_from_slice(&number.to_le_bytes());
     ClientRequest { host: &options.target.host, path: &options.target.path, form: None, token: None, nonce }
-}
-
-fn fault(seat: &Seat, count: &crate::tally::Count, what: &str) {
-    count.add(1);
-    seat.tally.count_reason(what.to_owned());
 }

@@ -3,7 +3,6 @@
 //! A session that says nothing is a hundred bytes here: its socket's place, sixteen bytes of WebSocket, and what it has
 //! sent and got. Tokens are signed when they are needed and forgotten, unless the run will need them again.
 
-mod ending;
 mod opening;
 mod pairing;
 mod talk;
@@ -20,7 +19,8 @@ use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
 use switchyard_schema::wire::{Encoder, parse_server};
 
 use crate::SwarmError;
-use crate::crew::{self, Seat, Stage};
+use crate::crew::{self, Order, Seat, Stage};
+use crate::ending::Ending;
 use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{ASKED_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
 use crate::routes::Routes;
@@ -30,7 +30,6 @@ use crate::tokens::Signer;
 use crate::users;
 use crate::wire::{Masks, Said, Wire, put_ping, put_pong};
 
-use ending::Ending;
 use opening::Opening;
 pub(crate) use pairing::Pairing;
 use talk::Talk;
@@ -63,7 +62,7 @@ pub(crate) struct Fleet {
     owners: Vec<u32>,
     opening: Opening,
     opening_max: u64,
-    stage: Stage,
+    order: Order,
     talk: Option<Talk>,
     /// What the server said to a connection before it ended.
     told: HashMap<u32, Told>,
@@ -127,7 +126,7 @@ impl Fleet {
             owners: Vec::with_capacity(count as usize),
             opening: Opening::new(count, schedule, users::random()),
             opening_max: u64::from(plan.opening_max.div_ceil(seat.layout.threads).max(1)),
-            stage: Stage::Open,
+            order: seat.orders.first(),
             talk: plan.talk.map(|talk| Talk::new(talk, plan.first_user, &seat)),
             told: HashMap::new(),
             tokens: Vec::new(),
@@ -146,10 +145,10 @@ impl Fleet {
     }
 
     /// Does what a new order says.
-    fn on_stage(&mut self, sockets: &mut Sockets, stage: Stage) {
-        self.stage = stage;
-        let given = self.seat.orders.given();
-        match stage {
+    fn on_order(&mut self, sockets: &mut Sockets, order: Order) {
+        self.order = order;
+        let given = order.given;
+        match order.stage {
             Stage::Talk => {
                 if let Some(talk) = &mut self.talk {
                     // By then every thread has heard of it; what was due earlier would be late by the swarm's own fault.
@@ -238,8 +237,8 @@ impl Fleet {
         tally.counts.opening.subtract(1);
         tally.counts.open.add(1);
         tally.counts.opened.add(1);
-        if let Stage::Storm(_) = self.stage {
-            tally.record_latency(now.saturating_duration_since(self.seat.orders.given()));
+        if let Stage::Storm(_) = self.order.stage {
+            tally.record_latency(now.saturating_duration_since(self.order.given));
         }
     }
 
@@ -358,7 +357,7 @@ impl Fleet {
         talk.notice(until, Instant::now(), &self.seat);
         for _ in 0..SENDS_PER_TURN_MAX {
             let is_open = |member: u32| self.members[member as usize].state == State::Open;
-            let Some(due) = talk.take_due(until, &self.seat, is_open) else { return false };
+            let Some(due) = talk.take_due(&self.seat, is_open) else { return false };
             if let Some(out) = sockets.out(self.members[due.member as usize].socket as SocketId) {
                 put_frame(out, &talk.send(&due, &self.seat), &mut self.encoder, &mut self.masks);
             }
@@ -422,10 +421,11 @@ impl Work for Fleet {
         if self.owners.is_empty() {
             sockets.reserve(self.members.len());
         }
-        let stage = self.seat.orders.stage();
-        if stage != self.stage {
-            self.on_stage(sockets, stage);
+        let order = self.seat.orders.present();
+        if order != self.order {
+            self.on_order(sockets, order);
         }
+        let stage = order.stage;
         if stage == Stage::Stop || self.failed.is_some() {
             return Turn::Stop;
         }

@@ -15,7 +15,7 @@ use switchyard_schema::limits::PENDING_SENDS_MAX;
 use super::pairing::Pairing;
 use crate::crew::Seat;
 use crate::limits::PICKS_MAX;
-use crate::schedule::Schedule;
+use crate::schedule::Paced;
 use crate::stamp;
 
 /// Bytes of a text that hold the number of a message and its time.
@@ -96,9 +96,8 @@ pub(crate) struct Talk {
     pairing: Pairing,
     accounts: Vec<Account>,
     plan: TalkPlan,
-    schedule: Option<Schedule>,
-    /// The same, ahead of it by the messages that nobody may send yet.
-    coming: Option<Schedule>,
+    /// Of the thread: whoever may send does.
+    paced: Option<Paced>,
     body: Vec<u8>,
     chance: Chance,
 }
@@ -120,8 +119,7 @@ impl Talk {
             pairing,
             accounts: vec![Account::default(); seat.layout.count_of(seat.thread) as usize],
             plan,
-            schedule: None,
-            coming: None,
+            paced: None,
             body: body::text(&"x".repeat(plan.text_bytes.max(TEXT_BYTES_MIN))),
             chance: Chance::new(plan.seed.wrapping_add(1 + u64::from(seat.thread))),
         }
@@ -134,21 +132,19 @@ impl Talk {
     /// Messages are due from now on.
     pub(super) fn on_begin(&mut self, begun: Instant, seat: &Seat) {
         let place = (seat.thread, seat.layout.threads);
-        self.schedule = Some(Schedule::new(begun, self.plan.per_second, place));
-        self.coming = self.schedule;
+        self.paced = Some(Paced::new(begun, self.plan.per_second, place));
     }
 
     /// Notes how late this thread sees what has come due by `until`. Whether it may be sent is up to the server.
     pub(super) fn notice(&mut self, until: Instant, now: Instant, seat: &Seat) {
-        while let Some(due) = self.coming.as_mut().and_then(|coming| coming.take_due(until)) {
+        while let Some(due) = self.paced.as_mut().and_then(|paced| paced.take_due(until)) {
             seat.tally.record_lateness(now.saturating_duration_since(due));
         }
     }
 
     /// Nothing is due from `ended` on. What was due before, and nobody may send yet, never will be.
     pub(super) fn on_end(&mut self, ended: Instant, seat: &Seat) {
-        self.coming = None;
-        for due in self.schedule.take().into_iter().flat_map(|schedule| schedule.unsent(ended)) {
+        for due in self.paced.take().into_iter().flat_map(|paced| paced.unsent(ended)) {
             seat.tally.counts.unsent.add(1);
             seat.tally.record_latency(ended.saturating_duration_since(due));
         }
@@ -156,21 +152,21 @@ impl Talk {
 
     /// When the next message comes due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.coming.map(|coming| coming.due())
+        self.paced.as_ref().map(Paced::next_due)
     }
 
-    /// Somebody at random for the message that is due now. `None` when none is, or when none of those looked at may
-    /// send: it stays due, and whoever sends it later is late.
-    pub(super) fn take_due(&mut self, now: Instant, seat: &Seat, is_open: impl Fn(u32) -> bool) -> Option<Due> {
-        let schedule = self.schedule.as_mut().filter(|schedule| schedule.due() <= now)?;
+    /// Somebody at random for the oldest message that was noticed. `None` when all are sent, or when none of those looked at
+    /// may send: it stays due, and whoever sends it later is late.
+    pub(super) fn take_due(&mut self, seat: &Seat, is_open: impl Fn(u32) -> bool) -> Option<Due> {
+        let paced = self.paced.as_mut()?;
+        let at = paced.oldest_owed()?;
         let last = u64::try_from(self.accounts.len()).unwrap_or_default().checked_sub(1)?;
         for _ in 0..PICKS_MAX {
             let member = u32::try_from(self.chance.up_to(last)).expect("a member's number");
             let account = self.accounts[member as usize];
             let may_send = is_open(member) && account.under_way() < PENDING_SENDS_MAX;
             if let Some(partner) = self.pairing.partner(seat.global(member)).filter(|_| may_send) {
-                let at = schedule.due();
-                schedule.advance();
+                paced.on_sent();
                 return Some(Due { member, partner, at });
             }
         }
@@ -217,23 +213,23 @@ impl Talk {
         let partner = self.pairing.partner(seat.global(member)).map(|partner| self.user(partner));
         let (number, due_us) = (stamp::get(&deliver.body, 0), stamp::get(&deliver.body, 1));
         let (Some(number), Some(due_us)) = (number.and_then(|number| u32::try_from(number).ok()), due_us) else {
-            fault(seat, &seat.tally.counts.out_of_order, || "delivered with another content than was sent".to_owned());
+            seat.fault(&seat.tally.counts.out_of_order, "delivered with another content than was sent");
             return ack;
         };
         if partner != Some(deliver.sender) {
-            fault(seat, &seat.tally.counts.out_of_order, || format!("delivered from {} to a stranger", deliver.sender));
+            seat.fault(&seat.tally.counts.out_of_order, format!("delivered from {} to a stranger", deliver.sender));
             return ack;
         }
         let account = &mut self.accounts[member as usize];
         // A sequence number of a run fits: both partners together send less than 2^32 messages.
         let sequence = u32::try_from(deliver.sequence.0).unwrap_or(u32::MAX);
         if sequence <= account.sequence {
-            fault(seat, &seat.tally.counts.duplicated, || "delivered again".to_owned());
+            seat.fault(&seat.tally.counts.duplicated, "delivered again");
             return ack;
         }
         // One that was left out was refused, or is lost, or comes later and is wrong then.
         if number <= account.heard {
-            fault(seat, &seat.tally.counts.out_of_order, || "delivered behind a later message".to_owned());
+            seat.fault(&seat.tally.counts.out_of_order, "delivered behind a later message");
         }
         account.heard = account.heard.max(number);
         account.sequence = sequence;
@@ -249,11 +245,6 @@ impl Talk {
     }
 }
 
-fn fault(seat: &Seat, count: &crate::tally::Count, what: impl FnOnce() -> String) {
-    count.add(1);
-    seat.tally.count_reason(what());
-}
-
 /// Counts what is wrong with an answer.
 fn note(seat: &Seat, answered: Result<(), Wrong>) {
     let what = match answered {
@@ -261,7 +252,7 @@ fn note(seat: &Seat, answered: Result<(), Wrong>) {
         Err(Wrong::ToNothing) => "answered what was not under way",
         Err(Wrong::OutOfTurn) => "accepted another message than the next",
     };
-    fault(seat, &seat.tally.counts.out_of_order, || what.to_owned());
+    seat.fault(&seat.tally.counts.out_of_order, what);
 }
 
 fn number_of(id: ClientMessageId) -> u32 {
