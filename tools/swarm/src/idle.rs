@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use switchyard_schema::frame::ServerFrame;
 use switchyard_schema::ids::{DeviceId, UserId};
@@ -10,16 +10,11 @@ use switchyard_schema::wire::{Encoder, parse_server};
 
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
-use crate::limits::TURN_PAUSE_MAX;
+use crate::limits::{CONNECTING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::process;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
 use crate::users;
-
-/// Connections that may be under way at once.
-const CONNECTING_MAX: usize = 200;
-/// How long the next Welcome may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens `count` sessions and keeps them, answering pings, until `leave` becomes true.
 ///

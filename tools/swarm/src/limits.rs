@@ -14,6 +14,8 @@ pub const TURN_PAUSE_MAX: Duration = Duration::from_millis(100);
 pub const SPARE_BUFFERS_MAX: usize = EVENTS_PER_TURN_MAX;
 /// A kept write buffer is no larger; one that had to hold a burst is given back.
 pub const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// No part of a run takes longer than a year; clocks cannot add everything that a number can say.
+pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Samples of a run's course that are kept: an hour and more at one a second, and some 700 KiB of a page. A longer run is
 /// told in coarser steps; a screen has fewer columns anyway.
 pub const SAMPLES_KEPT_MAX: usize = 4096;
@@ -88,11 +90,29 @@ pub const MACHINE_BUSY_PERCENT_MAX: f64 = 95.0;
 /// One of a hundred messages may be sent this late before the swarm is blamed.
 pub const LATE_US_MAX: u64 = 10_000;
 
-/// Sockets of a thread of pairs that may be connecting at once: fewer than any server's backlog.
-pub const CHAT_CONNECTING_MAX: usize = 200;
-/// How long the pairs of a thread may take to connect, how long a counted run waits for the next message to complete its
-/// way, and how long the last ones may take.
+/// Sockets of a thread of pairs, or of sessions that say nothing, that may be connecting at once: fewer than any server's
+/// backlog.
+pub const CONNECTING_MAX: usize = 200;
+/// How long the pairs of a thread may take to connect, how long a counted run waits for the server's next answer, and how
+/// long the last ones may take.
 pub const CHAT_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a thread of pairs publishes its latencies: adding histograms up is not for every turn.
+pub const LATENCIES_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sends that a device of a crash run has unanswered: a kill always finds some, and the server takes more.
+pub const CRASH_SENDS_PENDING_MAX: usize = 16;
+/// How long the devices of a crash run may take for their part of a round, and how long reading all histories may take.
+pub const CRASH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the session of an abuser may take to open. A server that is abused takes its time.
+pub const ABUSER_OPENING_MAX: Duration = Duration::from_secs(20);
+
+/// How long a server that is started for a run may take until it is ready: it may have a journal to read.
+pub const SERVER_START_MAX: Duration = Duration::from_secs(60);
+/// How long such a server may take to end after SIGTERM: longer than it gives its clients by itself.
+pub const SERVER_STOP_MAX: Duration = Duration::from_secs(30);
+/// First lines of its output that are kept for an error: why it did not start is among them.
+pub const SERVER_LINES_KEPT_MAX: usize = 60;
 
 /// Echoes that one connection of an open loop may wait for: more than a server that keeps up ever owes it.
 pub const ECHOES_PENDING_MAX: usize = 4_096;

@@ -217,6 +217,7 @@ mod tests {
         assert!(error(1, "192.0.2.1").contains("192.0.2.1"));
         assert!(error(1, "::1").contains("nothing goes from ::1"));
     }
+
     #[test]
     fn given_a_million_connections_when_spread_then_no_address_needs_more_than_half_of_the_ports() {
         let target: SocketAddr = "127.0.0.1:7400".parse().unwrap();

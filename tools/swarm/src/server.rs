@@ -11,13 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::SwarmError;
-
-/// How long a server may take until it is ready.
-const START_MAX: Duration = Duration::from_secs(60);
-/// How long a server may take to end after SIGTERM.
-const STOP_MAX: Duration = Duration::from_secs(30);
-/// Lines of its output that are kept for an error.
-const LOG_LINES_KEPT: usize = 60;
+use crate::limits::{LOOK_PAUSE, SERVER_LINES_KEPT_MAX, SERVER_START_MAX, SERVER_STOP_MAX};
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -110,15 +104,15 @@ impl Server {
         if let Some(pid) = pid {
             kill_process(pid, Signal::TERM).map_err(|errno| SwarmError::io("SIGTERM")(errno.into()))?;
         }
-        let deadline = Instant::now() + STOP_MAX;
+        let deadline = Instant::now() + SERVER_STOP_MAX;
         while Instant::now() < deadline {
             match self.child.try_wait().map_err(SwarmError::io("waiting for the server"))? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(SwarmError::Server(format!("the server ended with {status}"))),
-                None => thread::sleep(Duration::from_millis(20)),
+                None => thread::sleep(LOOK_PAUSE),
             }
         }
-        Err(SwarmError::Server(format!("the server did not end within {STOP_MAX:?} of SIGTERM")))
+        Err(SwarmError::Server(format!("the server did not end within {SERVER_STOP_MAX:?} of SIGTERM")))
     }
 
     fn end(&mut self) {
@@ -161,14 +155,14 @@ fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mps
 /// The WebSocket address, once the server is ready; else what it printed.
 fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<SocketAddr, String> {
     let (mut log, mut address) = (Vec::new(), None);
-    while let Ok(line) = lines.recv_timeout(START_MAX.saturating_sub(begun.elapsed())) {
+    while let Ok(line) = lines.recv_timeout(SERVER_START_MAX.saturating_sub(begun.elapsed())) {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
             (Some("listening"), Some("ws"), Some(text)) => address = text.parse().ok(),
             (Some("ready"), ..) => return address.ok_or_else(|| log.join("\n")),
             _ => {}
         }
-        if log.len() < LOG_LINES_KEPT {
+        if log.len() < SERVER_LINES_KEPT_MAX {
             log.push(line);
         }
     }
@@ -184,4 +178,18 @@ pub fn fresh_folder(path: &Path) -> Result<(), SwarmError> {
         std::fs::remove_dir_all(path).map_err(SwarmError::io(format!("removing {}", path.display())))?;
     }
     std::fs::create_dir_all(path).map_err(SwarmError::io(format!("making {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_binary_that_prints_no_configuration_when_asked_for_one_then_the_error_says_what_it_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let error = default_configuration(Path::new("ls"), &data).expect_err("`ls config print` fails").to_string();
+        assert!(error.contains("`ls config print` ended with") && error.lines().count() > 1, "{error}");
+        assert!(!data.with_extension("toml").exists());
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
 use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::Encoder;
 
 use crate::SwarmError;
+use crate::limits::ABUSER_OPENING_MAX;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
 use crate::users;
@@ -18,8 +18,6 @@ use crate::users;
 const ADDRESSES: u64 = 10_000;
 /// Addresses that differ in the last byte alone.
 const HOSTS: u64 = 250;
-/// How long a session may take to open.
-const OPEN_MAX: Duration = Duration::from_secs(20);
 
 /// A connection from one of many addresses.
 pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, SwarmError> {
@@ -60,7 +58,7 @@ pub(super) fn begin(server: SocketAddr, number: u64, abuser: &Abuser) -> Result<
     let mut session = Session::new(abuser.user, device, abuser.token.clone(), number + 1);
     let mut stream = connect(server, number)?;
     let failed = || SwarmError::io("asking for an upgrade");
-    stream.set_read_timeout(Some(OPEN_MAX)).map_err(failed())?;
+    stream.set_read_timeout(Some(ABUSER_OPENING_MAX)).map_err(failed())?;
     let mut request = Vec::new();
     session.start(&mut request);
     stream.write_all(&request).map_err(failed())?;

@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::SwarmError;
+use crate::limits::LOOK_PAUSE;
 use crate::process::{self, Usage, usage};
 use crate::sample::Observer;
 use crate::stamp;
@@ -100,9 +101,6 @@ impl ChatOptions {
 /// Bytes of a text that hold the message's number.
 pub const TEXT_BYTES_MIN: usize = stamp::DIGITS;
 
-/// How often the end of the threads is looked for once their work is measured.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-
 /// Runs it, and tells `observer` each second how it stands, from the first connection to the last answer.
 ///
 /// # Errors
@@ -138,7 +136,7 @@ pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Re
     let (server_after, own_after, ended) = costs();
     measured.open();
     while !workers.iter().all(JoinHandle::is_finished) {
-        course.until(Instant::now() + LOOK_EVERY);
+        course.until(Instant::now() + LOOK_PAUSE);
     }
     course.end();
     let mut total = ThreadReport::default();

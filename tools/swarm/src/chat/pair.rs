@@ -61,6 +61,17 @@ impl Pair {
         self.sent - self.routed()
     }
 
+    /// What the server has answered, delivered and receipted: it grows while there is progress.
+    pub(super) fn answers(&self) -> u64 {
+        self.accepted + self.delivered + self.receipted
+    }
+
+    /// Whether the server owes nothing; the recipient may still keep an Ack back until there is more to acknowledge.
+    pub(super) fn is_answered(&self) -> bool {
+        let arrived = !self.online || (self.delivered == self.sent && self.receipted == self.acknowledged);
+        self.accepted == self.sent && arrived
+    }
+
     /// What the recipient may acknowledge now.
     pub(super) fn unacknowledged(&self) -> u64 {
         self.delivered - self.acknowledged
@@ -325,6 +336,32 @@ mod tests {
         let from_sent = latencies(|_, sent| sent);
         assert_eq!(from_sent.count, 1_000);
         assert!(from_sent.p99_us < 2_000, "{from_sent:?}");
+    }
+
+    #[test]
+    fn given_a_recipient_that_keeps_its_ack_back_when_all_has_arrived_then_the_server_owes_nothing() {
+        let now = Instant::now();
+        let mut pair = Pair::new(user(1), user(2), true);
+        let (mut report, mut counts, mut latencies) = Default::default();
+        let mut recorder = Recorder {
+            report: &mut report,
+            window: Window::Open,
+            counts: &mut counts,
+            latencies: &mut latencies,
+            online: true,
+        };
+        let number = pair.on_sent(now);
+        let Accepted { conversation, message, sequence, time, .. } = accepted(number);
+        let mut body = switchyard_schema::body::text(&"x".repeat(stamp::DIGITS));
+        stamp::put(&mut body, 0, number);
+        let deliver =
+            Deliver { conversation, message, sequence, sender: user(1), time, origin: None, body: body.into() };
+        pair.on_accepted(now, &accepted(number), &mut recorder);
+        assert!(!pair.is_answered(), "it is not delivered");
+        pair.on_deliver(now, &deliver, &mut recorder);
+        assert_eq!((pair.is_answered(), pair.pending(), pair.answers()), (true, 1, 2));
+        pair.acknowledge();
+        assert!(!pair.is_answered(), "the receipt is owed");
     }
 
     #[test]

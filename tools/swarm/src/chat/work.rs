@@ -18,7 +18,7 @@ use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
-use crate::limits::{CHAT_CONNECTING_MAX, CHAT_PATIENCE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
@@ -26,8 +26,6 @@ use crate::stamp;
 use crate::tokens::Signer;
 use crate::users;
 
-/// How often latencies are published: adding histograms up is not for every turn.
-const LATENCIES_EVERY: Duration = Duration::from_millis(50);
 const DEVICE: u64 = 1;
 
 pub(super) struct ChatWork {
@@ -53,8 +51,8 @@ pub(super) struct ChatWork {
     phase: Phase,
     /// When it is given up to wait for what this phase waits for.
     deadline: Instant,
-    /// Messages that were routed when it was last put off.
-    routed: u64,
+    /// Answers of the server when it was last put off.
+    answers: u64,
     /// The messages of each pair in an open loop, and whose turn is next.
     paced: Vec<Paced>,
     next_pair: usize,
@@ -126,7 +124,7 @@ impl ChatWork {
             welcomed: 0,
             phase: Phase::Connecting,
             deadline: now + CHAT_PATIENCE,
-            routed: 0,
+            answers: 0,
             paced: Vec::new(),
             measured_from: now,
             place: (thread, threads),
@@ -160,7 +158,7 @@ impl ChatWork {
     }
 
     fn connect_more(&mut self, sockets: &mut Sockets) {
-        while self.connecting < CHAT_CONNECTING_MAX
+        while self.connecting < CONNECTING_MAX
             && let Some(member) = self.waiting.pop()
         {
             match sockets.connect(self.options.address) {
@@ -200,11 +198,11 @@ impl ChatWork {
         self.pairs.iter().map(Pair::routed).sum()
     }
 
-    /// A counted run goes on for as long as messages complete their way, or the next one is not yet due.
+    /// A counted run goes on for as long as the server answers, or owes nothing because the next message is not yet due.
     fn note_progress(&mut self, now: Instant) {
-        let (routed, is_open) = (self.routed(), matches!(self.options.pace, Pace::PerSecond(_)));
-        if routed != self.routed || (is_open && self.pairs.iter().all(|pair| pair.pending() == 0)) {
-            self.routed = routed;
+        let (answers, is_open) = (self.pairs.iter().map(Pair::answers).sum(), !self.paced.is_empty());
+        if answers != self.answers || (is_open && self.pairs.iter().all(Pair::is_answered)) {
+            self.answers = answers;
             self.deadline = now + CHAT_PATIENCE;
         }
     }
@@ -495,7 +493,7 @@ impl Work for ChatWork {
         let with_latencies = now >= self.latencies_at;
         self.publish(with_latencies);
         if with_latencies {
-            self.latencies_at = now + LATENCIES_EVERY;
+            self.latencies_at = now + LATENCIES_PAUSE;
         }
         if self.failed.is_some() {
             return Turn::Stop;

@@ -220,4 +220,11 @@ mod tests {
         let messages = report.messages.expect("there were some");
         assert_eq!((messages.delivered, messages.per_s.to_string()), (2_100, "1000".to_owned()));
     }
+
+    #[test]
+    fn given_a_server_that_lets_nobody_in_when_reported_then_it_had_no_connects_a_second() {
+        let options = ConnectOptions::new("127.0.0.1:7400".parse().expect("an address"), 2);
+        let report = ConnectReport::new(&options, 0, Part::default(), ServerSide::default());
+        assert_eq!(report.connects_per_s.to_string(), "0");
+    }
 }

@@ -10,12 +10,11 @@ use switchyard_schema::ids::{DeviceId, MessageId, Sequence};
 use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::round::{Name, Round, conversation, user};
+use crate::limits::CRASH_SENDS_PENDING_MAX;
 use crate::session::Session;
 use crate::tokens::Signer;
 use crate::users;
 
-/// Sends a device has unanswered.
-const PENDING_MAX: usize = 16;
 /// Every so many clients have a second device that listens.
 const LISTENER_EVERY: u32 = 5;
 
@@ -162,7 +161,7 @@ impl Device {
             self.session.send(&ClientFrame::Ack(ack), encoder, out);
         }
         while may_send
-            && self.pending.len() < PENDING_MAX
+            && self.pending.len() < CRASH_SENDS_PENDING_MAX
             && let Some(name) = self.outbox.pop()
         {
             let body = Cow::Owned(body::text(&name.text()));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use switchyard_schema::body;
 use switchyard_schema::frame::{ClientFrame, Fetch, FetchRange, Page, ServerFrame};
@@ -13,11 +13,9 @@ use switchyard_schema::wire::{Encoder, parse_server};
 use super::device::{Device, Seen};
 use super::round::{Name, Round, conversation, user};
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
+use crate::limits::{CRASH_PATIENCE, TURN_PAUSE_MAX};
 use crate::session::{Incoming, Session};
 use crate::users;
-
-/// How long reading all histories may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must hold at the end of a round.
 pub(super) fn check(devices: &[Device], round: &Round, address: SocketAddr) -> Result<(), String> {
@@ -91,7 +89,7 @@ impl Reader {
             waiting,
             sessions: Vec::new(),
             histories: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + CRASH_PATIENCE,
             encoder: Encoder::new(),
             scratch: Vec::new(),
             failed: None,
@@ -183,7 +181,7 @@ impl Work for Reader {
             return Turn::Stop;
         }
         if now >= self.deadline {
-            self.failed = Some(format!("reading the histories took more than {PATIENCE:?}"));
+            self.failed = Some(format!("reading the histories took more than {CRASH_PATIENCE:?}"));
             return Turn::Stop;
         }
         for entry in std::mem::take(&mut self.waiting) {
@@ -197,6 +195,6 @@ impl Work for Reader {
                 Err(error) => self.failed = Some(format!("connecting: {error}")),
             }
         }
-        Turn::By(now + Duration::from_millis(100))
+        Turn::By(now + TURN_PAUSE_MAX)
     }
 }

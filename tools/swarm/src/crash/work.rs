@@ -1,17 +1,15 @@
 //! The devices on their sockets.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use switchyard_schema::wire::Encoder;
 
 use super::device::Device;
 use super::round::Round;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
+use crate::limits::{CRASH_PATIENCE, TURN_PAUSE_MAX};
 use crate::session::Incoming;
-
-/// How long the devices may take for their part of a round.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends until the moment the server is to be killed. The connections are dropped with the loop, as they would be.
 pub(super) fn until_kill(mut devices: Vec<Device>, round: &Round, address: SocketAddr) -> Result<Vec<Device>, String> {
@@ -57,7 +55,7 @@ impl CrashWork {
             goal,
             owners: Vec::new(),
             all_welcomed: false,
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + CRASH_PATIENCE,
             encoder: Encoder::new(),
             scratch: Vec::new(),
             breach: None,
@@ -83,7 +81,7 @@ impl CrashWork {
     fn stuck(&self) -> String {
         let unfinished = self.devices.iter().filter(|device| !device.is_complete(&self.round));
         let states: Vec<String> = unfinished.take(5).map(Device::state).collect();
-        format!("not complete after {PATIENCE:?}; {}", states.join("; "))
+        format!("not complete after {CRASH_PATIENCE:?}; {}", states.join("; "))
     }
 }
 
@@ -148,6 +146,6 @@ impl Work for CrashWork {
                 Err(error) => self.breach = Some(format!("connecting: {error}")),
             }
         }
-        Turn::By(now + Duration::from_millis(100))
+        Turn::By(now + TURN_PAUSE_MAX)
     }
 }
