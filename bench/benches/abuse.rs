@@ -5,7 +5,9 @@
 //! how long each kind is measured (default 10, since a p99 of less has too few messages).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
-use switchyard_bench::settings::{binary, cores, is_asked_for, seconds};
+use std::time::Duration;
+
+use switchyard_bench::settings::{binary, cores, is_asked_for, measured};
 use switchyard_bench::table;
 use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
@@ -39,7 +41,7 @@ fn measure() -> Result<(), String> {
         kinds: Kind::ALL.to_vec(),
         pairs: PAIRS,
         rate: RATE,
-        measured: seconds("SWITCHYARD_BENCH_SECONDS", 10.0)?,
+        measured: measured(Duration::from_secs(10))?,
     };
     let report = abuse::run(&options, &signer).map_err(|error| error.to_string())?;
     println!("{}", report.table());

@@ -7,17 +7,23 @@
 //! with `SWITCHYARD_BENCH_SECONDS` (measured seconds per run, default 3) and `SWITCHYARD_BENCH_PAIRS` (default 5).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
 use switchyard_bench::compare::Comparison;
 use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
 use switchyard_bench::server::{Kind, Places};
-use switchyard_bench::settings::{binary, cores, is_asked_for, seconds, setting};
+use switchyard_bench::settings::{binary, cores, is_asked_for, measured, setting};
 use switchyard_bench::table;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs of each contender.
+const ROUNDS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
 fn main() {
     if is_asked_for("end_to_end")
@@ -33,8 +39,8 @@ fn compare() -> Result<(), String> {
     let comparison = Comparison {
         places: Places { switchyard: binary()?, cores: cores()?, echoes: release, data: table::target().join("bench") },
         placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart)?,
-        rounds: setting("SWITCHYARD_BENCH_PAIRS", 5)?,
-        times: Times { warm_up: TAIL_WARM_UP, measured: seconds("SWITCHYARD_BENCH_SECONDS", 3.0)? },
+        rounds: setting("SWITCHYARD_BENCH_PAIRS", ROUNDS)?,
+        times: Times { warm_up: TAIL_WARM_UP, measured: measured(Duration::from_secs(3))? },
     };
     let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
     let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;

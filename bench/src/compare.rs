@@ -1,5 +1,7 @@
 //! Runs scenarios with everybody who takes part, in turns, so that what the machine does meanwhile meets all alike.
 
+use std::num::NonZeroUsize;
+
 use crate::load::Times;
 use crate::placement::Placement;
 use crate::scenario::{Contender, Scenario};
@@ -15,7 +17,7 @@ pub struct Comparison {
     /// Which processors they run on.
     pub placement: Placement,
     /// Runs of each contender.
-    pub rounds: usize,
+    pub rounds: NonZeroUsize,
     /// How long each lasts.
     pub times: Times,
 }
@@ -37,7 +39,7 @@ impl Comparison {
         for scenario in scenarios {
             let contenders: Vec<&Contender> = scenario.contenders.iter().filter(|one| takes_part(one)).collect();
             let mut entries: Vec<Entry<Measured>> = contenders.iter().map(|one| Entry::new(one.name)).collect();
-            for _ in 0..self.rounds {
+            for _ in 0..self.rounds.get() {
                 for (contender, entry) in contenders.iter().zip(&mut entries) {
                     let server = self.server(&mut servers, contender.kind)?;
                     match contender.run(scenario.work, server, self.times) {
@@ -61,7 +63,7 @@ impl Comparison {
     pub fn run_idle(&self, first: usize, count: usize, contenders: &[Contender]) -> Result<Row<Idle>, String> {
         process::raise_descriptor_limit();
         let mut entries: Vec<Entry<Idle>> = contenders.iter().map(|one| Entry::new(one.name)).collect();
-        for _ in 0..self.rounds {
+        for _ in 0..self.rounds.get() {
             for (contender, entry) in contenders.iter().zip(&mut entries) {
                 let mut server = self.placement.start(|| Running::start(contender.kind, &self.places))?;
                 match contender.idle(first, count, &server) {

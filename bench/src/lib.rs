@@ -13,3 +13,6 @@ pub mod scenario;
 pub mod server;
 pub mod settings;
 pub mod table;
+
+/// The times that a comparison is asked for on a command line or in the environment.
+pub use switchyard_swarm::time;

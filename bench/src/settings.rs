@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use switchyard_swarm::time;
+
 use crate::table;
 
 /// Whether cargo means the bench of this name. Criterion's arguments mean nothing to it: `--test` and a filter that names
@@ -51,13 +53,14 @@ pub fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T, St
     text.parse().map_err(|error| format!("{name}={text}: {error}"))
 }
 
-/// The same in seconds, as a number that may have a fraction.
+/// How long each run is measured: `SWITCHYARD_BENCH_SECONDS`, or `default` without.
 ///
 /// # Errors
-/// When it is set to something that is no length of time.
-pub fn seconds(name: &str, default_s: f64) -> Result<Duration, String> {
-    let seconds = setting(name, default_s)?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name}={seconds}: {error}"))
+/// When it is set to something in which nothing can be measured.
+pub fn measured(default: Duration) -> Result<Duration, String> {
+    const NAME: &str = "SWITCHYARD_BENCH_SECONDS";
+    let Some(text) = variable(NAME)? else { return Ok(default) };
+    time::parse_some(&text).map_err(|error| format!("{NAME}={text}: {error}"))
 }
 
 /// A variable of the environment, if it is set.

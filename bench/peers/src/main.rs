@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "the tables go to standard output")]
 
-use std::num::ParseFloatError;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, CONNECT, ECHO, FAN_OUT, IDLE, ROUTE};
 use switchyard_bench::server::Places;
-use switchyard_bench::table;
+use switchyard_bench::{table, time};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,13 +28,13 @@ struct Cli {
     #[arg(long, value_enum)]
     only: Vec<Part>,
     /// Runs of everybody in each part, in turns.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Seconds that are measured in each run.
-    #[arg(long, value_parser = seconds, default_value = "2")]
+    #[arg(long, default_value = "3")]
+    rounds: NonZeroUsize,
+    /// How long each run is measured, such as 2s; seconds when it is a plain number.
+    #[arg(long, value_parser = time::parse_some, default_value = "2")]
     seconds: Duration,
-    /// Seconds before that; in the part of durable accepts 5 at least.
-    #[arg(long, value_parser = seconds, default_value = "0.5")]
+    /// How long it goes on before that; in the part of durable accepts 5 seconds at least.
+    #[arg(long, value_parser = time::parse, default_value = "0.5")]
     warm_up: Duration,
     /// The `switchyard` binary, instead of the one beside this.
     #[arg(long)]
@@ -76,15 +76,9 @@ fn comparison(cli: &Cli) -> Result<Comparison, String> {
     Ok(Comparison {
         places: Places { switchyard, cores: None, echoes: programs, data: table::target().join("bench") },
         placement: Placement::Apart,
-        rounds: cli.rounds.max(1),
+        rounds: cli.rounds,
         times: Times { warm_up: cli.warm_up, measured: cli.seconds },
     })
-}
-
-/// A length of time in seconds.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 impl Part {

@@ -46,6 +46,7 @@ mod sys;
 mod system;
 mod tally;
 pub mod target;
+pub mod time;
 pub mod tokens;
 pub mod users;
 pub mod wire;

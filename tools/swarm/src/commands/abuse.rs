@@ -7,9 +7,10 @@ use clap::{Args, value_parser};
 use switchyard_swarm::SwarmError;
 use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::target::Target;
+use switchyard_swarm::time;
 use switchyard_swarm::tokens::Signer;
 
-use super::{print, rate, time};
+use super::{print, rate};
 
 #[derive(Args)]
 pub(crate) struct AbuseArguments {
@@ -32,7 +33,7 @@ pub(crate) struct AbuseArguments {
     #[arg(long, value_parser = rate, default_value = "400")]
     rate: f64,
     /// How long each measurement takes, such as 5s; seconds when it is a plain number.
-    #[arg(long, value_parser = time, default_value = "5s")]
+    #[arg(long, value_parser = time::parse_some, default_value = "5s")]
     duration: Duration,
 }
 

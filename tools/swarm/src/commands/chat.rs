@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use switchyard_swarm::SwarmError;
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
+use switchyard_swarm::limits::THREADS_MAX;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
+use switchyard_swarm::time;
 use switchyard_swarm::tokens::Signer;
 
-use super::{rate, time};
+use super::rate;
 
 #[derive(Args)]
 pub(crate) struct ChatArguments {
@@ -34,10 +36,10 @@ pub(crate) struct ChatArguments {
     #[arg(long, value_parser = rate)]
     rate: Option<f64>,
     /// How long to measure, such as 5s; seconds when it is a plain number.
-    #[arg(long, value_parser = time, default_value = "5s", conflicts_with = "count")]
+    #[arg(long, value_parser = time::parse_some, default_value = "5s", conflicts_with = "count")]
     duration: Duration,
     /// How long to run before measuring.
-    #[arg(long, value_parser = time, default_value = "1s", conflicts_with = "count")]
+    #[arg(long, value_parser = time::parse, default_value = "1s", conflicts_with = "count")]
     warm_up: Duration,
     /// Messages per pair, instead of --duration.
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
@@ -52,7 +54,7 @@ pub(crate) struct ChatArguments {
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     ack_every: u32,
     /// Threads of the swarm.
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
     threads: u32,
     /// The server's process id, to report its CPU time per message.
     #[arg(long)]

@@ -8,10 +8,11 @@ use switchyard_swarm::connect::{self, ConnectOptions};
 use switchyard_swarm::crew::Layout;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
+use switchyard_swarm::time;
 use switchyard_swarm::tokens::{Signer, read_key};
 
 use super::many::Many;
-use super::{rate_or_none, time};
+use super::rate_or_none;
 
 /// What comes after the options.
 const MORE: &str = "\
@@ -34,7 +35,7 @@ pub(crate) struct ConnectArguments {
     #[command(flatten)]
     many: Many,
     /// How long they are held once all are open, such as 30s or 10m.
-    #[arg(long, value_parser = time, default_value = "10s")]
+    #[arg(long, value_parser = time::parse, default_value = "10s")]
     hold: Duration,
     /// Messages a second between random pairs meanwhile; 0 for none.
     #[arg(long, value_parser = rate_or_none, default_value = "2000")]

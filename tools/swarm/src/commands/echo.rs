@@ -9,8 +9,9 @@ use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
+use switchyard_swarm::time;
 
-use super::{rate, time};
+use super::rate;
 
 /// What comes after the options.
 const MORE: &str = "\
@@ -43,10 +44,10 @@ pub(crate) struct EchoArguments {
     #[arg(long, default_value_t = 64)]
     bytes: usize,
     /// How long to measure, such as 5s; seconds when it is a plain number.
-    #[arg(long, value_parser = time, default_value = "5s")]
+    #[arg(long, value_parser = time::parse_some, default_value = "5s")]
     duration: Duration,
     /// How long to run before measuring.
-    #[arg(long, value_parser = time, default_value = "1s")]
+    #[arg(long, value_parser = time::parse, default_value = "1s")]
     warm_up: Duration,
     /// Threads of the swarm; more when a descriptor table holds too few connections.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
