@@ -34,18 +34,25 @@ impl Comebacks {
         u32::try_from(wait_us.div_ceil(1_000)).expect("no place lies further ahead than the last one")
     }
 
-    /// Gives the next place, and answers after how many milliseconds it is.
-    pub fn reserve(&mut self, now: Millis) -> u32 {
-        let wait_ms = self.next_ms(now);
-        self.next_us = self.place_us(now) + self.interval_us;
-        wait_ms
+    /// As [`Comebacks::next_ms`], for a client that has to stay away for `wait_ms` in any case: so much later. The places of
+    /// others stay where they are, for what this one waits for may have passed when they come.
+    #[must_use]
+    pub fn next_behind_ms(&self, now: Millis, wait_ms: u64) -> u32 {
+        let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
+        self.next_ms(now).saturating_add(wait_ms)
     }
 
-    /// Gives the next place to a client that has to stay away for `wait_ms` in any case: so much later. The places of others
-    /// stay where they are, for what this one waits for may have passed when they come.
+    /// Gives the next place, and answers after how many milliseconds it is.
+    pub fn reserve(&mut self, now: Millis) -> u32 {
+        self.reserve_behind(now, 0)
+    }
+
+    /// Gives the next place to a client that has to stay away for `wait_ms` in any case, and answers when it is to come
+    /// ([`Comebacks::next_behind_ms`]).
     pub fn reserve_behind(&mut self, now: Millis, wait_ms: u64) -> u32 {
-        let wait_ms = u32::try_from(wait_ms).unwrap_or(u32::MAX);
-        self.reserve(now).saturating_add(wait_ms)
+        let comeback_ms = self.next_behind_ms(now, wait_ms);
+        self.next_us = self.place_us(now) + self.interval_us;
+        comeback_ms
     }
 
     /// When all places up to the last are taken, they are given a second time from the first on.

@@ -5,6 +5,7 @@ mod counting_allocator;
 
 use counting_allocator::{Counting, allocations};
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
+use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::rate::UserRates;
@@ -19,6 +20,8 @@ use switchyard_schema::{body, encode, json, wire};
 static ALLOCATOR: Counting = Counting;
 
 const NOW: Now = Now { monotonic: Millis(1_000), unix: Millis(1_800_000_000_000) };
+
+const COMEBACKS: Comebacks = Comebacks::new(1_000);
 
 /// A connection with everything that its gateway keeps for it, and what its thread shares.
 struct Connection {
@@ -46,7 +49,7 @@ impl Connection {
         keys.insert(key.kid(), key.public_key());
         let claims = Claims { user: me(), device: None, expires: NOW.unix.plus(60_000) };
         let (settings, mut out) = (Settings::default(), SessionEffects::new());
-        let context = Context { now: NOW, keys: &keys, settings: &settings, comeback_ms: 0 };
+        let context = Context { now: NOW, keys: &keys, settings: &settings, comebacks: COMEBACKS };
         let name = SessionRef { gateway: 0, slot: 0, epoch: 1 };
         let session = Session::new(name, form, None, &context, &mut out);
         let (decoder, users) = (Decoder::new(Role::Server, 65536), UserRates::new(1));
@@ -76,7 +79,7 @@ impl Connection {
     }
 
     fn receive(&mut self, bytes: &mut [u8]) {
-        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comebacks: COMEBACKS };
         self.session.on_received(&context);
         let event = self.decoder.decode(bytes).unwrap().event.unwrap();
         self.session.on_event(&context, event, &mut self.users, &mut self.out);
@@ -84,7 +87,7 @@ impl Connection {
     }
 
     fn router(&mut self, said: FromRouter<'_>) {
-        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+        let context = Context { now: NOW, keys: &self.keys, settings: &self.settings, comebacks: COMEBACKS };
         self.session.on_router(&context, said, &mut self.out);
         self.write();
     }

@@ -100,8 +100,8 @@ impl State {
     }
 
     /// The gateway goes away.
-    pub(crate) fn on_session_drain(&mut self, slot: Slot, reconnect_after_ms: u32) {
-        self.step(slot, |open, context, effects| open.session.on_drain(context, reconnect_after_ms, effects));
+    pub(crate) fn on_session_drain(&mut self, slot: Slot) {
+        self.step(slot, |open, context, effects| open.session.on_drain(context, effects));
     }
 
     /// The connection has ended under the session.

@@ -21,11 +21,6 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// What a step that happens now is given.
     pub(crate) fn context(&self) -> Context<'_> {
-        Context {
-            now: self.now,
-            keys: &self.keys,
-            settings: &self.settings,
-            comeback_ms: self.comebacks.next_ms(self.now.monotonic),
-        }
+        Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks }
     }
 }

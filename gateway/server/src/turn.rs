@@ -134,10 +134,7 @@ impl State {
                 let refusal = self.send_away("This gateway is going away; connect again when the time has come.", 0);
                 self.say_last(slot, refusal.response.into());
             }
-            Phase::Session(_) => {
-                let reconnect_after_ms = self.around.comebacks.reserve(self.around.now.monotonic);
-                self.on_session_drain(slot, reconnect_after_ms);
-            }
+            Phase::Session(_) => self.on_session_drain(slot),
             Phase::Echo(_) => {
                 self.say_last(slot, encode::close(CloseCode::GoingAway, "this server is going away"));
             }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
+use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::rate::{Rate, RateLimits, Rates, UserRates};
 use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
@@ -20,6 +21,7 @@ use crate::source::Source;
 
 const SESSION: SessionRef = SessionRef { gateway: 1, slot: 2, epoch: 3 };
 const START: Now = Now { monotonic: Millis(50_000), unix: Millis(1_800_000_000_000) };
+const COMEBACKS: Comebacks = Comebacks::new(1_000);
 /// Limits low enough to be met.
 static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     let sends = Rate::per_second(20);
@@ -90,7 +92,7 @@ impl World {
         let (keys, tokens) = &*KEYS;
         let header = (choice & 2 != 0).then(|| tokens[usize::from(choice >> 2) % HELLO_TOKENS].as_str().into());
         let mut out = SessionEffects::new();
-        let context = Context { now: START, keys, settings: &SETTINGS, comeback_ms: 0 };
+        let context = Context { now: START, keys, settings: &SETTINGS, comebacks: COMEBACKS };
         let session = Session::new(SESSION, form, header, &context, &mut out);
         let timer = out.timer.take();
         assert!(timer.is_some(), "who says nothing is not waited for for ever");
@@ -184,7 +186,7 @@ impl World {
             0 => session.on_ws_error(context, WsError::BadUtf8, out),
             1 => session.on_overflow(context, out),
             2 => session.on_eof(context, out),
-            _ => session.on_drain(context, 1500, out),
+            _ => session.on_drain(context, out),
         });
     }
 
@@ -268,7 +270,7 @@ impl World {
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) {
-        let context = Context { now: self.now, keys: &KEYS.0, settings: &SETTINGS, comeback_ms: 0 };
+        let context = Context { now: self.now, keys: &KEYS.0, settings: &SETTINGS, comebacks: COMEBACKS };
         step(&mut self.session, &context, &mut self.out);
         if self.finished {
             assert!(self.out.frames.is_empty(), "nothing is said after the end");

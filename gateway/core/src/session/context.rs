@@ -3,6 +3,7 @@
 use switchyard_schema::ids::Millis;
 
 use crate::auth::KeySet;
+use crate::comebacks::Comebacks;
 use crate::limits::{DRAIN_GRACE_MS, HEARTBEAT_MS};
 use crate::rate::RateLimits;
 
@@ -41,6 +42,6 @@ pub struct Context<'a> {
     pub keys: &'a KeySet,
     /// What the operator chose.
     pub settings: &'a Settings,
-    /// After how many milliseconds a client that is sent away now is to come back ([`crate::comebacks`]).
-    pub comeback_ms: u32,
+    /// When a client that is sent away now is to come back.
+    pub comebacks: Comebacks,
 }

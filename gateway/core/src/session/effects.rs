@@ -7,6 +7,7 @@ use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
 use switchyard_schema::{json, wire};
 
+use super::Context;
 use crate::handshake::Form;
 use crate::ws::{Opcode, encode};
 
@@ -24,7 +25,8 @@ pub struct SessionEffects {
     pub timer: Option<Millis>,
     /// The connection ends as soon as the frames are written; what the peer still sends is ignored.
     pub finish: bool,
-    /// The client was told to come back at the time that the context named, which is taken now.
+    /// The client was told to come back at the next place of the context's [`crate::comebacks`], which the driver gives away
+    /// now.
     pub sent_away: bool,
     /// The code of every Error among the frames.
     pub refused: Vec<ErrorCode>,
@@ -54,6 +56,13 @@ impl SessionEffects {
         self.finish = false;
         self.sent_away = false;
         self.refused.clear();
+    }
+
+    /// Sends the client away, which has to stay away for `wait_ms` in any case. Answers after how many milliseconds it is to
+    /// come back.
+    pub(super) fn send_away(&mut self, context: &Context<'_>, wait_ms: u32) -> u32 {
+        self.sent_away = true;
+        context.comebacks.next_behind_ms(context.now.monotonic, u64::from(wait_ms))
     }
 
     /// Encodes a frame in the session's form. `me` is whose session it is.

@@ -39,16 +39,18 @@ impl Session {
         self.end(context, out);
     }
 
-    /// The gateway goes away: the client is told to connect again after `reconnect_after_ms`. The session ends as soon as
-    /// nothing that it asked for is unanswered, which may be now, or when the grace is over.
-    pub fn on_drain(&mut self, context: &Context<'_>, reconnect_after_ms: u32, out: &mut SessionEffects) {
+    /// The gateway goes away: the client is told when to connect again. The session ends as soon as nothing that it asked
+    /// for is unanswered, which may be now, or when the grace is over.
+    pub fn on_drain(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         match &self.state {
             State::AwaitHello { .. } | State::Attaching(_) => {
-                let draining = Refusal { retry_after_ms: Some(reconnect_after_ms), ..ErrorCode::Draining.into() };
+                let retry_after_ms = Some(out.send_away(context, 0));
+                let draining = Refusal { retry_after_ms, ..ErrorCode::Draining.into() };
                 self.fail(context, &draining, out);
             }
             State::Open(member) if !self.deadline.is_set() => {
                 self.deadline = Deadline::at(context.now.monotonic.plus(context.settings.drain_grace_ms));
+                let reconnect_after_ms = out.send_away(context, 0);
                 out.frame(self.form, member.user, &ServerFrame::Drain { reconnect_after_ms });
                 self.arm(context, out);
                 self.leave_when_answered(context, out);

@@ -206,8 +206,8 @@ impl Session {
                 self.fail(context, &ErrorCode::HelloTimeout.into(), out);
             }
             State::Attaching(_) if is_over => {
-                out.sent_away = true;
-                let overloaded = Refusal { retry_after_ms: Some(context.comeback_ms), ..ErrorCode::Overloaded.into() };
+                let retry_after_ms = Some(out.send_away(context, 0));
+                let overloaded = Refusal { retry_after_ms, ..ErrorCode::Overloaded.into() };
                 self.fail(context, &overloaded, out);
             }
             State::Open(member) if now >= member.expires => {
@@ -235,10 +235,8 @@ impl Session {
                     // The router knows no such session: there is nothing to detach.
                     let user = member.user;
                     self.state = State::Ended;
-                    out.sent_away = code.retry();
                     // The router names everybody the same time; behind it each has a place of its own.
-                    let place_ms =
-                        code.retry().then(|| retry_after_ms.unwrap_or(0).saturating_add(context.comeback_ms));
+                    let place_ms = code.retry().then(|| out.send_away(context, retry_after_ms.unwrap_or(0)));
                     let retry_after_ms = place_ms.or(retry_after_ms);
                     self.say_last(user, &Refusal { retry_after_ms, ..code.into() }, out);
                 }

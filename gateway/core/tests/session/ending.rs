@@ -7,7 +7,10 @@ use switchyard_schema::frame::{ClientFrame, Regarding};
 use switchyard_schema::ids::Sequence;
 use switchyard_schema::link::{ToGateway, ToRouter};
 
-use crate::harness::{SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token, send};
+use crate::harness::{
+    COMEBACK_APART_MS, COMEBACK_MS, SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token,
+    send,
+};
 
 #[test]
 fn given_bye_when_the_session_is_open_then_it_closes_normally() {
@@ -48,8 +51,10 @@ fn given_a_client_that_does_not_read_when_too_much_waits_then_it_is_closed_as_to
 fn given_a_drain_when_the_session_is_open_then_it_may_finish_and_is_closed_after_the_grace() {
     let mut world = World::open(Form::Binary);
     world.client(&send(1));
-    assert_eq!(world.drain(1_500), [Seen::Drain(1_500)]);
-    assert_eq!(world.drain(9_000), [], "it is told once");
+    assert_eq!(world.drain(), [Seen::Drain(COMEBACK_MS)]);
+    assert_eq!(world.next_comeback_ms(), COMEBACK_MS + COMEBACK_APART_MS, "its place is its own");
+    assert_eq!(world.drain(), [], "it is told once");
+    assert_eq!(world.next_comeback_ms(), COMEBACK_MS + COMEBACK_APART_MS, "and gets one place");
     assert_eq!(world.pass(4_000), []);
     assert_eq!(world.client(&send(2)), []);
     assert_eq!(world.accept(1), [Seen::Accepted(client_message(1))]);
@@ -63,7 +68,7 @@ fn given_a_drain_when_the_session_is_open_then_it_may_finish_and_is_closed_after
 fn given_a_drain_when_the_client_leaves_in_time_then_it_closes_normally() {
     let mut world = World::open(Form::Binary);
     world.client(&fetch(7));
-    world.drain(1_500);
+    world.drain();
     assert_eq!(world.client(&ClientFrame::Bye), [close(CloseCode::Normal)]);
     assert!(matches!(world.take_for_router()[..], [ToRouter::Fetch { .. }, ToRouter::Detach { .. }]));
 }
@@ -71,7 +76,7 @@ fn given_a_drain_when_the_client_leaves_in_time_then_it_closes_normally() {
 #[test]
 fn given_a_drain_when_nothing_is_unanswered_then_the_session_ends_at_once() {
     let mut world = World::open(Form::Binary);
-    assert_eq!(world.drain(1_500), [Seen::Drain(1_500), close(CloseCode::GoingAway)]);
+    assert_eq!(world.drain(), [Seen::Drain(COMEBACK_MS), close(CloseCode::GoingAway)]);
     world.assert_detached(START.unix);
 }
 
@@ -82,7 +87,7 @@ fn given_a_drain_when_the_last_answer_comes_then_the_session_ends_with_it() {
     world.client(&send(2));
     world.client(&fetch(7));
     assert!(matches!(world.take_for_router()[..], [ToRouter::Send(_), ToRouter::Send(_), ToRouter::Fetch { .. }]));
-    assert_eq!(world.drain(1_500), [Seen::Drain(1_500)]);
+    assert_eq!(world.drain(), [Seen::Drain(COMEBACK_MS)]);
     assert_eq!(world.deliver(1), [Seen::Deliver(Sequence(1))]);
     assert_eq!(world.accept(1), [Seen::Accepted(client_message(1))]);
     let overloaded = ErrorCode::Overloaded;
@@ -94,13 +99,15 @@ fn given_a_drain_when_the_last_answer_comes_then_the_session_ends_with_it() {
 
 #[test]
 fn given_a_drain_when_the_session_is_not_open_yet_then_it_is_sent_away_at_once() {
-    let draining = Seen::Error { code: ErrorCode::Draining, regarding: Regarding::Session, retry_after_ms: Some(700) };
+    let (code, regarding) = (ErrorCode::Draining, Regarding::Session);
+    let draining = Seen::Error { code, regarding, retry_after_ms: Some(COMEBACK_MS) };
     let expected = [draining, close(CloseCode::GoingAway)];
     let mut waiting = World::upgraded(Form::Json, None);
-    assert_eq!(waiting.drain(700), expected);
+    assert_eq!(waiting.drain(), expected);
+    assert_eq!(waiting.next_comeback_ms(), COMEBACK_MS + COMEBACK_APART_MS);
     waiting.assert_ended_unattached();
     let mut attaching = World::attaching(Form::Json);
-    assert_eq!(attaching.drain(700), expected);
+    assert_eq!(attaching.drain(), expected);
     attaching.assert_detached(START.unix);
 }
 
@@ -118,7 +125,7 @@ const ENDS: [End; 10] = [
     |world| world.event(Event::Text("{".into())),
     |world| world.pass(1_000_000),
     |world| {
-        world.drain(1);
+        world.drain();
         world.pass(10_000)
     },
 ];

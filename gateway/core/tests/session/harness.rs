@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
+use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::limits::COMEBACK_MS_MIN;
 use switchyard_gateway_core::rate::{RateLimits, UserRates};
 use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
 use switchyard_gateway_core::ws::{Decoder, Event, Role, WsError};
@@ -15,9 +17,12 @@ use switchyard_schema::{body, encode, json, wire};
 
 /// How the session under test is named.
 pub(crate) const SESSION: SessionRef = SessionRef { gateway: 3, slot: 17, epoch: 5 };
+/// After how long the first client that is sent away is told to come back.
+#[expect(clippy::cast_possible_truncation, reason = "less than a minute")]
+pub(crate) const COMEBACK_MS: u32 = COMEBACK_MS_MIN as u32;
+/// How long after it the next one is.
+pub(crate) const COMEBACK_APART_MS: u32 = 100;
 /// The time every test starts at.
-/// When a client that is sent away is told to come back.
-pub(crate) const COMEBACK_MS: u32 = 2_000;
 pub(crate) const START: Now = Now { monotonic: Millis(50_000), unix: Millis(1_800_000_000_000) };
 /// How long a token is good for.
 pub(crate) const TOKEN_MS: u64 = 600_000;
@@ -105,6 +110,7 @@ pub(crate) struct World {
     /// Whether the driver holds messages back because they do not fit.
     pub(crate) held: bool,
     keys: KeySet,
+    comebacks: Comebacks,
     users: UserRates,
     /// Texts of JSON frames, as seen.
     pub(crate) texts: Vec<String>,
@@ -139,7 +145,8 @@ impl World {
             rates: RateLimits::default(),
         };
         let mut out = SessionEffects::new();
-        let context = Context { now: START, keys: &keys, settings: &settings, comeback_ms: COMEBACK_MS };
+        let comebacks = Comebacks::new(1_000 / COMEBACK_APART_MS);
+        let context = Context { now: START, keys: &keys, settings: &settings, comebacks };
         let session = Session::new(SESSION, form, header_token.map(Into::into), &context, &mut out);
         let timer = out.timer.take();
         Self {
@@ -151,6 +158,7 @@ impl World {
             finished: false,
             held: false,
             keys,
+            comebacks,
             users: UserRates::new(1),
             texts: Vec::new(),
             reasons: Vec::new(),
@@ -179,12 +187,15 @@ impl World {
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) -> Vec<Seen> {
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: COMEBACK_MS };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks };
         step(&mut self.session, &context, &mut self.out);
         self.after_step()
     }
 
     fn after_step(&mut self) -> Vec<Seen> {
+        if std::mem::take(&mut self.out.sent_away) {
+            self.comebacks.reserve(self.now.monotonic);
+        }
         self.timer = self.out.timer.take().or(self.timer);
         self.finished |= self.out.finish;
         if self.finished {
@@ -195,7 +206,7 @@ impl World {
 
     /// The client sends bytes that decode to this event.
     pub(crate) fn event(&mut self, event: Event<'_>) -> Vec<Seen> {
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: COMEBACK_MS };
+        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks };
         self.session.on_received(&context);
         self.session.on_event(&context, event, &mut self.users, &mut self.out);
         self.after_step()
@@ -238,8 +249,13 @@ impl World {
         self.step(|session, context, out| session.on_eof(context, out))
     }
 
-    pub(crate) fn drain(&mut self, reconnect_after_ms: u32) -> Vec<Seen> {
-        self.step(|session, context, out| session.on_drain(context, reconnect_after_ms, out))
+    pub(crate) fn drain(&mut self) -> Vec<Seen> {
+        self.step(|session, context, out| session.on_drain(context, out))
+    }
+
+    /// After how long another client that is sent away now is told to come back.
+    pub(crate) fn next_comeback_ms(&self) -> u32 {
+        self.comebacks.next_ms(self.now.monotonic)
     }
 
     /// The router says something.

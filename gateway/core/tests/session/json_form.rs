@@ -86,7 +86,7 @@ fn given_both_forms_when_the_same_happens_then_their_clients_see_the_same() {
         let mut seen = world.client(&send(1));
         seen.extend(world.accept(1));
         seen.extend(world.deliver(2));
-        seen.extend(world.drain(100));
+        seen.extend(world.drain());
         seen.extend(world.pass(100_000));
         seen
     };

@@ -8,8 +8,8 @@ use switchyard_schema::frame::{ClientFrame, Regarding};
 use switchyard_schema::link::{ToGateway, ToRouter};
 
 use crate::harness::{
-    COMEBACK_MS, SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token, send, signing_key,
-    token, user,
+    COMEBACK_APART_MS, COMEBACK_MS, SESSION, START, Seen, World, ack, client_message, close, error, fetch, good_token,
+    send, signing_key, token, user,
 };
 
 fn check_fatal(mut world: World, seen: &[Seen], code: ErrorCode) {
@@ -134,6 +134,12 @@ fn given_a_router_that_refuses_when_attaching_then_the_client_is_told_and_nothin
         let mut world = World::attaching(Form::Binary);
         let told = Seen::Error { code, regarding: Regarding::Session, retry_after_ms: Some(comeback_ms) };
         assert_eq!(world.refuse(code, Regarding::Session), [told, close(CloseCode::FatalError)]);
+        let places = u32::from(code.retry());
+        assert_eq!(
+            world.next_comeback_ms(),
+            COMEBACK_MS + places * COMEBACK_APART_MS,
+            "only who comes back has a place"
+        );
         world.assert_ended_unattached();
         assert_eq!(world.eof(), []);
         assert!(world.take_for_router().is_empty());
@@ -147,6 +153,7 @@ fn given_a_router_that_does_not_answer_when_time_passes_then_the_client_may_try_
     let told =
         Seen::Error { code: ErrorCode::Overloaded, regarding: Regarding::Session, retry_after_ms: Some(COMEBACK_MS) };
     assert_eq!(world.pass(1), [told, close(CloseCode::FatalError)]);
+    assert_eq!(world.next_comeback_ms(), COMEBACK_MS + COMEBACK_APART_MS, "its place is its own");
     world.assert_detached(START.unix);
     assert_eq!(world.router(ToGateway::Attached(SESSION)), [], "an answer that comes too late changes nothing");
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use switchyard_gateway_core::auth::KeySet;
+use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Outbound;
@@ -36,6 +37,9 @@ const RETRIES_PER_TURN: usize = 1_024;
 const TIMERS_PER_TURN: usize = 4_096;
 /// As in `gateway/server`.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Clients that come back in a second, of all that were sent away: so few that what they do then is spread over the time in
+/// which the next faults come.
+const RECONNECTS_PER_SECOND: u32 = 10;
 /// As in `gateway/server`.
 const FLOOD_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -75,6 +79,21 @@ struct Place {
     connection: Option<Connection>,
 }
 
+/// What every step of a session is given, as in `gateway/server`.
+#[derive(Debug)]
+struct Surroundings {
+    now: Now,
+    keys: Rc<KeySet>,
+    settings: Settings,
+    comebacks: Comebacks,
+}
+
+impl Surroundings {
+    fn context(&self) -> Context<'_> {
+        Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks }
+    }
+}
+
 /// A gateway thread.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -88,11 +107,9 @@ pub(crate) struct Gateway {
     wheel: Wheel,
     ticked_ms: u64,
     routers: Routers,
-    keys: Rc<KeySet>,
+    around: Surroundings,
     users: UserRates,
-    settings: Settings,
     effects: SessionEffects,
-    now: Now,
     dirty: Vec<Slot>,
     held_bytes: usize,
     pub(crate) turn: Turn,
@@ -113,11 +130,14 @@ impl Gateway {
             wheel: Wheel::new(now.monotonic),
             ticked_ms: now.monotonic.0,
             routers: Routers::new(shared.plan.shards, ends, shared.plan.rings.credits),
-            keys,
+            around: Surroundings {
+                now,
+                keys,
+                settings: Settings { heartbeat_ms: shared.plan.heartbeat_ms, ..Settings::default() },
+                comebacks: Comebacks::new(RECONNECTS_PER_SECOND.div_ceil(u32::from(shared.plan.gateways))),
+            },
             users: UserRates::new(0),
-            settings: Settings { heartbeat_ms: shared.plan.heartbeat_ms, ..Settings::default() },
             effects: SessionEffects::new(),
-            now,
             dirty: Vec::new(),
             held_bytes: 0,
             turn: Turn::default(),
@@ -135,7 +155,7 @@ impl Gateway {
 
     /// Takes a connection in.
     pub(crate) fn accept(&mut self, shared: &Shared, id: ConnectionId) {
-        self.now = clocks(shared);
+        self.around.now = clocks(shared);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             Slot::try_from(self.places.len() - 1).expect("few connections")
@@ -143,7 +163,7 @@ impl Gateway {
         let place = &mut self.places[slot as usize];
         place.epoch += 1;
         let name = SessionRef { gateway: self.index, slot, epoch: place.epoch };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+        let context = self.around.context();
         let session = Session::new(name, Form::Binary, None, &context, &mut self.effects);
         place.connection = Some(Connection {
             id,
@@ -168,14 +188,14 @@ impl Gateway {
         } else {
             self.mark_dirty(slot);
             // As in `gateway/server`: whoever takes what waits is alive, though it cannot be asked behind all that.
-            self.now = clocks(shared);
+            self.around.now = clocks(shared);
             self.step(slot, |_, session, context, _| session.on_received(context));
         }
     }
 
     /// A turn. Gives the router cores to wake.
     pub(crate) fn run(&mut self, shared: &mut Shared, network: &mut Network) -> Vec<usize> {
-        self.now = clocks(shared);
+        self.around.now = clocks(shared);
         for slot in self.readable.clone() {
             self.on_readable(shared, slot, network);
         }
@@ -201,17 +221,16 @@ impl Gateway {
 
     /// Tells every session to connect elsewhere.
     pub(crate) fn drain(&mut self, shared: &mut Shared) {
-        self.now = clocks(shared);
+        self.around.now = clocks(shared);
         self.draining = true;
         for slot in self.used() {
-            let reconnect_after_ms = u32::try_from(shared.random.below(2_000)).expect("small");
-            self.step(slot, |_, session, context, out| session.on_drain(context, reconnect_after_ms, out));
+            self.step(slot, |_, session, context, out| session.on_drain(context, out));
         }
     }
 
     /// Ends every connection at once.
     pub(crate) fn abort_all(&mut self, shared: &mut Shared, network: &mut Network) {
-        self.now = clocks(shared);
+        self.around.now = clocks(shared);
         for slot in self.used() {
             self.end(shared, slot, network);
         }
@@ -271,7 +290,7 @@ impl Gateway {
                 return;
             }
             let Phase::Session { decoder, session } = &mut connection.phase else { return };
-            let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+            let context = self.around.context();
             let consumed = match decoder.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
@@ -313,12 +332,12 @@ impl Gateway {
     }
 
     fn tick(&mut self, shared: &mut Shared, network: &mut Network) {
-        if self.now.monotonic.0 < self.ticked_ms + WHEEL_TICK_MS {
+        if self.around.now.monotonic.0 < self.ticked_ms + WHEEL_TICK_MS {
             return;
         }
-        self.ticked_ms = self.now.monotonic.0;
+        self.ticked_ms = self.around.now.monotonic.0;
         let mut due = Vec::new();
-        self.wheel.advance(self.now.monotonic, &mut due, TIMERS_PER_TURN);
+        self.wheel.advance(self.around.now.monotonic, &mut due, TIMERS_PER_TURN);
         for slot in due {
             let Some(connection) = &self.places[slot as usize].connection else { continue };
             match connection.phase {
@@ -372,13 +391,16 @@ impl Gateway {
         else {
             return;
         };
-        let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+        let context = self.around.context();
         step(decoder, session, &context, &mut self.effects);
         self.carry_out(slot);
     }
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
+        if self.effects.sent_away {
+            self.around.comebacks.reserve(self.around.now.monotonic);
+        }
         let connection = self.places[slot as usize].connection.as_mut().expect("its session just made a step");
         if !self.effects.frames.is_empty() {
             let overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
@@ -386,7 +408,7 @@ impl Gateway {
                 let Phase::Session { session, .. } = &mut connection.phase else {
                     unreachable!("only sessions have effects")
                 };
-                let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comeback_ms: 0 };
+                let context = self.around.context();
                 session.on_overflow(&context, &mut self.effects);
                 replace_waiting(&mut connection.outbound, self.effects.frames.drain(..));
             }
@@ -401,7 +423,7 @@ impl Gateway {
             if matches!(connection.phase, Phase::Session { .. }) {
                 connection.phase = Phase::Closing;
                 self.mark_dirty(slot);
-                self.wheel.schedule(slot, self.now.monotonic.plus(CLOSE_GRACE_MS));
+                self.wheel.schedule(slot, self.around.now.monotonic.plus(CLOSE_GRACE_MS));
             }
         }
         self.effects.clear();
