@@ -16,10 +16,15 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
-    /// Both times now. The wall clock is zero when it is set before the Unix epoch.
+    /// Both times now.
     pub(crate) fn now(&self) -> Now {
+        self.at(Instant::now())
+    }
+
+    /// Both times, when the monotonic clock has just been read. The wall clock is zero when it is set before the Unix epoch.
+    pub(crate) fn at(&self, instant: Instant) -> Now {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { monotonic: millis(self.start.elapsed()), unix: millis(since_epoch) }
+        Now { monotonic: millis(instant.saturating_duration_since(self.start)), unix: millis(since_epoch) }
     }
 }
 

@@ -22,9 +22,9 @@ impl State {
     pub(crate) fn turn(&mut self) -> TurnEnd {
         self.parker.awake();
         self.polls.awake();
-        self.around.now = self.clock.now();
-        self.counters.turns.add(1);
         let begun = Instant::now();
+        self.around.now = self.clock.at(begun);
+        self.counters.turns.add(1);
         self.show_life(begun);
         self.measure_head_room(begun);
         self.counters.ring_depth.set(self.routers.all_waiting() as u64);
