@@ -26,8 +26,10 @@ impl Counter {
     }
 }
 
+/// What is marked as a `gauge` tells what is held now, and nothing is held when the thread has ended.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (@clear gauge $counter:expr) => { $counter.set(0) };
+    ($($(#[$doc:meta])* $name:ident $(: $kind:ident)?,)*) => {
         /// The counters of one gateway thread.
         #[derive(Debug, Default)]
         pub struct Counters {
@@ -41,6 +43,11 @@ macro_rules! counters {
             /// Every counter but those of [`Counters::refused`], with its name.
             pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name.get()),)*].into_iter()
+            }
+
+            /// Nothing is held any more.
+            pub(crate) fn clear_gauges(&self) {
+                $($(counters!(@clear $kind self.$name);)?)*
             }
         }
     };
@@ -56,19 +63,19 @@ counters! {
     /// The thread's even share of the connections that all threads together may hold.
     connections_max,
     /// Connections open now, those included that are being turned away or whose last message to the router waits.
-    open,
+    open: gauge,
     /// Of those, connections whose upgrade request has not arrived whole.
-    upgrading,
+    upgrading: gauge,
     /// Of those, sessions whose Hello has not come, or waits for its turn.
-    awaiting_hello,
+    awaiting_hello: gauge,
     /// Of those, sessions that wait for the router to know them.
-    attaching,
+    attaching: gauge,
     /// Of those, sessions that are attached to the router.
-    sessions,
+    sessions: gauge,
     /// Of those, echoes.
-    echoing,
+    echoing: gauge,
     /// Of those, connections that end when everything is written, or that have ended.
-    closing,
+    closing: gauge,
     /// Upgrade requests that were malformed (HTTP 400, 405, 426, 431).
     handshakes_malformed,
     /// Upgrade requests for a path that does not exist.
@@ -106,19 +113,21 @@ counters! {
     /// Messages popped from router cores.
     router_in,
     /// Messages that waited in the links from router cores when the newest turn began.
-    ring_depth,
+    ring_depth: gauge,
     /// Requests that had to wait because their router core had as many unanswered as it may.
     credit_stalls,
     /// Messages without an answer that had to wait because the link to their router core was full.
     room_stalls,
+    /// Newcomers that waited, for their Hello's turn or for the router, and no longer do, whatever became of them.
+    newcomers_through,
     /// Hellos that wait for their turn.
-    hellos_waiting,
+    hellos_waiting: gauge,
     /// Bytes that were received and are kept because they cannot be handled yet.
-    held_bytes,
+    held_bytes: gauge,
     /// Bytes that wait to be written.
-    outbound_bytes,
+    outbound_bytes: gauge,
     /// How long what arrives waits for its turn, on an average of the last few turns.
-    turn_late_us,
+    turn_late_us: gauge,
     /// Turns.
     turns,
     /// Times that the thread stood still for longer than one that works does.
@@ -146,22 +155,6 @@ impl Counters {
         if let Some(index) = ErrorCode::ALL.iter().position(|one| *one == code) {
             self.refused[index].add(1);
         }
-    }
-
-    /// Nothing is held any more.
-    pub(crate) fn clear_gauges(&self) {
-        let stages =
-            [Stage::Upgrading, Stage::AwaitingHello, Stage::Attaching, Stage::Open, Stage::Echoing, Stage::Closing];
-        stages.into_iter().for_each(|stage| self.of_stage(stage).set(0));
-        let others = [
-            &self.open,
-            &self.hellos_waiting,
-            &self.held_bytes,
-            &self.outbound_bytes,
-            &self.ring_depth,
-            &self.turn_late_us,
-        ];
-        others.into_iter().for_each(|gauge| gauge.set(0));
     }
 
     /// A connection is now in `stage`.

@@ -15,11 +15,12 @@ impl State {
     /// Takes in how late this turn, which has just begun, is, and how the line has moved.
     pub(crate) fn measure_head_room(&mut self, begun: Instant) {
         let late = self.resumed.map_or(Duration::ZERO, |previous| begun.saturating_duration_since(previous));
+        let through = self.counters.newcomers_through.get();
         self.admission.on_turn(Turn {
             now: self.around.now.monotonic,
             late_us: u64::try_from(late.as_micros()).unwrap_or(u64::MAX),
             waiting: self.newcomers(),
-            left_line: std::mem::take(&mut self.left_line),
+            left_line: through - std::mem::replace(&mut self.left_line_known, through),
         });
         self.counters.turn_late_us.set(self.admission.late_us());
     }
@@ -58,7 +59,7 @@ impl State {
         while self.hellos_left > 0
             && let Some((slot, epoch)) = self.hellos.pop_front()
         {
-            let before = self.left_line;
+            let before = self.counters.newcomers_through.get();
             // It may have gone meanwhile.
             if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
                 connection.hello_waits = false;
@@ -67,7 +68,9 @@ impl State {
             let connection = self.table.get_epoch_mut(slot, epoch);
             let waits_on = connection.is_some_and(|connection| connection.counted == Stage::Attaching);
             // One that was asked about and is through with that already was counted then.
-            self.left_line = self.left_line.max(before + u64::from(!waits_on));
+            if !waits_on && self.counters.newcomers_through.get() == before {
+                self.counters.newcomers_through.add(1);
+            }
         }
         !self.hellos.is_empty()
     }

@@ -63,8 +63,8 @@ pub(crate) struct State {
     pub(crate) hellos: VecDeque<(Slot, u32)>,
     /// How many newcomers the thread has room for.
     pub(crate) admission: Admission,
-    /// Connections that have left the line of newcomers since the turn began, whatever became of them.
-    pub(crate) left_line: u64,
+    /// Of the newcomers that have left the line, those that the admission knows of.
+    pub(crate) left_line_known: u64,
     /// When the previous turn began, if it left something to do.
     pub(crate) resumed: Option<Instant>,
     /// Hellos that may be read before the next turn.
@@ -154,7 +154,7 @@ impl State {
             hellos: VecDeque::new(),
             hellos_left: admission.hellos_per_turn(),
             admission,
-            left_line: 0,
+            left_line_known: 0,
             resumed: None,
             starved: VecDeque::new(),
             held_bytes: 0,
@@ -241,7 +241,7 @@ impl State {
         if stage != before {
             self.counters.leave(before);
             self.counters.enter(stage);
-            self.left_line += u64::from(before == Stage::Attaching);
+            self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
         }
     }
 

@@ -2,10 +2,8 @@
 
 mod common;
 
-use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use common::{Fixture, config, connect, say, start, wait_for};
 use serde_json::json;
@@ -49,6 +47,14 @@ fn ask(fixture: &Fixture) -> Answer {
     Answer::PutOff(field("Retry-After:"), field("Retry-After-Ms:"))
 }
 
+/// Asks until there is room.
+fn find_room(fixture: &Fixture) -> TcpStream {
+    wait_for("room for a newcomer", || match ask(fixture) {
+        Answer::Upgraded(stream) => Some(stream),
+        Answer::PutOff(..) => None,
+    })
+}
+
 /// Says who an upgraded connection is. Then so many wait for the router.
 fn greet(fixture: &Fixture, stream: TcpStream, user: u64, attaching: u64) -> WebSocket<TcpStream> {
     let mut socket = WebSocket::from_raw_socket(stream, Role::Client, None);
@@ -90,38 +96,24 @@ fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others
         fixture.router().answer(ToGateway::Attached(origin.session));
     }
     wait_for("all to be in", || (fixture.counter("sessions") == 1 + waiting.len() as u64).then_some(()));
-    let newcomer = wait_for("room for a newcomer", || match ask(&fixture) {
-        Answer::Upgraded(stream) => Some(stream),
-        Answer::PutOff(..) => None,
-    });
+    let newcomer = find_room(&fixture);
     drop((phone, waiting, newcomer));
     fixture.stop();
 }
 
 #[test]
-fn given_newcomers_of_whom_none_becomes_a_session_when_the_line_moves_then_others_are_let_in() {
-    /// More than fit a line that has not moved for the whole course, and fewer than one that moves as is expected.
+fn given_newcomers_of_whom_none_becomes_a_session_when_each_is_refused_then_the_line_has_moved_by_all_of_them() {
     const WAITING: u64 = 12;
-    const PER_SECOND: u32 = 30;
-    /// Many times what the rate is measured over.
-    const COURSE: Duration = Duration::from_millis(1_500);
-    let mut config = config();
-    config.reconnects_per_second = PER_SECOND;
-    let fixture = start(config, 1, 1);
-    let come = |user, attaching| match ask(&fixture) {
-        Answer::Upgraded(stream) => greet(&fixture, stream, user, attaching),
-        Answer::PutOff(_, ms) => panic!("user {user} is put off for {ms} ms"),
-    };
-    let mut waiting: VecDeque<_> = (1..=WAITING).map(|number| come(number, number)).collect();
-    let begun = Instant::now();
-    for user in (WAITING + 1..).take_while(|_| begun.elapsed() < COURSE) {
+    let fixture = start(config(), 1, 1);
+    let come = |number| greet(&fixture, find_room(&fixture), number, number);
+    let waiting: Vec<_> = (1..=WAITING).map(come).collect();
+    for through in 1..=WAITING {
         let ToRouter::Attach(origin) = fixture.router().next() else { panic!("a hello becomes an attach") };
         let (session, shard, code) = (origin.session, ShardId(0), ErrorCode::TooManyDevices);
         let regarding = Regarding::Session;
         fixture.router().answer(ToGateway::Refused { session, shard, code, retry_after_ms: None, regarding });
-        wait_for("it to be refused", || (fixture.counter("attaching") == WAITING - 1).then_some(()));
-        waiting.pop_front();
-        waiting.push_back(come(user, WAITING));
+        let line = || (fixture.counter("attaching"), fixture.counter("newcomers_through"));
+        wait_for("it to be through", || (line() == (WAITING - through, through)).then_some(()));
     }
     drop(waiting);
     fixture.stop();

@@ -178,6 +178,13 @@ pub(super) const FAMILIES: &[Family] = &[
         &[of("gateway_hellos_waiting")],
     ),
     metric(
+        "switchyard_gateway_newcomers_through_total",
+        Counter,
+        Plain,
+        "Newcomers that waited, for their Hello's turn or for the router, and no longer do, whatever became of them.",
+        &[of("gateway_newcomers_through")],
+    ),
+    metric(
         "switchyard_gateway_turn_late_seconds",
         Gauge,
         Microseconds,
@@ -358,7 +365,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_router_ring_depth",
         Gauge,
         Plain,
-        "Messages that waited when the newest turn began, by whom they come from.",
+        "Messages that waited when the newest turn came to their ring, by whom they come from.",
         &[
             labelled("router_ring_depth", &[("from", "gateways")]),
             labelled("router_peer_ring_depth", &[("from", "routers")]),
