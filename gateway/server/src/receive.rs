@@ -42,12 +42,14 @@ impl State {
     }
 
     fn on_upgrade(&mut self, slot: Slot, upgrade: &Upgrade) {
-        // It may have come when there was room, as many others did.
-        if let (Route::Session(_), Err(refusal)) = (upgrade.route, self.admit()) {
-            return self.say_last(slot, refusal.response.into());
-        }
         match upgrade.route {
-            Route::Session(form) => self.open_session(slot, form, upgrade),
+            Route::Session(form) => {
+                // It may have come when there was room, as many others did.
+                if let Err(refusal) = self.admit() {
+                    return self.say_last(slot, refusal.response.into());
+                }
+                self.open_session(slot, form, upgrade);
+            }
             Route::Echo => self.open_echo(slot),
         }
         let response = upgrade.response();

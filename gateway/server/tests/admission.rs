@@ -118,3 +118,22 @@ fn given_newcomers_of_whom_none_becomes_a_session_when_each_is_refused_then_the_
     drop(waiting);
     fixture.stop();
 }
+
+#[test]
+fn given_no_room_for_newcomers_when_an_echo_that_came_before_is_asked_for_then_it_is_served_and_nobody_is_put_off() {
+    let mut config = config();
+    config.reconnects_per_second = 1;
+    let fixture = start(config, 1, 1);
+    let mut early = connect(fixture.address());
+    wait_for("it to be accepted", || (fixture.counter("upgrading") == 1).then_some(()));
+    let mut waiting = Vec::new();
+    while let Answer::Upgraded(stream) = ask(&fixture) {
+        let number = waiting.len() as u64 + 1;
+        waiting.push(greet(&fixture, stream, number, number));
+    }
+    early.write_all(UPGRADE.replace("/v1/ws", "/echo").as_bytes()).expect("the gateway reads");
+    wait_for("the echo", || (fixture.counter("echoing") == 1).then_some(()));
+    assert_eq!(fixture.counter("handshakes_put_off"), 1, "that of the one that found no room");
+    drop((early, waiting));
+    fixture.stop();
+}
