@@ -94,18 +94,14 @@ struct Running {
     counters: Arc<Counters>,
 }
 
-/// What depends on how many threads there are.
-#[derive(Copy, Clone)]
-struct ThreadSizes {
-    threads: u32,
-    credits_per_pair: usize,
-}
-
 impl Gateway {
     /// Starts one thread for each of `parts`. Returns when all of them listen.
     ///
     /// # Errors
     /// [`SpawnError`], with every thread that had started ended again.
+    ///
+    /// # Panics
+    /// When a thread's parts name no router core.
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
         let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
         let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
@@ -120,15 +116,10 @@ impl Gateway {
             occupied: Arc::default(),
             threads: Vec::new(),
         };
-        let router_cores = parts[0].routers.len();
-        let sizes = ThreadSizes {
-            threads: u32::from(threads),
-            credits_per_pair: LinkSizes::of(parts.len(), router_cores).credits_per_pair,
-        };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
             // The first thread finds the port when none was named.
-            let started = gateway.start(index, parts, sizes, config.clone(), keys.clone());
+            let started = gateway.start(index, threads, parts, config.clone(), keys.clone());
             if let Err(error) = started {
                 gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
                 // Why it cannot start is the news; a thread that failed as well is in the log.
@@ -142,13 +133,14 @@ impl Gateway {
     fn start(
         &mut self,
         index: u16,
+        threads: u16,
         parts: ThreadParts,
-        sizes: ThreadSizes,
         config: Arc<GatewayConfig>,
         keys: Arc<KeySet>,
     ) -> Result<(), SpawnError> {
         let ThreadParts { doorbell, routers, processor } = parts;
-        let ThreadSizes { threads, credits_per_pair } = sizes;
+        let sizes = LinkSizes::of(usize::from(threads), routers.len());
+        let threads = u32::from(threads);
         let counters = Arc::new(Counters::default());
         // A thread may hold more than its share, all together no more than the sum.
         let (share, rest) = (config.connections_max / threads, config.connections_max % threads);
@@ -157,7 +149,7 @@ impl Gateway {
         let address = self.local_address;
         let state_parts = Parts {
             index,
-            routers: Routers::new(config.shards, routers, credits_per_pair),
+            routers: Routers::new(config.shards, routers, sizes.credits_per_pair),
             parker: doorbell.parker,
             control: self.control.clone(),
             keys,

@@ -81,8 +81,12 @@ pub struct LinkSizes {
 
 impl LinkSizes {
     /// The sizes where there are so many threads of each kind.
+    ///
+    /// # Panics
+    /// When there is no router core.
     #[must_use]
     pub fn of(gateway_threads: usize, router_cores: usize) -> Self {
+        assert!(router_cores > 0, "a gateway needs a router core");
         let share = |full: usize| full * FULL_LINKS / gateway_threads.max(FULL_LINKS);
         Self {
             router_cores,
