@@ -214,11 +214,15 @@ impl Gateway {
         self.threads.iter().all(|thread| !thread.handle.is_finished())
     }
 
-    /// Whether no thread takes another connection.
+    /// Whether there is no room for another connection, neither in the sum nor in any thread that runs. When none runs, room
+    /// is not what is missing.
     #[must_use]
     pub fn is_full(&self) -> bool {
+        let per_thread_max = u64::from(self.connections_per_thread_max);
+        // One that has ended holds nothing, and takes nothing.
+        let mut running = self.threads.iter().filter(|thread| !thread.handle.is_finished()).peekable();
         self.occupied.load(Ordering::Relaxed) >= self.connections_max
-            || self.counters().all(|counters| counters.open.get() >= u64::from(self.connections_per_thread_max))
+            || running.peek().is_some() && running.all(|thread| thread.counters.open.get() >= per_thread_max)
     }
 
     /// Whether every thread has ended.
