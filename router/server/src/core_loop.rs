@@ -171,16 +171,7 @@ impl CoreLoop {
 
     fn turn(&mut self, now: Millis) {
         self.counters.turns.add(1);
-        for (index, end) in self.ends.gateways.iter().enumerate() {
-            let room = end.answers.room();
-            self.counters.to_gateways_full.add(u64::from(room == 0));
-            self.engine.set_gateway_room(index, room);
-        }
-        for (index, end) in self.ends.cores.iter().enumerate() {
-            let room = end.as_ref().map_or(0, |end| end.outgoing.room());
-            self.counters.to_cores_full.add(u64::from(room == 0 && end.is_some()));
-            self.engine.set_core_room(index, room);
-        }
+        self.measure_room();
         if let Some(committed) = self.commits.poll() {
             self.on_committed(now, committed);
         }
@@ -200,6 +191,23 @@ impl CoreLoop {
             self.count_at = Millis(now.0 + COUNT_MS);
             self.count();
         }
+    }
+
+    /// Tells the engine how much may be pushed to every other thread.
+    fn measure_room(&mut self) {
+        let (mut gateways_full, mut cores_full) = (0, 0);
+        for (index, end) in self.ends.gateways.iter().enumerate() {
+            let room = end.answers.room();
+            gateways_full += u64::from(room == 0);
+            self.engine.set_gateway_room(index, room);
+        }
+        for (index, end) in self.ends.cores.iter().enumerate() {
+            let room = end.as_ref().map_or(0, |end| end.outgoing.room());
+            cores_full += u64::from(room == 0 && end.is_some());
+            self.engine.set_core_room(index, room);
+        }
+        self.counters.to_gateways_full.add(gateways_full);
+        self.counters.to_cores_full.add(cores_full);
     }
 
     fn count(&mut self) {
@@ -284,9 +292,10 @@ impl CoreLoop {
     }
 
     fn take_messages(&mut self, now: Millis) {
-        self.counters.peer_ring_depth.set(self.ends.cores.iter().flatten().map(|end| end.incoming.len() as u64).sum());
+        let mut waiting = 0;
         for end in self.ends.cores.iter().flatten() {
             let (found, mut popped) = (end.incoming.len(), 0);
+            waiting += found;
             while popped < MESSAGES_PER_RING_PER_TURN {
                 let Some(envelope) = end.incoming.pop() else { break };
                 popped += 1;
@@ -297,9 +306,11 @@ impl CoreLoop {
                 end.waker.notify();
             }
         }
-        self.counters.ring_depth.set(self.ends.gateways.iter().map(|end| end.requests.len() as u64).sum());
+        self.counters.peer_ring_depth.set(waiting as u64);
+        let mut waiting = 0;
         for end in &self.ends.gateways {
             let (found, mut popped) = (end.requests.len(), 0);
+            waiting += found;
             while popped < MESSAGES_PER_RING_PER_TURN && self.engine.wants_requests() {
                 let Some((shard, message)) = end.requests.pop() else { break };
                 popped += 1;
@@ -310,6 +321,7 @@ impl CoreLoop {
                 end.waker.notify();
             }
         }
+        self.counters.ring_depth.set(waiting as u64);
     }
 
     fn use_disk(&mut self, now: Millis) {

@@ -94,7 +94,7 @@ counters! {
     snapshots,
     /// Reads of the journal for history.
     history_reads,
-    /// Messages that waited in the rings from gateways when the newest turn began.
+    /// Messages that waited in the rings from gateways when the newest turn came to each.
     ring_depth,
     /// Messages that waited in the rings from other router cores then.
     peer_ring_depth,
