@@ -34,7 +34,7 @@ pub(crate) struct GatewayThreads {
      lower gateway.max_connections{or_cores}"
 )]
 pub(crate) struct TooFewTables {
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: u32,
     pub(crate) needed: u64,
     pub(crate) possible: u16,
     descriptors: u64,
@@ -64,7 +64,7 @@ impl GatewayThreads {
     ///
     /// # Errors
     /// When no permitted number of threads holds all connections.
-    pub(crate) fn plan(config: &Config, max_connections: usize, descriptors: u64) -> Result<Self, TooFewTables> {
+    pub(crate) fn plan(config: &Config, max_connections: u32, descriptors: u64) -> Result<Self, TooFewTables> {
         let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self::choose(config.gateway_cores, chosen(0, host), max_connections, descriptors)
     }
@@ -76,10 +76,10 @@ impl GatewayThreads {
     pub(crate) fn choose(
         configured: Option<u16>,
         by_processors: u16,
-        max_connections: usize,
+        max_connections: u32,
         descriptors: u64,
     ) -> Result<Self, TooFewTables> {
-        let wanted = max_connections as u64;
+        let wanted = u64::from(max_connections);
         let (least, most) = configured.map_or((by_processors, CORES_MAX), |count| (count, count));
         let fitting = (least..=most).find(|&count| share(count, descriptors) * u64::from(count) >= wanted);
         let Some(count) = fitting else {
@@ -115,8 +115,8 @@ fn share(count: u16, descriptors: u64) -> u64 {
 }
 
 /// The descriptors with which, or with any more, `count` tables hold so many connections: [`share`] the other way round.
-pub(crate) fn enough(count: u16, max_connections: usize) -> u64 {
-    let even = (max_connections as u64).div_ceil(u64::from(count));
+pub(crate) fn enough(count: u16, max_connections: u32) -> u64 {
+    let even = u64::from(max_connections).div_ceil(u64::from(count));
     let places = if count == 1 {
         even
     } else {
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn count(configured: Option<u16>, max_connections: usize, descriptors: u64) -> Result<(u16, u32), u64> {
+    fn count(configured: Option<u16>, max_connections: u32, descriptors: u64) -> Result<(u16, u32), u64> {
         let chosen = GatewayThreads::choose(configured, 1, max_connections, descriptors);
         chosen.map(|threads| (threads.count, threads.connections_per_thread_max)).map_err(|error| error.needed)
     }
@@ -154,7 +154,7 @@ mod tests {
             let most = u64::from(threads.connections_per_thread_max) + DESCRIPTORS_ASIDE + u64::from(threads.count);
             assert!(most <= 20_000, "{threads:?}");
             let fewer = threads.count - 1;
-            assert!(share(fewer, 20_000) * u64::from(fewer) < max_connections as u64, "{threads:?}");
+            assert!(share(fewer, 20_000) * u64::from(fewer) < u64::from(max_connections), "{threads:?}");
         }
         assert_eq!(count(None, 1_000_000, 20_000).unwrap().0, 54);
     }
@@ -178,12 +178,12 @@ mod tests {
         #[test]
         fn given_a_limit_that_is_said_to_be_enough_or_a_higher_one_then_the_tables_hold_everything(
             count in 1..=CORES_MAX,
-            max_connections in 1..8_000_000_usize,
+            max_connections in 1..8_000_000_u32,
             more in prop_oneof![Just(0), 0..2_000_000_u64],
         ) {
             let enough = enough(count, max_connections);
             let held = share(count, enough + more) * u64::from(count);
-            prop_assert!(held >= max_connections as u64, "{held} with {enough} + {more}");
+            prop_assert!(held >= u64::from(max_connections), "{held} with {enough} + {more}");
             let threads = GatewayThreads::choose(Some(count), 1, max_connections, enough + more).unwrap();
             let most = u64::from(threads.connections_per_thread_max) + DESCRIPTORS_ASIDE + u64::from(count);
             prop_assert!(most <= enough + more, "{threads:?}");

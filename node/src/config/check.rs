@@ -70,7 +70,7 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         segment_bytes: u32::try_from(segment_bytes).expect("bounded above"),
         listen_ws: raw.gateway.listen_ws,
         gateway_cores: (raw.gateway.cores > 0).then_some(raw.gateway.cores),
-        max_connections: raw.gateway.max_connections,
+        max_connections: u32::try_from(raw.gateway.max_connections).expect("bounded above"),
         reconnects_per_second: raw.gateway.reconnects_per_second,
         heartbeat_ms: raw.gateway.heartbeat_ms,
         allowed_origins: raw.gateway.allowed_origins,

@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) listen_ws: SocketAddr,
     /// Gateway threads; `None`: as many as the processors and the descriptor tables ask for.
     pub(crate) gateway_cores: Option<u16>,
-    pub(crate) max_connections: usize,
+    pub(crate) max_connections: u32,
     pub(crate) reconnects_per_second: u32,
     pub(crate) heartbeat_ms: u32,
     pub(crate) allowed_origins: Vec<String>,

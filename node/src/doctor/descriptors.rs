@@ -93,9 +93,9 @@ mod tests {
     use crate::threads::GatewayThreads;
 
     #[track_caller]
-    fn check(configured: Option<u16>, connections: usize, hard: u64, expect: Verdict, says: &str) {
+    fn check(configured: Option<u16>, connections: u32, hard: u64, expect: Verdict, says: &str) {
         let threads = GatewayThreads::choose(configured, 1, connections, hard);
-        let finding = judge(&Needs { connections: connections as u64, threads, ..needs() }, hard, 1 << 20);
+        let finding = judge(&Needs { connections: u64::from(connections), threads, ..needs() }, hard, 1 << 20);
         assert_eq!(finding.verdict, expect, "{}", finding.found);
         let said = finding.fix.unwrap_or(finding.found);
         assert!(said.contains(says), "{said}");

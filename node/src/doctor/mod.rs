@@ -46,13 +46,12 @@ struct Needs {
 impl Needs {
     /// For the server with this configuration, and with other connections than it names when some are given.
     fn of(config: &Config, connections: Option<u32>) -> Self {
-        let max_connections = u64::try_from(config.max_connections).unwrap_or(u64::MAX);
-        let connections = connections.map_or(max_connections, u64::from);
-        let planned_for = usize::try_from(connections).map_or(usize::MAX, |wanted| wanted.max(config.max_connections));
-        let threads = GatewayThreads::plan(config, planned_for, threads::descriptor_limit());
+        let max_connections = config.max_connections;
+        let connections = connections.unwrap_or(max_connections);
+        let threads = GatewayThreads::plan(config, connections.max(max_connections), threads::descriptor_limit());
         Self {
-            connections,
-            max_connections,
+            connections: u64::from(connections),
+            max_connections: u64::from(max_connections),
             threads,
             routers: u64::from(config.router_cores),
             data: config.data_dir.clone(),

@@ -70,7 +70,7 @@ pub(super) fn start(
         processor: processors.of_gateway(index),
     });
     let gateway_config = GatewayConfig {
-        connections_max: u32::try_from(config.max_connections).unwrap_or(u32::MAX),
+        connections_max: config.max_connections,
         connections_per_thread_max: threads.connections_per_thread_max,
         reconnects_per_second: config.reconnects_per_second,
         echo: config.echo,
