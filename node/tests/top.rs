@@ -1,41 +1,11 @@
 //! `switchyard top`, piped, against the real server.
 
-use std::io::{BufRead as _, BufReader};
+mod common;
+
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
-
-/// A server; killed when dropped.
-struct Server {
-    child: Child,
-    admin: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("top");
-        let _ = std::fs::remove_dir_all(&data);
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-        let admin = lines.by_ref().find_map(|line| Some(line.strip_prefix("listening admin ")?.to_owned()));
-        assert!(lines.any(|line| line == "ready"), "the server is not ready");
-        Self { child, admin: admin.expect("it says where it listens") }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::{BINARY, Server};
 
 fn top(admin: &str, arguments: &[&str]) -> Output {
     Command::new(BINARY).args(["top", "--admin", admin]).args(arguments).output().expect("the binary starts")
@@ -43,8 +13,8 @@ fn top(admin: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn given_a_server_when_piped_then_there_is_a_line_for_each_interval_and_no_more_than_asked_for() {
-    let server = Server::start();
-    let output = top(&server.admin, &["--interval", "100ms", "--count", "3"]);
+    let server = Server::start("top", &[BINARY], &[]);
+    let output = top(server.told("listening admin "), &["--interval", "100ms", "--count", "3"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(text.lines().count(), 3, "{text}");

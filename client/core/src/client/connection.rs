@@ -110,10 +110,7 @@ impl Client {
 
     /// The connection could not be opened, or is gone.
     pub fn handle_closed(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        if self.link.is_up() {
-            self.on_lost(now, Wait::Unknown);
-        }
-        self.settle(now, out);
+        self.handle_put_off(now, Wait::Unknown, out);
     }
 
     /// The server answered the attempt to connect with a refusal that names a time.
