@@ -72,7 +72,7 @@ impl Routing {
 mod tests {
     use switchyard_schema::encode;
     use switchyard_schema::error::ErrorCode;
-    use switchyard_schema::frame::{Fetch, FetchRange, Regarding};
+    use switchyard_schema::frame::{Ack, Fetch, FetchRange, Regarding};
     use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, Millis, Sequence, Snowflake, UserId};
     use switchyard_schema::link::{Origin, PageReply, SendRequest, SessionRef};
 
@@ -138,6 +138,12 @@ mod tests {
     #[test]
     fn given_messages_that_nobody_answers_and_answers_to_none_then_no_core_is_named() {
         let routing = Routing::new(ShardCount::new(64).unwrap(), 3);
+        let (me, peer) = (UserId::new(42).unwrap(), UserId::new(43).unwrap());
+        let origin = Origin { session: SESSION, user: me, device: DeviceId::new(1).unwrap() };
+        let ack = Ack { conversation: ConversationId::direct(me, peer), delivered: Some(Sequence(1)), read: None };
+        for message in [ToRouter::Detach { origin, last_seen: Millis(0) }, ToRouter::Ack { origin, ack }] {
+            assert_eq!((routing.answering_core(&message), message.needs_credit()), (None, false), "{message:?}");
+        }
         assert_eq!(routing.asked_core(0, &ToGateway::Replaced(SESSION)), None);
         assert_eq!(routing.asked_core(0, &ToGateway::Stalled(SESSION)), None);
     }
