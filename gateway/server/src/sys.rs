@@ -166,11 +166,15 @@ fn listener_descriptor(listener: &TcpListener) -> BorrowedFd<'_> {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+    use std::time::{Duration, Instant};
 
     use rustix::io::Errno;
     use rustix::net::connect;
 
     use super::*;
+
+    /// How long the kernel may take to complete connections.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A connection to one of many local addresses, always from the same address and port.
     fn connected(from: SocketAddr, to: SocketAddr) -> (SocketAddr, TcpStream) {
@@ -200,10 +204,12 @@ mod tests {
             clients.push(client);
         }
         let mut accepted = [0; SHARERS as usize];
+        let deadline = Instant::now() + PATIENCE;
         while accepted.iter().sum::<usize>() < clients.len() {
             for (accepted, listener) in accepted.iter_mut().zip(&listeners) {
                 *accepted += listener.incoming().map_while(Result::ok).count();
             }
+            assert!(Instant::now() < deadline, "of {} only {accepted:?} were accepted", clients.len());
             std::thread::yield_now();
         }
         assert!(accepted.iter().all(|&of_one| of_one > 0), "{accepted:?}");
