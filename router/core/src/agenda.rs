@@ -30,6 +30,8 @@ pub(crate) struct Agenda {
     pub(crate) own_receipts: VecDeque<(Millis, SessionKey, u32)>,
     /// Conversations that could not be read, by conversation.
     pub(crate) read_again: VecDeque<(Millis, SessionKey, u32)>,
+    /// Conversations of users that are to be journaled, each once.
+    pub(crate) inbox_records: VecDeque<(Millis, UserId, u32)>,
     /// Sessions that another replaced and whose gateway had no room to be told. A gateway has each of them still, so
     /// there are no more than it has slots.
     pub(crate) replaced: VecDeque<SessionRef>,
@@ -55,7 +57,8 @@ impl Agenda {
         let stall = self.stalls.front().map(|(due, _)| *due);
         let own = self.own_receipts.front().map(|(due, ..)| *due);
         let again = self.read_again.front().map(|(due, ..)| *due);
-        [stall, own, again].into_iter().flatten().min()
+        let record = self.inbox_records.front().map(|(due, ..)| *due);
+        [stall, own, again, record].into_iter().flatten().min()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The client message ids that a conversation remembers, per device: a repeat gets the first result.
 
+use memchr::memchr_iter;
 use switchyard_schema::ids::{ClientMessageId, DeviceId, MessageId, Millis, Sequence, UserId};
 use switchyard_schema::limits::{DEDUPE_ENTRIES_PER_DEVICE, DEDUPE_MS};
 
@@ -29,8 +30,8 @@ struct Ring {
     next: usize,
     /// How many of the newest entries no snapshot has.
     unsaved: usize,
-    /// Four bytes of each id, scanned before the ids themselves.
-    tags: Vec<u32>,
+    /// A byte of each id, scanned before the ids themselves: nearly always the ring is looked through for an id that is new.
+    tags: Vec<u8>,
     entries: Vec<First>,
 }
 
@@ -38,10 +39,8 @@ impl Dedupe {
     /// The first result, unless it is too old to be remembered.
     pub(crate) fn find(&self, now: Millis, user: UserId, device: DeviceId, id: ClientMessageId) -> Option<First> {
         let ring = self.devices.iter().find(|ring| ring.user == user && ring.device == device)?;
-        let tag = tag(id);
-        let found =
-            ring.tags.iter().zip(&ring.entries).filter(|(t, first)| **t == tag && first.client_message_id == id);
-        let first = found.map(|(_, first)| *first).max_by_key(|first| first.sequence)?;
+        let alike = memchr_iter(tag(id), &ring.tags).map(|slot| ring.entries[slot]);
+        let first = alike.filter(|first| first.client_message_id == id).max_by_key(|first| first.sequence)?;
         (now.since(first.message.time()) <= DEDUPE_MS).then_some(first)
     }
 
@@ -81,7 +80,7 @@ impl Dedupe {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.devices.iter().map(|ring| size_of::<Ring>() + ring.entries.capacity() * (size_of::<First>() + 4)).sum()
+        self.devices.iter().map(|ring| size_of::<Ring>() + ring.entries.capacity() * (size_of::<First>() + 1)).sum()
     }
 
     fn ring(&mut self, user: UserId, device: DeviceId) -> &mut Ring {
@@ -108,7 +107,7 @@ impl Ring {
     }
 }
 
-/// The low word: random in every kind of UUID, a counter in ids of simple clients.
-fn tag(id: ClientMessageId) -> u32 {
-    u32::from_le_bytes([id.0[12], id.0[13], id.0[14], id.0[15]])
+/// A byte that every byte of the id goes into: UUIDs are random in some of them, ids of simple clients count in one.
+fn tag(id: ClientMessageId) -> u8 {
+    id.0.into_iter().fold(0, |tag, byte| tag ^ byte)
 }

@@ -6,9 +6,10 @@ use switchyard_schema::ids::{ConversationId, UserId};
 use switchyard_schema::link::{Recipients, ToGateway};
 use switchyard_schema::record::Record;
 
-use crate::agenda::SessionKey;
+use crate::agenda::{SessionKey, pop_due};
 use crate::cursor::Mark;
 use crate::effects::Effects;
+use crate::limits::{INBOX_RECORD_MS, INBOX_RECORDS_PER_TICK};
 use crate::log::Release;
 use crate::peer::{Answer, FactStamp, HeadConfirmed, HeadFact, LiveMessage, Peer};
 use crate::post;
@@ -31,7 +32,7 @@ impl Shard {
             && user.inbox[index].head >= answer.sequence
         {
             let index = u32::try_from(index).expect("an inbox is far below 4 G conversations");
-            self.advance_by_answer(answer, index, fx);
+            self.advance_by_answer(answer, index);
         }
     }
 
@@ -48,16 +49,12 @@ impl Shard {
             inbox.peer_moved = self.now;
         }
         inbox.stamp = inbox.stamp.max(fact.stamp);
-        let (stamp, pending) = (inbox.stamp, inbox.pending);
+        let (stamp, is_recorded) = (inbox.stamp, !inbox.awaits_record && !inbox.pending);
         if head_grew || peer_grew {
             user.inbox_changed(index);
             self.changes.user(user_id, user);
-            if pending {
-                user.inbox[index as usize].grew = true;
-            } else if self.log.takes_records() {
-                self.append_inbox(user_id, index, fx);
-            }
-        } else if !pending && self.log.takes_records() {
+            self.record_inbox_later(user_id, index);
+        } else if is_recorded && self.log.takes_records() {
             self.confirm_head(user_id, id, stamp, fx);
         }
         if peer_grew {
@@ -65,7 +62,7 @@ impl Shard {
         }
         if let Some(answer) = &fact.answer {
             self.accept(answer, fx);
-            self.advance_by_answer(answer, index, fx);
+            self.advance_by_answer(answer, index);
         }
         self.deliver(user_id, index, fact.live.as_ref(), fx);
         if known <= index as usize {
@@ -123,7 +120,7 @@ impl Shard {
 
     /// The sender's session has its own message: nothing of it is sent there, and when it lacked nothing before, it has
     /// acknowledged it by sending it.
-    fn advance_by_answer(&mut self, answer: &Answer, index: u32, fx: &mut Effects) {
+    fn advance_by_answer(&mut self, answer: &Answer, index: u32) {
         let user = self.users.peek_mut(&answer.user).expect("its answer is for somebody in memory");
         let Some(place) = user.attached_index(answer.device, answer.session) else { return };
         let attachment = user.devices[place].attachment;
@@ -134,7 +131,42 @@ impl Shard {
         cursor.session.sent = answer.sequence;
         if cursor.mark.delivered.next() == answer.sequence && self.log.takes_records() {
             cursor.mark.delivered = answer.sequence;
-            self.record_cursor(answer.user, index, place, false, fx);
+            self.record_inbox_later(answer.user, index);
+        }
+    }
+
+    /// Lets what is known of a conversation be journaled after [`INBOX_RECORD_MS`], with all that comes to it meanwhile, and
+    /// with cursors that the devices' own sending moved.
+    pub(crate) fn record_inbox_later(&mut self, user_id: UserId, index: u32) {
+        let user = self.users.peek_mut(&user_id).expect("its inbox is in memory");
+        let inbox = &mut user.inbox[index as usize];
+        if inbox.pending {
+            inbox.grew = true;
+        } else if !inbox.awaits_record {
+            inbox.awaits_record = true;
+            user.held += 1;
+            self.agenda.inbox_records.push_back((self.now.plus(INBOX_RECORD_MS), user_id, index));
+        }
+    }
+
+    /// Journals what has waited for long enough.
+    pub(crate) fn inbox_records_due(&mut self, fx: &mut Effects) {
+        for _ in 0..INBOX_RECORDS_PER_TICK {
+            let due = pop_due(&mut self.agenda.inbox_records, self.now, |entry| entry.0);
+            let Some((_, user_id, index)) = due else { return };
+            let user = self.users.peek_mut(&user_id).expect("what is to be journaled holds its user");
+            user.held -= 1;
+            let inbox = &mut user.inbox[index as usize];
+            inbox.awaits_record = false;
+            if !self.log.takes_records() {
+                continue;
+            }
+            let moved = inbox.cursors.iter().filter(|cursor| cursor.mark != cursor.recorded && !cursor.pending);
+            let moved: SmallVec<[usize; 2]> = moved.map(|cursor| usize::from(cursor.device)).collect();
+            self.append_inbox(user_id, index, fx);
+            for place in moved {
+                self.record_cursor(user_id, index, place, false, fx);
+            }
         }
     }
 
@@ -159,7 +191,7 @@ impl Shard {
         if inbox.grew {
             self.confirm_head(user_id, id, stamp, fx);
             let index = u32::try_from(index).expect("an inbox is far below 4 G conversations");
-            self.append_inbox(user_id, index, fx);
+            self.record_inbox_later(user_id, index);
         } else {
             self.confirm_head(user_id, id, newest, fx);
         }

@@ -22,6 +22,14 @@ pub const RETELL_AFTER_MS: u64 = 200;
 /// Facts told again in one tick.
 pub const RETELLS_PER_TICK: usize = 128;
 
+/// How long a member's shard lets a head fact wait for the next ones of its conversation before it journals and confirms
+/// what they came to: a conversation in full flow costs a few records a second there instead of one for each message. Until
+/// then the fact is told again after a crash, and after [`RETELL_AFTER_MS`], which is longer.
+pub const INBOX_RECORD_MS: u64 = 100;
+const _: () = assert!(2 * INBOX_RECORD_MS <= RETELL_AFTER_MS);
+/// Such records made in one tick.
+pub const INBOX_RECORDS_PER_TICK: usize = 512;
+
 /// Inputs that wait for one cold user or conversation to be loaded: two devices may send all they are allowed to.
 pub const PARKED_PER_KEY_MAX: usize = 512;
 /// Inputs of a shard that wait for loads; bounds the message bodies held outside every other budget.

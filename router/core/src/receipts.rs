@@ -103,7 +103,7 @@ impl Shard {
         let place = usize::from(device);
         let cursor = inbox.cursor(place);
         cursor.pending = false;
-        let moved_on = cursor.mark != cursor.recorded;
+        let (moved_on, acknowledged) = (cursor.mark != cursor.recorded, cursor.explicit);
         let rose = inbox.watermark.raise(mark);
         if rose && explicit {
             inbox.own_moved = self.now;
@@ -117,8 +117,10 @@ impl Shard {
         if explicit {
             self.tell_own_later(user_id, index, place);
         }
-        if moved_on {
-            self.record_cursor(user_id, index, place, false, fx);
+        if moved_on && acknowledged {
+            self.record_cursor(user_id, index, place, true, fx);
+        } else if moved_on {
+            self.record_inbox_later(user_id, index);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::effects::{Effects, HistoryResult, LoadKey, Row, StorageState};
 use crate::facts::Facts;
 use crate::limits::{CATCH_UP_STEPS_PER_INPUT, CATCH_UP_STEPS_PER_TICK, EVICTIONS_PER_TICK, TICK_SOON_MS};
 use crate::log::{Log, Release};
-use crate::memory::Table;
+use crate::memory::{Met, Table};
 use crate::parking::{Input, Parked, Parking};
 use crate::peer::{Peer, SendRefused};
 use crate::post;
@@ -199,9 +199,10 @@ impl Shard {
         self.reads_due();
         self.own_receipts_due();
         self.stalls_due(fx);
+        self.inbox_records_due(fx);
         self.catch_up(CATCH_UP_STEPS_PER_TICK, fx);
-        let evicted = self.evict();
-        let soon = !self.agenda.ready.is_empty() || !self.agenda.replaced.is_empty() || evicted;
+        let evicts = self.evict();
+        let soon = !self.agenda.ready.is_empty() || !self.agenda.replaced.is_empty() || evicts;
         let soon = soon.then(|| self.now.plus(TICK_SOON_MS));
         [soon, self.facts.next_due(), self.agenda.next_due()].into_iter().flatten().min()
     }
@@ -309,22 +310,30 @@ impl Shard {
         }
     }
 
-    /// Drops what was touched longest ago while there is too much; whether there was and may be more to drop.
+    /// Drops what was not touched lately while there is too much; whether looking on may drop more.
     fn evict(&mut self) -> bool {
-        let mut evicted = false;
+        let mut looks_on = false;
         for _ in 0..EVICTIONS_PER_TICK {
             if self.users.bytes() + self.conversations.bytes() <= self.config.state_bytes {
                 return false;
             }
             // Users with sessions stay, however many they are, so conversations take their turn even when users are more.
-            if self.users.bytes() > self.conversations.bytes() && self.users.evict_one(self.changes.stored).is_some() {
-                evicted = true;
-            } else if let Some((_, conversation)) = self.conversations.evict_one(self.changes.stored) {
-                self.tail.dropped(&conversation);
-                evicted = true;
+            if self.users.bytes() > self.conversations.bytes()
+                && !matches!(self.users.evict_one(self.changes.stored), Met::Nothing)
+            {
+                looks_on = true;
+                continue;
+            }
+            match self.conversations.evict_one(self.changes.stored) {
+                Met::Nothing => {}
+                Met::Spared => looks_on = true,
+                Met::Evicted(_, conversation) => {
+                    self.tail.dropped(&conversation);
+                    looks_on = true;
+                }
             }
         }
-        evicted
+        looks_on
     }
 }
 

@@ -110,7 +110,8 @@ impl Shard {
     /// Whether nothing waits for the journal and every other shard has confirmed what it was told.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.log.pending.is_empty() && self.facts.oldest_lsn().is_none()
+        let is_written = self.log.pending.is_empty() && self.agenda.inbox_records.is_empty();
+        is_written && self.facts.oldest_lsn().is_none()
     }
 
     /// The outstanding snapshot is in the store: loads see it from now on.

@@ -73,6 +73,7 @@ mod tests {
     use switchyard_schema::{body, encode};
 
     use super::*;
+    use crate::memory::Met;
 
     fn user(id: u64) -> UserId {
         UserId::new(id).expect("not zero")
@@ -103,7 +104,8 @@ mod tests {
             tail.took(conversation.tail.back().expect("it has one"));
             conversations.insert(id, conversation);
             tail.trim(&mut conversations);
-            let (_, gone) = conversations.evict_one(0).expect("nothing holds it");
+            assert!(matches!(conversations.evict_one(0), Met::Spared), "it has just come");
+            let Met::Evicted(_, gone) = conversations.evict_one(0) else { panic!("nothing holds it") };
             tail.dropped(&gone);
             assert!(tail.order.len() <= PLACES, "{} places of {} messages", tail.order.len(), peer - 1);
         }

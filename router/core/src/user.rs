@@ -50,6 +50,8 @@ pub(crate) struct Inbox {
     pub(crate) peer_moved: Millis,
     /// The newest fact's stamp.
     pub(crate) stamp: FactStamp,
+    /// It is to be journaled, but waits for more to tell.
+    pub(crate) awaits_record: bool,
     /// An Inbox record is on its way to the disk; `grew` when it is out of date already.
     pub(crate) pending: bool,
     pub(crate) grew: bool,

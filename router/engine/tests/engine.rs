@@ -6,6 +6,7 @@ use common::{Core, origin, send, shards, user};
 use switchyard_engine::StoreAsk;
 use switchyard_log::limits::BATCH_BYTES_MAX;
 use switchyard_router_core::effects::StorageState;
+use switchyard_router_core::limits::INBOX_RECORD_MS;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::ids::{ConversationId, Millis};
 use switchyard_schema::link::ToRouter;
@@ -38,6 +39,9 @@ fn given_records_that_nobody_waits_for_then_they_wait_for_company_and_no_longer(
     core.conversation(send(1, 2, 1, b"hi"));
     assert!(core.seal().is_some());
     core.written();
+    core.now = core.now.plus(INBOX_RECORD_MS);
+    core.engine.handle_tick(core.now);
+    core.serve();
     assert_eq!(core.seal(), None, "inbox records wait");
     let deadline = core.engine.deadline().expect("they do not wait for ever");
     assert!(deadline.0 <= core.now.0 + 2);

@@ -51,7 +51,7 @@ fn given_a_crash_after_an_ack_is_durable_when_restarted_then_its_receipt_still_c
     anna.send(&mut world, 2, 1);
     world.settle();
     anna.detach(&mut world);
-    world.settle();
+    world.confirm();
     ben.ack(&mut world, 1, 1, 1);
     world.pump();
     (0..4).for_each(|shard| world.sync(shard));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use switchyard_router_core::effects::{
     Append, Envelope, HistoryRead, HistoryResult, Keep, LoadKey, Row, Snapshot, StorageState,
 };
+use switchyard_router_core::limits::INBOX_RECORD_MS;
 use switchyard_router_core::peer::Peer;
 use switchyard_router_core::rows::{decode_position, position_key};
 use switchyard_router_core::{Effects, Shard, ShardConfig};
@@ -320,6 +321,12 @@ impl World {
     pub(crate) fn pass(&mut self, millis: u64) {
         self.now = self.now.plus(millis);
         self.settle();
+    }
+
+    /// Lets what members' shards were told be journaled and confirmed.
+    pub(crate) fn confirm(&mut self) {
+        self.settle();
+        self.pass(INBOX_RECORD_MS);
     }
 
     pub(crate) fn storage(&mut self, state: StorageState) {
