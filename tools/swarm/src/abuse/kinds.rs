@@ -156,7 +156,9 @@ fn crumbs(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64,
     byte_by_byte(sessions, &frames(send_to), stop, again)
 }
 
-/// Writes `bytes` over and over on every connection, one byte of each in turn; those that are closed are opened `again`.
+/// Writes `bytes` over and over on every connection, one byte of each in turn; those that are closed are opened `again`. Each
+/// begins a byte after the one before, so that their frames do not all become whole at the same moment: that would be a burst
+/// of well-formed frames, which is another thing.
 fn byte_by_byte(
     mut connections: Vec<Flood>,
     bytes: &[u8],
@@ -164,12 +166,15 @@ fn byte_by_byte(
     again: impl Fn(u64) -> Result<Flood, SwarmError>,
 ) -> Result<u64, SwarmError> {
     let mut sent_bytes = 0;
+    let mut rounds = 0_usize;
     while !stop.load(Ordering::Relaxed) {
-        for (number, connection) in (0..).zip(&mut connections) {
+        rounds += 1;
+        let begun = |(index, _): &(usize, &mut Flood)| index % bytes.len() < rounds;
+        for (index, connection) in connections.iter_mut().enumerate().filter(begun) {
             let place = usize::try_from(connection.sent_bytes()).unwrap_or_default() % bytes.len();
             match connection.pour(&bytes[place..=place]) {
                 Some(bytes) => sent_bytes += bytes,
-                None => *connection = again(number)?,
+                None => *connection = again(index as u64)?,
             }
         }
         thread::sleep(REST);
