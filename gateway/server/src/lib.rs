@@ -50,6 +50,7 @@ mod surroundings;
 mod sys;
 mod table;
 mod thread;
+pub mod tls;
 mod turn;
 
 pub use config::{GatewayConfig, ThreadParts};

@@ -26,6 +26,10 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses when the process has no descriptor or memory left: until some connection has closed.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// Tickets that a TLS client gets with each full or resumed handshake (RFC 8446 §4.6.1). It uses each once, and gets the next with
+/// the connection that it used it for.
+pub const TICKETS_PER_HANDSHAKE: usize = 1;
+
 /// Places of the table of connections for which memory is asked for at once: what one descriptor table holds on most
 /// systems three times over. A larger table grows as it fills.
 pub const RESERVED_PLACES_MAX: usize = 1 << 16;

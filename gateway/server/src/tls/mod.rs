@@ -1,0 +1,3 @@
+//! TLS: what the gateway shows (certificates) and how it is spoken.
+
+pub mod certificates;
