@@ -71,17 +71,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a chain, the server's own certificate first, and its key, from PEM files.
-    ///
-    /// # Errors
-    /// [`CertificateError`].
-    pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let read =
-            |path: &Path| std::fs::read(path).map_err(|source| CertificateError::Io { path: path.to_owned(), source });
-        Self::from_pem((certificate, &read(certificate)?), (key, &read(key)?))
-    }
-
-    /// The same from what the files hold.
+    /// A chain, the server's own certificate first, and its key, from what two PEM files hold.
     ///
     /// # Errors
     /// [`CertificateError`], which names the files.
@@ -251,8 +241,6 @@ mod tests {
             let error = parsed(certificate, key).unwrap_err().to_string();
             assert!(error.contains(expect), "{error}");
         }
-        let missing = Certificate::read(Path::new("/nowhere/chain.pem"), Path::new("key.pem")).unwrap_err();
-        assert!(missing.to_string().contains("/nowhere/chain.pem cannot be read"), "{missing}");
     }
 
     #[test]
