@@ -15,6 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
+use switchyard_gateway_server::limits::TLS_STEPS_PER_TURN;
 use switchyard_gateway_server::tls::certificates::{Certificate, Certificates, Versions, server_config};
 use switchyard_gateway_server::{DrainPlan, GatewayConfig, TlsListen};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -147,6 +148,31 @@ fn given_clients_that_come_again_then_they_resume_at_whichever_thread_they_meet(
         opened += 1;
     }
     assert_eq!((secured.fixture.counter("tls_established"), secured.fixture.counter("tls_resumed")), (1, opened - 1));
+    secured.fixture.stop();
+}
+
+#[test]
+fn given_more_handshakes_at_once_than_a_turn_takes_then_all_are_done_and_others_go_on() {
+    const CLIENTS: usize = 4 * TLS_STEPS_PER_TURN;
+    let secured = start_secured(config(), 1);
+    let mut open = secured.open();
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let connection = ClientConnection::new(secured.client.clone(), "localhost".try_into().unwrap()).unwrap();
+            StreamOwned::new(connection, secured.connect())
+        })
+        .collect();
+    for StreamOwned { conn, sock } in &mut clients {
+        conn.write_tls(sock).unwrap();
+    }
+    echo(&mut open, "meanwhile");
+    for StreamOwned { conn, sock } in &mut clients {
+        while conn.is_handshaking() {
+            conn.complete_io(sock).unwrap();
+        }
+    }
+    let done = || secured.fixture.counter("tls_established") + secured.fixture.counter("tls_resumed");
+    wait_for("all handshakes", || (done() == CLIENTS as u64 + 1).then_some(()));
     secured.fixture.stop();
 }
 
