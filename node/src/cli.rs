@@ -36,7 +36,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Make a development key in the data folder, serve /echo, and have no rate limits but those that are configured.
+    /// Make a development key in the data folder (with --listen-wss a certificate too), serve /echo, and have no rate limits
+    /// but those that are configured.
     #[arg(long)]
     pub(crate) dev: bool,
     /// Configuration file (TOML).
@@ -48,6 +49,9 @@ pub(crate) struct Serve {
     /// Address of the WebSocket listener.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen_ws: Option<SocketAddr>,
+    /// Address of the WebSocket listener that speaks TLS (wss://).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen_wss: Option<SocketAddr>,
     /// Address of health, stats and metrics.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen_admin: Option<SocketAddr>,
@@ -68,6 +72,7 @@ impl Serve {
             dev: self.dev,
             data: self.data.clone(),
             listen_ws: self.listen_ws,
+            listen_wss: self.listen_wss,
             listen_admin: self.listen_admin,
             gateway_cores: self.gateway_cores,
             router_cores: self.router_cores,

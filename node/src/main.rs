@@ -10,6 +10,7 @@ mod keys;
 mod logging;
 mod serve;
 mod threads;
+mod tls;
 mod token;
 mod top;
 

@@ -42,6 +42,17 @@ fn given_a_taken_port_when_started_then_the_error_names_it_and_the_flag() {
     refused(&output, &[&address, "--listen-ws"]);
     let output = serve(&data, &["--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", &address]);
     refused(&output, &[&address, "--listen-admin"]);
+    let output = serve(&data, &[&["--dev", "--listen-wss", &address], &ANY_PORT[..]].concat());
+    refused(&output, &[&address, "--listen-wss"]);
+}
+
+#[test]
+fn given_a_tls_listener_without_a_usable_certificate_when_started_then_the_error_says_what_it_needs() {
+    let data = folder("no-certificate");
+    refused(
+        &serve(&data, &[&["--listen-wss", "127.0.0.1:0"], &ANY_PORT[..]].concat()),
+        &["gateway.tls.certificate", "gateway.tls.key", "--dev"],
+    );
 }
 
 #[test]

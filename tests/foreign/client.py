@@ -21,10 +21,10 @@ def direct(user):
     return {"direct": str(user)}
 
 
-def open_socket(server, subprotocol=JSON, **options):
+def open_socket(server, subprotocol=JSON, url=None, **options):
     """A WebSocket to the server's sessions; nothing is sent yet."""
     return websocket_connect(
-        server.url, subprotocols=[subprotocol] if subprotocol else None, compression=None, max_size=2**20, max_queue=None,
+        url or server.url, subprotocols=[subprotocol] if subprotocol else None, compression=None, max_size=2**20, max_queue=None,
         legacy=True, **options
     )
 
@@ -38,8 +38,8 @@ class Client:
         self.welcome = None
 
     @classmethod
-    def connect(cls, server, user, device=1, token=None):
-        client = cls(open_socket(server), user, device)
+    def connect(cls, server, user, device=1, token=None, **options):
+        client = cls(open_socket(server, **options), user, device)
         client.hello(token or server.token(user))
         return client
 

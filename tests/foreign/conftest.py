@@ -31,7 +31,7 @@ def data_folder():
 @pytest.fixture(scope="session")
 def shared_server():
     folder = data_folder()
-    server = Server(folder / "data").start()
+    server = Server(folder / "data", ["--listen-wss", "127.0.0.1:0"]).start()
     yield server
     code = server.stop()
     shutil.rmtree(folder)

@@ -18,13 +18,20 @@ def chat_binary():
 
 def chat(server, user, to, lines, *arguments):
     """Runs `chat` on these lines to its end; what it printed."""
-    command = [str(chat_binary()), "--url", server.url, "--data", str(server.data), "--user", str(user), "--to", str(to)]
-    done = subprocess.run(
-        [*command, *arguments], input="".join(f"{line}\n" for line in lines), capture_output=True, text=True,
-        timeout=CHAT_SECONDS_MAX,
-    )
+    done = try_chat(server, user, to, lines, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def try_chat(server, user, to, lines, *arguments):
+    """The same, however it ends."""
+    command = [str(chat_binary()), "--data", str(server.data), "--user", str(user), "--to", str(to)]
+    if "--url" not in arguments:
+        command += ["--url", server.url]
+    return subprocess.run(
+        [*command, *map(str, arguments)], input="".join(f"{line}\n" for line in lines), capture_output=True, text=True,
+        timeout=CHAT_SECONDS_MAX,
+    )
 
 
 def test_the_sdk_sends_and_python_reads_while_both_are_online(server, connect, new_user):
@@ -58,3 +65,15 @@ def test_python_sends_before_the_sdk_ever_connected(server, connect, new_user):
     receipt = writer.expect("receipt")
     while receipt["member"] != str(sdk) or int(receipt["delivered"]) < 2:
         receipt = writer.expect("receipt")
+
+
+def test_the_sdk_speaks_tls_to_a_server_that_it_trusts_and_to_no_other(server, connect, new_user):
+    sdk, python = new_user(), new_user()
+    reader = connect(server, python)
+    lines = [f"line {count} " + "x" * 2000 for count in range(50)]
+    secured = ["--url", server.wss_url]
+    chat(server, sdk, python, lines, *secured, "--ca", server.ca_path)
+    assert [text_of(reader.expect("deliver")) for _ in lines] == lines
+    refused = try_chat(server, sdk, python, ["lost"], *secured, "--timeout", "3")
+    assert refused.returncode != 0 and "time is up" in refused.stderr, refused.stderr
+    assert reader.held("deliver") == []

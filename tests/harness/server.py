@@ -95,6 +95,16 @@ class Server:
         return f"ws://{self.addresses['ws']}/v1/ws"
 
     @property
+    def wss_url(self):
+        """Where clients connect over TLS, when the server was told to listen for them."""
+        return f"wss://localhost:{self.addresses['wss'].rsplit(':', 1)[1]}/v1/ws"
+
+    @property
+    def ca_path(self):
+        """The authority that has signed the development certificate."""
+        return self.data / "tls/ca.pem"
+
+    @property
     def echo_url(self):
         return f"ws://{self.addresses['ws']}/echo"
 

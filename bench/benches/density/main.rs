@@ -2,12 +2,13 @@
 //!
 //! Gateway and router run in this process, as `switchyard serve` wires them, over an allocator that keeps a ledger of what is
 //! not given back. Connections are made, authenticated and left alone; what their number added to the ledger is printed by
-//! thread and place. Numbers in `SWITCHYARD_BENCH_WARM` (connections made before the ledger is opened, default 1,000) and
-//! `SWITCHYARD_BENCH_CONNECTIONS` (those counted, default 4,000).
+//! thread and place. Numbers in `SWITCHYARD_BENCH_WARM` (connections made before the ledger is opened, default 1,000),
+//! `SWITCHYARD_BENCH_CONNECTIONS` (those counted, default 4,000) and `SWITCHYARD_BENCH_TLS` (1: all of them over TLS).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
 
 mod counting_allocator;
 mod places;
+mod secure;
 mod server;
 
 use std::collections::BTreeMap;
@@ -18,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use counting_allocator::{Accounting, Entry};
 use places::Names;
+use rustls::ClientConfig;
 use server::Server;
 use switchyard_bench::settings::setting;
 use switchyard_bench::table;
 use switchyard_gateway_server::CONNECTION_BYTES;
+use switchyard_schema::ids::UserId;
 use switchyard_swarm::idle;
 use switchyard_swarm::tokens::Signer;
 
@@ -50,12 +53,15 @@ fn main() {
 fn account() -> Result<(), String> {
     let warm: usize = setting("SWITCHYARD_BENCH_WARM", 1_000)?;
     let counted: usize = setting("SWITCHYARD_BENCH_CONNECTIONS", 4_000)?;
+    let over_tls = setting("SWITCHYARD_BENCH_TLS", 0)? > 0;
     let data = table::target().join("bench/density");
-    let server = Server::start(&data)?;
+    let (listen, trusting) = secure::both_ends().map_err(|error| error.to_string())?;
+    let server = Server::start(&data, listen)?;
     let signer = Arc::new(Signer::of_data(&data).map_err(|error| error.to_string())?);
-    let first = Clients::connect(&server, &signer, warm, warm)?;
+    let tls = over_tls.then_some(trusting);
+    let first = Clients::connect(&server, &signer, tls.as_ref(), warm, warm)?;
     counting_allocator::begin();
-    let second = Clients::connect(&server, &signer, counted, warm + counted)?;
+    let second = Clients::connect(&server, &signer, tls.as_ref(), counted, warm + counted)?;
     thread::sleep(SETTLE);
     let entries = counting_allocator::end();
     print(&entries, counted);
@@ -73,11 +79,25 @@ struct Clients {
 
 impl Clients {
     /// Makes `count` connections and waits until the server has `until` in all.
-    fn connect(server: &Server, signer: &Arc<Signer>, count: usize, until: usize) -> Result<Self, String> {
+    fn connect(
+        server: &Server,
+        signer: &Arc<Signer>,
+        tls: Option<&Arc<ClientConfig>>,
+        count: usize,
+        until: usize,
+    ) -> Result<Self, String> {
         let leave = Arc::new(AtomicBool::new(false));
         let (address, signer, told) = (server.address(), Arc::clone(signer), Arc::clone(&leave));
+        let secured = server.tls_address().zip(tls.cloned());
         let run = move || {
-            if let Err(error) = idle::hold(address, count, &signer, &told) {
+            let held = match secured {
+                Some((address, config)) => {
+                    let users = (until - count..until).map(|index| UserId::new(1 + index as u64).expect("not zero"));
+                    secure::hold(address, &config, users, &signer, &told).map_err(|error| error.to_string())
+                }
+                None => idle::hold(address, count, &signer, &told).map_err(|error| error.to_string()),
+            };
+            if let Err(error) = held {
                 eprintln!("density: the clients: {error}");
             }
         };

@@ -9,7 +9,7 @@ use std::time::Instant;
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, KeySet, SigningKey};
 use switchyard_gateway_core::key_file;
 use switchyard_gateway_server::limits::LinkSizes;
-use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
+use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, TlsListen, doorbell};
 use switchyard_router_server::{DataFolder, LinkConfig, Links, Router, RouterConfig, RouterHandle};
 use switchyard_schema::ids::ShardCount;
 use switchyard_schema::limits::SHARD_COUNT_DEFAULT;
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts on an empty folder, with a development key in it.
-    pub(crate) fn start(data: &Path) -> Result<Self, String> {
+    pub(crate) fn start(data: &Path, tls: TlsListen) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         if data.exists() {
             fs::remove_dir_all(data).map_err(|error| text(&error))?;
@@ -51,13 +51,19 @@ impl Server {
         let ends = links.gateways.into_iter().flatten();
         let routers = ends.map(|end| RouterEnd { requests: end.requests, answers: end.answers, waker: end.waker });
         let thread = ThreadParts { doorbell: bell, routers: routers.collect(), processor: None };
-        let config = GatewayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), shards);
+        let plain = GatewayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), shards);
+        let config = GatewayConfig { tls: Some(tls), ..plain };
         let gateway = Gateway::spawn(config, Arc::new(keys), vec![thread]).map_err(|error| text(&error))?;
         Ok(Self { gateway, router })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.gateway.local_address()
+    }
+
+    /// Where it listens for clients that speak TLS.
+    pub(crate) const fn tls_address(&self) -> Option<SocketAddr> {
+        self.gateway.local_tls_address()
     }
 
     /// Sessions that are open.

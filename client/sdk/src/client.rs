@@ -13,13 +13,14 @@ use switchyard_schema::frame::FetchRange;
 use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, Sequence, UserId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::address::Address;
 use crate::driver::{Command, Driver, SendOutcome, Session, Status, Taken, event_channel};
 use crate::entropy;
 use crate::error::{Error, SendFailure};
 use crate::limits::COMMANDS_MAX;
 use crate::store::{Opened, Store, StoreChoice};
 use crate::token::{TokenError, TokenProvider};
+use crate::transport::Destination;
+use crate::trust::Trust;
 
 /// What a client needs to start; made by [`Client::builder`].
 #[must_use]
@@ -28,6 +29,7 @@ pub struct Builder {
     tokens: Option<TokenProvider>,
     device: Option<DeviceId>,
     store: StoreChoice,
+    trust: Trust,
     sends_in_flight_per_conversation: Option<u32>,
 }
 
@@ -61,6 +63,13 @@ impl Builder {
         self
     }
 
+    /// Trusts the certificate authorities in this PEM file, and no others, to vouch for a `wss://` server. Without it those that
+    /// browsers trust.
+    pub fn certificate_authorities(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trust = Trust::File(path.into());
+        self
+    }
+
     /// Messages of one conversation on their way at once, 1 by default: then their order holds whatever the server
     /// refuses for a while. More are faster over long distances.
     pub const fn sends_in_flight_per_conversation(mut self, count: u32) -> Self {
@@ -74,9 +83,9 @@ impl Builder {
     /// Take the events: while many wait, nothing more is read from the server. Drop [`Events`] when they do not matter.
     ///
     /// # Errors
-    /// When the address, the token or the store cannot be used.
+    /// When the address, the token, the authorities or the store cannot be used.
     pub async fn connect(self) -> Result<(Client, Events), Error> {
-        let address = Address::parse(&self.url)?;
+        let destination = Destination::new(&self.url, &self.trust)?;
         let tokens = self.tokens.ok_or(Error::NoToken)?;
         let (choice, device) = (self.store, self.device);
         let opening = tokio::task::spawn_blocking(move || Store::open(&choice, device));
@@ -93,7 +102,7 @@ impl Builder {
         let driver = Driver {
             core: core::Client::new(config, u64::from_le_bytes(entropy::bytes()), restored),
             store: Some(store),
-            address,
+            destination,
             tokens,
             commands: commands_receiver,
             events,
@@ -124,13 +133,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the server at `url`, such as `ws://127.0.0.1:8080`.
+    /// A client for the server at `url`, such as `wss://chat.example`, or `ws://127.0.0.1:8080` without TLS.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder {
             url: url.into(),
             tokens: None,
             device: None,
             store: StoreChoice::Memory,
+            trust: Trust::default(),
             sends_in_flight_per_conversation: None,
         }
     }

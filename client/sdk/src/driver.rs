@@ -18,12 +18,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
-use crate::address::Address;
 use crate::error::{Error, SendFailure};
 use crate::limits::{CLOSE_TIMEOUT, COMMANDS_PER_TURN_MAX, EVENTS_MAX, TOKEN_TIMEOUT};
 use crate::store::Store;
 use crate::token::{TokenError, TokenProvider, valid_for_ms};
-use crate::transport::{Progress, Transport, TransportError};
+use crate::transport::{Destination, Progress, Transport, TransportError};
 use crate::waiting::Waiting;
 
 pub(crate) type SendOutcome = Result<AcceptedMessage, SendFailure>;
@@ -83,7 +82,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
 pub(crate) struct Driver {
     pub(crate) core: core::Client,
     pub(crate) store: Option<Store>,
-    pub(crate) address: Address,
+    pub(crate) destination: Destination,
     pub(crate) tokens: TokenProvider,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event>,
@@ -335,7 +334,7 @@ impl Driver {
         let session = &mut self.session;
         match effect {
             Effect::Store(_) => unreachable!("committed before"),
-            Effect::Connect => session.opening = Some(Box::pin(Transport::open(self.address.clone()))),
+            Effect::Connect => session.opening = Some(Box::pin(Transport::open(self.destination.clone()))),
             Effect::Transmit(frame) => {
                 if let Some(transport) = &mut session.transport {
                     transport.send(session.encoder.client(&frame));

@@ -1,5 +1,7 @@
 //! What can go wrong, in words for the person who must do something about it.
 
+use std::path::PathBuf;
+
 use switchyard_client_core::RefusalCode;
 use switchyard_client_core::{FetchRefused, SendRefused, StopReason};
 
@@ -8,12 +10,24 @@ use switchyard_client_core::{FetchRefused, SendRefused, StopReason};
 #[non_exhaustive]
 pub enum Error {
     /// The address is not one that this SDK can connect to.
-    #[error("`{url}` is no address of a server: {problem}; it looks like ws://127.0.0.1:8080")]
+    #[error(
+        "`{url}` is no address of a server: {problem}; it looks like wss://chat.example, or ws://127.0.0.1:8080 without TLS"
+    )]
     InvalidUrl {
         /// The address.
         url: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// The file of certificate authorities cannot be used.
+    #[error(
+        "{path} is no file of certificate authorities: {problem}; name a PEM file, such as DATA/tls/ca.pem of a development server"
+    )]
+    InvalidAuthority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The builder was given neither a token nor a token provider.
     #[error("there is no token; call token() or token_provider()")]

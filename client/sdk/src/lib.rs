@@ -44,6 +44,7 @@ pub mod limits;
 mod store;
 mod token;
 mod transport;
+mod trust;
 mod waiting;
 
 pub use client::{Builder, Client, Events, SendHandle};

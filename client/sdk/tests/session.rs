@@ -1,12 +1,14 @@
 //! The SDK over a real socket, against a server that each test plays: the WebSocket is another implementation's.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
+use rcgen::{CertificateParams, KeyPair};
 use switchyard_client::limits::EVENTS_MAX;
 use switchyard_client::{
     Client, ConnectionState, ConversationId, DeviceId, Error, ErrorCode, Event, Events, FetchRange, MessageId, Millis,
@@ -19,6 +21,9 @@ use switchyard_schema::frame::{
 };
 use switchyard_schema::wire::{encode_server, parse_client};
 use tokio::sync::oneshot;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket, accept_hdr};
 
@@ -39,13 +44,36 @@ fn conversation() -> ConversationId {
 /// A server that plays one script, each step on the next connection.
 struct Script {
     listener: TcpListener,
+    /// Every connection is one of TLS.
+    tls: Option<Arc<ServerConfig>>,
 }
+
+/// A connection of either kind.
+trait Stream: Read + Write + std::fmt::Debug + std::marker::Send {}
+
+impl<T: Read + Write + std::fmt::Debug + std::marker::Send> Stream for T {}
 
 impl Script {
     fn new() -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
-        (Self { listener }, url)
+        (Self { listener, tls: None }, url)
+    }
+
+    /// One that speaks TLS, and the certificate that it shows, as PEM.
+    fn secured() -> (Self, String, String) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private)
+            .unwrap();
+        let (script, url) = Self::new();
+        let url = url.replace("ws://127.0.0.1", "wss://localhost");
+        (Self { tls: Some(Arc::new(config)), ..script }, url, certificate.pem())
     }
 
     /// The next connection, up to the WebSocket.
@@ -53,6 +81,10 @@ impl Script {
     fn accept(&self) -> Peer {
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let stream: Box<dyn Stream> = match &self.tls {
+            Some(config) => Box::new(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)),
+            None => Box::new(stream),
+        };
         let choose = |request: &Request, mut response: Response| {
             assert_eq!(request.uri().path(), "/v1/ws");
             let offered = request.headers()["Sec-WebSocket-Protocol"].clone();
@@ -94,7 +126,7 @@ fn quick() -> Welcome {
 }
 
 struct Peer {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Box<dyn Stream>>,
 }
 
 impl Peer {
@@ -250,6 +282,54 @@ async fn given_a_server_when_texts_go_both_ways_then_each_is_accepted_received_a
     client.close().await;
     assert_eq!(client.state(), ConnectionState::Stopped(StopReason::Closed));
     finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_server_that_speaks_tls_when_the_client_trusts_it_then_all_goes_through_and_after_a_break_again() {
+    const TEXTS: u64 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let authorities = folder.path().join("ca.pem");
+    let (script, url, certificate) = Script::secured();
+    std::fs::write(&authorities, certificate).unwrap();
+    let server = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        let _ = peer.expect_send();
+        drop(peer);
+        let (mut peer, _) = script.welcome();
+        for sequence in 1..=TEXTS {
+            let send = peer.expect_send();
+            peer.accept_send(&send, sequence);
+        }
+        peer.deliver(TEXTS + 1, &"y".repeat(4_000));
+        peer.until_closed();
+    });
+    let builder = Client::builder(&url).token("token").device(device(7)).certificate_authorities(&authorities);
+    let (client, mut events) = builder.sends_in_flight_per_conversation(50).connect().await.unwrap();
+    let mut handles = Vec::new();
+    for _ in 0..TEXTS {
+        handles.push(client.send_text(conversation(), &"x".repeat(4_000)).await.unwrap());
+    }
+    assert_eq!(next_text(&mut events).await, "y".repeat(4_000));
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
+async fn given_a_server_that_nobody_vouches_for_then_the_client_says_nothing_to_it() {
+    let (script, url, _) = Script::secured();
+    let (client, _events) = Client::builder(&url).token("token").device(device(7)).connect().await.unwrap();
+    let server = spawn(move || {
+        let (mut stream, _) = script.listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut connection = ServerConnection::new(script.tls.unwrap()).unwrap();
+        connection.complete_io(&mut stream).unwrap_err()
+    });
+    let refused = tokio::task::spawn_blocking(move || server.join().unwrap()).await.unwrap();
+    assert!(refused.to_string().contains("UnknownCA"), "{refused}");
+    client.close().await;
 }
 
 #[tokio::test]
@@ -469,7 +549,7 @@ async fn given_a_server_that_keeps_a_place_in_time_when_it_refuses_then_the_clie
         // Who goes by the seconds alone comes after this test has given up.
         let (mut stream, _) = script.listener.accept().unwrap();
         let refusal = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3600\r\nRetry-After-Ms: 50\r\n\r\n";
-        std::io::Write::write_all(&mut stream, refusal.as_bytes()).unwrap();
+        stream.write_all(refusal.as_bytes()).unwrap();
         // It is read to its end, so that closing it does not take the answer back.
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         std::io::copy(&mut stream, &mut std::io::sink()).unwrap();

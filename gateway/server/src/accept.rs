@@ -13,10 +13,10 @@ use crate::limits::{ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN};
 use crate::sys;
 use crate::thread::Thread;
 
-/// Accepts until the thread drains.
-pub(crate) async fn run(thread: Rc<Thread>, listener: TcpListener) {
+/// Accepts until the thread drains, `secured` connections if the listener speaks TLS.
+pub(crate) async fn run(thread: Rc<Thread>, listener: TcpListener, secured: bool) {
     while listener.readable(false).await.is_ok() && !thread.is_leaving() {
-        if take_some(&thread, &listener).is_err() {
+        if take_some(&thread, &listener, secured).is_err() {
             thread.on_accept_paused();
             monoio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
         }
@@ -27,10 +27,10 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: TcpListener) {
 ///
 /// # Errors
 /// When taking more makes no sense now: no descriptor or no memory is left.
-fn take_some(thread: &Rc<Thread>, listener: &TcpListener) -> io::Result<()> {
+fn take_some(thread: &Rc<Thread>, listener: &TcpListener, secured: bool) -> io::Result<()> {
     for _ in 0..ACCEPTS_PER_TURN {
         match sys::accept(listener) {
-            Ok(socket) => thread.open(socket),
+            Ok(socket) => thread.open(socket, secured),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Err(error),

@@ -1,6 +1,7 @@
 //! What a gateway needs to know.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use switchyard_gateway_core::handshake::Origins;
 use switchyard_gateway_core::limits::{ADMISSIONS_PER_SECOND, ECHO_MESSAGE_BYTES_MAX};
@@ -15,6 +16,8 @@ use crate::links::{Doorbell, RouterEnd};
 pub struct GatewayConfig {
     /// Where WebSockets connect. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where WebSockets connect over TLS.
+    pub tls: Option<TlsListen>,
     /// Connections that all threads together hold; who comes then is answered 503.
     pub connections_max: u32,
     /// Connections that one thread holds: each goes to a thread at random, so some threads get more than their share, and a
@@ -45,6 +48,7 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr, shards: ShardCount) -> Self {
         Self {
             listen,
+            tls: None,
             connections_max: 15_000,
             connections_per_thread_max: 15_000,
             echo: false,
@@ -57,6 +61,15 @@ impl GatewayConfig {
             session: Settings::default(),
         }
     }
+}
+
+/// A listener that speaks TLS.
+#[derive(Clone, Debug)]
+pub struct TlsListen {
+    /// Where it listens. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What it shows and accepts ([`crate::tls::certificates::server_config`]).
+    pub config: Arc<rustls::ServerConfig>,
 }
 
 /// What one gateway thread owns.

@@ -40,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) hello_waits: bool,
     /// Whether it is not read because the thread holds too many bytes.
     pub(crate) starved: bool,
+    /// Whether TLS lies between it and its socket ([`crate::tls`]).
+    pub(crate) secured: bool,
 }
 
 impl Connection {
@@ -59,6 +61,7 @@ impl Connection {
             counted: Stage::Upgrading,
             hello_waits: false,
             starved: false,
+            secured: false,
         }
     }
 }

@@ -88,6 +88,28 @@ counters! {
     handshakes_timed_out,
     /// Connections turned away because too many came from their address.
     handshakes_limited,
+    /// Connections now that have TLS, or are about to.
+    tls: gauge,
+    /// TLS handshakes done in full.
+    tls_established,
+    /// TLS handshakes that were spared: the client resumed.
+    tls_resumed,
+    /// Connections to the TLS listener that began with something else.
+    tls_not_tls,
+    /// TLS handshakes without a version, cipher or protocol in common.
+    tls_incompatible,
+    /// TLS handshakes that the client gave up, because it does not trust the certificate for example.
+    tls_refused,
+    /// TLS handshakes that ended because the client broke the protocol.
+    tls_malformed,
+    /// TLS handshakes that were not done in time.
+    tls_timed_out,
+    /// Connections that ended before their TLS handshake was done, without a word.
+    tls_abandoned,
+    /// Connections with TLS that ended because it failed after the handshake.
+    tls_broken,
+    /// Bytes that are kept for TLS: of records that are not whole, and what sockets did not take.
+    tls_kept_bytes: gauge,
     /// Connections closed because the peer broke RFC 6455.
     protocol_errors,
     /// Connections closed because the peer did not read what waited for it.

@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::sys;
 
 /// How a connection's writing ended.
-enum Written {
+pub(crate) enum Written {
     /// Nothing waits any more.
     All,
     /// The socket takes no more.
@@ -79,9 +79,13 @@ impl State {
             return false;
         };
         let waiting_bytes = connection.outbound.queued_bytes();
-        let written = write_out(socket.as_fd(), &mut connection.outbound, buffer);
-        let written_bytes = waiting_bytes - connection.outbound.queued_bytes();
-        self.outbound_bytes -= written_bytes;
+        let (written, written_bytes) = if connection.secured {
+            let closing = matches!(connection.phase, Phase::Closing { .. });
+            self.tls.write_out(slot, socket.as_fd(), &mut connection.outbound, closing, buffer)
+        } else {
+            write_out(socket.as_fd(), &mut connection.outbound, buffer)
+        };
+        self.outbound_bytes -= waiting_bytes - connection.outbound.queued_bytes();
         self.counters.bytes_out.add(written_bytes as u64);
         match written {
             Written::Enough => {}
@@ -106,11 +110,12 @@ impl State {
     }
 }
 
-fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> Written {
+/// Writes what waits, as far as the socket takes it. Answers with the bytes that it took.
+fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> (Written, usize) {
     let mut written_bytes = 0;
     while let Some(front) = outbound.front() {
         if written_bytes >= FLUSH_BYTES_PER_TURN {
-            return Written::Enough;
+            return (Written::Enough, written_bytes);
         }
         let result = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
             sys::transmit(socket, front).map(|bytes| (bytes, bytes == front.len()))
@@ -124,12 +129,12 @@ fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u
                 outbound.advance(bytes);
                 written_bytes += bytes;
                 if !took_all {
-                    return Written::Blocked;
+                    return (Written::Blocked, written_bytes);
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
-            Err(_) => return Written::Broken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Written::Blocked, written_bytes),
+            Err(_) => return (Written::Broken, written_bytes),
         }
     }
-    Written::All
+    (Written::All, written_bytes)
 }

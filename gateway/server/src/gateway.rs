@@ -18,16 +18,19 @@ use crate::limits::{LinkSizes, RINGS_LOCKED_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::state::{Parts, State};
+use crate::thread::{Addresses, Listeners};
 use crate::{runtime, sys, thread};
 
 /// Why a gateway could not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The address cannot be bound.
-    #[error("cannot listen at {address}: {source}; stop what runs there, or choose another address with --listen-ws")]
+    #[error("cannot listen at {address}: {source}; stop what runs there, or choose another address with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The option that names another.
+        flag: &'static str,
         /// What the kernel said.
         source: io::Error,
     },
@@ -78,7 +81,7 @@ pub fn check_io_uring() -> Result<(), SpawnError> {
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
-    local_address: SocketAddr,
+    addresses: Addresses,
     control: Arc<Control>,
     connections_max: u32,
     connections_per_thread_max: u32,
@@ -105,11 +108,13 @@ impl Gateway {
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
         let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
         let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
-        let listen = config.listen;
-        sys::probe(listen).map_err(|source| SpawnError::Listen { address: listen, source })?;
+        let addresses = Addresses { plain: config.listen, tls: config.tls.as_ref().map(|tls| tls.listen) };
+        for address in std::iter::once(addresses.plain).chain(addresses.tls) {
+            sys::probe(address).map_err(|source| addresses.listen_error(address, source))?;
+        }
         let control = Arc::new(Control::new(keys.clone()));
         let mut gateway = Self {
-            local_address: listen,
+            addresses,
             control,
             connections_max: config.connections_max,
             connections_per_thread_max: config.connections_per_thread_max,
@@ -118,7 +123,7 @@ impl Gateway {
         };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
-            // The first thread finds the port when none was named.
+            // The first thread finds the ports when none were named.
             let started = gateway.start(index, threads, parts, config.clone(), keys.clone());
             if let Err(error) = started {
                 gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
@@ -146,7 +151,7 @@ impl Gateway {
         let (share, rest) = (config.connections_max / threads, config.connections_max % threads);
         counters.connections_max.set(u64::from(share + u32::from(u32::from(index) < rest)));
         let event = doorbell.event.clone();
-        let address = self.local_address;
+        let addresses = self.addresses;
         let state_parts = Parts {
             index,
             routers: Routers::new(config.shards, routers, sizes.credits_per_pair),
@@ -164,10 +169,10 @@ impl Gateway {
         let handle = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                let placed = place(&state_parts, processor, address, &thread_event);
-                let Placed { listener, runtime, polls, .. } = match placed {
+                let placed = place(&state_parts, processor, addresses, &thread_event);
+                let Placed { listeners, runtime, polls, .. } = match placed {
                     Ok(placed) => {
-                        let _ = report.send(Ok(placed.local_address));
+                        let _ = report.send(Ok(placed.addresses));
                         placed
                     }
                     Err(error) => {
@@ -175,10 +180,10 @@ impl Gateway {
                         return Ok(());
                     }
                 };
-                thread::main(State::new(state_parts, polls), thread_event, listener, runtime)
+                thread::main(State::new(state_parts, polls), thread_event, listeners, runtime)
             })
             .map_err(SpawnError::Thread)?;
-        self.local_address = reported
+        self.addresses = reported
             .recv()
             .unwrap_or_else(|_| Err(SpawnError::Thread(io::Error::other("the thread ended while it started"))))?;
         self.threads.push(Running { handle, event, counters });
@@ -188,7 +193,13 @@ impl Gateway {
     /// Where it listens.
     #[must_use]
     pub const fn local_address(&self) -> SocketAddr {
-        self.local_address
+        self.addresses.plain
+    }
+
+    /// Where it listens for those who speak TLS.
+    #[must_use]
+    pub const fn local_tls_address(&self) -> Option<SocketAddr> {
+        self.addresses.tls
     }
 
     /// Each thread's counters.
@@ -257,26 +268,33 @@ impl Gateway {
 
 /// What a thread has before it runs.
 struct Placed {
-    local_address: SocketAddr,
-    listener: std::net::TcpListener,
+    addresses: Addresses,
+    listeners: Listeners,
     runtime: monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>,
     polls: PollRing,
 }
 
-/// What a thread does first: its place, its descriptors, its listener, its rings.
-fn place(parts: &Parts, processor: Option<usize>, address: SocketAddr, event: &EventFd) -> Result<Placed, SpawnError> {
+impl Addresses {
+    fn listen_error(self, address: SocketAddr, source: io::Error) -> SpawnError {
+        let flag = if self.tls == Some(address) { "--listen-wss" } else { "--listen-ws" };
+        SpawnError::Listen { address, flag, source }
+    }
+}
+
+/// What a thread does first: its place, its descriptors, its listeners, its rings.
+fn place(parts: &Parts, processor: Option<usize>, addresses: Addresses, event: &EventFd) -> Result<Placed, SpawnError> {
     if parts.config.own_descriptors {
         sys::own_descriptors().map_err(SpawnError::Thread)?;
     }
     if let Some(processor) = processor {
         sys::pin_to(processor).map_err(SpawnError::Thread)?;
     }
-    let listen_error = |source| SpawnError::Listen { address, source };
-    let listener = thread::listener(address, parts.threads).map_err(listen_error)?;
-    let local_address = listener.local_addr().map_err(listen_error)?;
+    let listen_error = |(address, source)| addresses.listen_error(address, source);
+    let listeners = Listeners::open(addresses, parts.threads).map_err(listen_error)?;
+    let addresses = listeners.addresses().map_err(|source| listen_error((addresses.plain, source)))?;
     let runtime = runtime::build().map_err(SpawnError::of_ring)?;
     let polls = PollRing::new(event).map_err(SpawnError::of_ring)?;
-    Ok(Placed { local_address, listener, runtime, polls })
+    Ok(Placed { addresses, listeners, runtime, polls })
 }
 
 #[cfg(test)]

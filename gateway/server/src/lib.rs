@@ -50,9 +50,10 @@ mod surroundings;
 mod sys;
 mod table;
 mod thread;
+pub mod tls;
 mod turn;
 
-pub use config::{GatewayConfig, ThreadParts};
+pub use config::{GatewayConfig, ThreadParts, TlsListen};
 pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
 pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};

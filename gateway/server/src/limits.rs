@@ -26,6 +26,17 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses when the process has no descriptor or memory left: until some connection has closed.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 
+/// Tickets that a TLS client gets with each full or resumed handshake (RFC 8446 §4.6.1). It uses each once, and gets the next with
+/// the connection that it used it for.
+pub const TICKETS_PER_HANDSHAKE: usize = 1;
+
+/// Bytes that are kept of a record, or of a handshake message, that has not arrived whole: one record of the largest size
+/// (RFC 5246 §6.2.3; TLS 1.3 has smaller ones). Handshake messages of clients are far smaller.
+pub const TLS_INCOMPLETE_BYTES_MAX: usize = 5 + (1 << 14) + 2_048;
+/// Reads of connections whose TLS handshake is under way that one turn makes, for a full handshake takes a tenth of a
+/// millisecond and more: open connections wait for no more than a few milliseconds of them.
+pub const TLS_STEPS_PER_TURN: usize = 32;
+
 /// Places of the table of connections for which memory is asked for at once: what one descriptor table holds on most
 /// systems three times over. A larger table grows as it fills.
 pub const RESERVED_PLACES_MAX: usize = 1 << 16;

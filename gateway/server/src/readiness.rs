@@ -72,8 +72,15 @@ impl State {
             connection.starved = true;
             return self.starved.push_back(slot);
         }
-        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { self.receive_buffer.len() };
-        let received = sys::receive(socket.as_fd(), &mut self.receive_buffer[..at_most]);
+        let secured = connection.secured;
+        if secured && self.tls.must_wait(slot) {
+            connection.unread = true;
+            return self.read_on(slot);
+        }
+        let kept = if secured { self.tls.step(slot, |tls| tls.put_incomplete(&mut self.receive_buffer)) } else { 0 };
+        let room = self.receive_buffer.len() - kept;
+        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { room };
+        let received = sys::receive(socket.as_fd(), &mut self.receive_buffer[kept..kept + at_most]);
         match received {
             Ok(0) => self.on_ended(slot),
             Ok(bytes) => {
@@ -81,7 +88,11 @@ impl State {
                 connection.unread = bytes == at_most || connection.hung_up;
                 self.counters.bytes_in.add(bytes as u64);
                 let mut buffer = std::mem::take(&mut self.receive_buffer);
-                self.on_bytes(slot, &mut buffer[..bytes]);
+                if secured {
+                    self.on_ciphertext(slot, &mut buffer[..kept + bytes]);
+                } else {
+                    self.on_bytes(slot, &mut buffer[..bytes]);
+                }
                 self.receive_buffer = buffer;
                 self.read_on(slot);
             }
@@ -108,6 +119,10 @@ impl State {
         let connection = self.table.get_mut(slot).expect("a connection ends once");
         self.polls.forget(slot, epoch, connection.blocked);
         connection.socket = None;
+        if connection.secured {
+            self.end_tls(slot);
+        }
+        let connection = self.table.get_mut(slot).expect("it was just there");
         connection.phase = Phase::Gone;
         self.outbound_bytes -= std::mem::replace(&mut connection.outbound, Outbound::new(0)).queued_bytes();
         if let Some(held) = &mut connection.held {

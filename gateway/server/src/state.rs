@@ -32,6 +32,7 @@ use crate::poll_ring::PollRing;
 use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
+use crate::tls::SecureTable;
 
 /// The state of one gateway thread.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) config: Arc<GatewayConfig>,
     pub(crate) clock: Clock,
     pub(crate) table: Table,
+    /// TLS of the connections that have it.
+    pub(crate) tls: SecureTable,
     pub(crate) wheel: Wheel,
     pub(crate) routers: Routers,
     pub(crate) parker: Parker,
@@ -136,6 +139,7 @@ impl State {
         Self {
             index,
             table: Table::new(slots_max),
+            tls: SecureTable::new(config.tls.as_ref().map(|tls| tls.config.clone())),
             wheel: Wheel::with_capacity(now.monotonic, slots_max.min(RESERVED_PLACES_MAX)),
             config,
             clock,
@@ -176,8 +180,9 @@ impl State {
         self.drain.is_some()
     }
 
-    /// Takes a connection in. When even a refusal has no place it is closed without a word.
-    pub(crate) fn on_accepted(&mut self, socket: OwnedFd) {
+    /// Takes a connection in, `secured` if it came to the TLS listener. When even a refusal has no place it is closed without a
+    /// word.
+    pub(crate) fn on_accepted(&mut self, socket: OwnedFd, secured: bool) {
         self.around.now = self.clock.now();
         self.counters.accepted.add(1);
         if !self.table.has_room() {
@@ -191,6 +196,9 @@ impl State {
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
         self.counters.enter(Stage::Upgrading);
+        if secured {
+            return self.secure(slot, refusal.is_some());
+        }
         match refusal {
             Some(refusal) => self.say_last(slot, refusal.response.into()),
             None => self.schedule(slot, HANDSHAKE_MS),
@@ -230,7 +238,10 @@ impl State {
         self.counters.leave(connection.counted);
         self.occupied.fetch_sub(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
-        debug_assert!(self.table.used() > 0 || self.outbound_bytes + self.held_bytes == 0, "bytes that nobody holds");
+        debug_assert!(
+            self.table.used() > 0 || self.outbound_bytes + self.held_bytes + self.tls.kept_bytes() == 0,
+            "bytes that nobody holds"
+        );
     }
 
     /// Counts a connection where it is now, after its phase or its session's state may have changed.
@@ -257,8 +268,12 @@ impl State {
         Ok(())
     }
 
-    /// Queues the last bytes of a connection and lets it end when they are written.
+    /// Queues the last bytes of a connection and lets it end when they are written. Where TLS is not established nothing can
+    /// be said, and it ends at once.
     pub(crate) fn say_last(&mut self, slot: Slot, bytes: Bytes) {
+        if self.is_securing(slot) {
+            return self.abort(slot);
+        }
         // A peer that has read so little that not even this fits is dropped when the grace is over.
         let _ = self.queue(slot, bytes);
         self.close(slot);

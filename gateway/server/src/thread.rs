@@ -15,6 +15,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -36,10 +37,55 @@ pub(crate) struct Thread {
     state: RefCell<Option<State>>,
     turn: TurnSignal,
     event: EventFd,
-    /// The listener that one of the tasks accepts from, to end it.
-    listener: std::net::TcpListener,
+    /// The listeners that tasks accept from, to end them.
+    listeners: Listeners,
     alarm: Alarm,
     finished: Cell<bool>,
+}
+
+/// The listeners of a thread.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) plain: std::net::TcpListener,
+    /// The one that speaks TLS.
+    pub(crate) tls: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Opens them, each sharing its port with those of `threads` threads.
+    ///
+    /// # Errors
+    /// Those of `bind` and `listen`, with the address.
+    pub(crate) fn open(addresses: Addresses, threads: u32) -> Result<Self, (SocketAddr, io::Error)> {
+        let open = |address| sys::listener(address, LISTEN_BACKLOG, threads).map_err(|error| (address, error));
+        Ok(Self { plain: open(addresses.plain)?, tls: addresses.tls.map(open).transpose()? })
+    }
+
+    /// Where they listen.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub(crate) fn addresses(&self) -> io::Result<Addresses> {
+        let tls = self.tls.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        Ok(Addresses { plain: self.plain.local_addr()?, tls })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        let tls = self.tls.as_ref().map(std::net::TcpListener::try_clone).transpose()?;
+        Ok(Self { plain: self.plain.try_clone()?, tls })
+    }
+
+    fn end(&self) {
+        std::iter::once(&self.plain).chain(&self.tls).for_each(sys::end_listener);
+    }
+}
+
+/// Where a gateway listens.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) plain: SocketAddr,
+    /// For those who speak TLS.
+    pub(crate) tls: Option<SocketAddr>,
 }
 
 /// Asks for a turn, any number of times.
@@ -71,9 +117,9 @@ impl TurnSignal {
 }
 
 impl Thread {
-    pub(crate) fn new(state: State, event: EventFd, listener: std::net::TcpListener) -> Self {
+    pub(crate) fn new(state: State, event: EventFd, listeners: Listeners) -> Self {
         let (turn, alarm) = (TurnSignal::default(), Alarm::default());
-        Self { state: RefCell::new(Some(state)), turn, event, listener, alarm, finished: Cell::new(false) }
+        Self { state: RefCell::new(Some(state)), turn, event, listeners, alarm, finished: Cell::new(false) }
     }
 
     /// What the tasks work on.
@@ -91,8 +137,8 @@ impl Thread {
     }
 
     /// Takes a connection in.
-    pub(crate) fn open(&self, socket: OwnedFd) {
-        self.state().on_accepted(socket);
+    pub(crate) fn open(&self, socket: OwnedFd, secured: bool) {
+        self.state().on_accepted(socket, secured);
         self.turn.request();
     }
 }
@@ -100,10 +146,14 @@ impl Thread {
 /// The whole life of a gateway thread. Answers when it has drained or was stopped.
 ///
 /// # Errors
-/// When the listener cannot be used with the ring.
-pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let accepting = monoio::spawn(accept::run(thread.clone(), listener));
+/// When a listener cannot be used with the ring.
+pub(crate) async fn run(thread: Rc<Thread>, listeners: Listeners) -> io::Result<()> {
+    let accept = |listener, secured| {
+        let listener = TcpListener::from_std(listener)?;
+        io::Result::Ok(monoio::spawn(accept::run(thread.clone(), listener, secured)))
+    };
+    let accepting = accept(listeners.plain, false)?;
+    let accepting_tls = listeners.tls.map(|listener| accept(listener, true)).transpose()?;
     let listening = monoio::spawn(listen_for_doorbell(thread.clone()));
     let sleeping = monoio::spawn(sleep(thread.clone()));
     let mut accepts = true;
@@ -114,7 +164,7 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
         let end = thread.state().turn();
         thread.turn.wanted.set(false);
         if accepts && thread.is_leaving() {
-            sys::end_listener(&thread.listener);
+            thread.listeners.end();
             accepts = false;
         }
         match end {
@@ -128,17 +178,12 @@ pub(crate) async fn run(thread: Rc<Thread>, listener: std::net::TcpListener) -> 
     thread.event.signal();
     thread.alarm.wake();
     accepting.await;
+    if let Some(accepting) = accepting_tls {
+        accepting.await;
+    }
     listening.await;
     sleeping.await;
     Ok(())
-}
-
-/// Opens the thread's listener.
-///
-/// # Errors
-/// Those of `bind` and `listen`.
-pub(crate) fn listener(address: std::net::SocketAddr, threads: u32) -> io::Result<std::net::TcpListener> {
-    sys::listener(address, LISTEN_BACKLOG, threads)
 }
 
 /// Asks for a turn whenever somebody has rung. The read goes through the ring, so it wakes a parked thread and costs a
@@ -172,14 +217,14 @@ async fn sleep(thread: Rc<Thread>) {
 pub(crate) fn main(
     state: State,
     event: EventFd,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     mut runtime: monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>,
 ) -> io::Result<()> {
-    let thread = Rc::new(Thread::new(state, event, listener.try_clone()?));
-    let tasks = run(thread.clone(), listener);
+    let thread = Rc::new(Thread::new(state, event, listeners.try_clone()?));
+    let tasks = run(thread.clone(), listeners);
     catch_unwind(AssertUnwindSafe(|| runtime.block_on(tasks))).unwrap_or_else(|panic| {
         // It would go on to get its part of the connections that come.
-        sys::end_listener(&thread.listener);
+        thread.listeners.end();
         drop(thread.state.take());
         resume_unwind(panic)
     })

@@ -29,6 +29,7 @@ impl State {
         self.measure_head_room(begun);
         self.counters.ring_depth.set(self.routers.all_waiting() as u64);
         self.take_orders();
+        self.tls.on_turn();
         let mut more = self.continue_drain();
         more |= self.fire_timers();
         self.read_sockets();
@@ -59,6 +60,8 @@ impl State {
     fn show(&self) {
         self.counters.held_bytes.set(self.held_bytes as u64);
         self.counters.outbound_bytes.set(self.outbound_bytes as u64);
+        self.counters.tls.set(self.tls.used() as u64);
+        self.counters.tls_kept_bytes.set(self.tls.kept_bytes() as u64);
         self.counters.hellos_waiting.set(self.hellos.len() as u64);
     }
 
@@ -84,7 +87,9 @@ impl State {
     fn on_timer(&mut self, slot: Slot) {
         match self.connection(slot).phase {
             Phase::Handshake(_) => {
-                self.counters.handshakes_timed_out.add(1);
+                let securing = self.is_securing(slot);
+                let counter = if securing { &self.counters.tls_timed_out } else { &self.counters.handshakes_timed_out };
+                counter.add(1);
                 let refusal = Refusal::timeout();
                 self.say_last(slot, refusal.response.into());
             }

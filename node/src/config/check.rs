@@ -1,12 +1,14 @@
 //! From what was written to what is possible: bounds, and what depends on the host.
 
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 
 use switchyard_gateway_core::rate::{Rate, RateLimits, Rates};
+use switchyard_gateway_server::tls::certificates::Versions;
 use switchyard_schema::ids::ShardCount;
 
-use super::raw::{Limits, RawConfig};
-use super::{Config, ConfigError};
+use super::raw::{Gateway, Limits, RawConfig, Tls, TlsVersion};
+use super::{Config, ConfigError, TlsConfig};
 
 /// Threads of one kind at most; each has rings to all of the other kind.
 pub(crate) const CORES_MAX: u16 = 128;
@@ -63,12 +65,14 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         raw.admin.listen.ip().is_loopback(),
         "the admin listener has no authentication and stays on loopback; put a proxy with authentication before it",
     )?;
+    let tls = tls(&raw.gateway, &raw.data.dir, dev)?;
     let keys_dir = if raw.auth.keys_dir.as_os_str().is_empty() { raw.data.dir.join("keys") } else { raw.auth.keys_dir };
     Ok(Config {
         data_dir: raw.data.dir,
         shard_count,
         segment_bytes: u32::try_from(segment_bytes).expect("bounded above"),
         listen_ws: raw.gateway.listen_ws,
+        tls,
         gateway_cores: (raw.gateway.cores > 0).then_some(raw.gateway.cores),
         max_connections: u32::try_from(raw.gateway.max_connections).expect("bounded above"),
         reconnects_per_second: raw.gateway.reconnects_per_second,
@@ -90,6 +94,30 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         handshakes: Rate::per_second(raw.limits.handshakes_per_second),
         dev,
     })
+}
+
+/// The TLS listener, if there is one. Development makes itself a certificate where none is named.
+fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig>, ConfigError> {
+    let Some(listen) = gateway.listen_wss.0 else { return Ok(None) };
+    let named = |path: &PathBuf| !path.as_os_str().is_empty();
+    let Tls { certificate, key, min_version } = gateway.tls.clone();
+    let made_in = (dev && !named(&certificate) && !named(&key)).then(|| data_dir.join("tls"));
+    bounds(
+        "gateway.listen_wss",
+        listen,
+        made_in.is_some() || named(&certificate) && named(&key),
+        "a TLS listener shows a certificate: name its PEM files with gateway.tls.certificate and gateway.tls.key, or start \
+         with --dev to have one made",
+    )?;
+    let (certificate, key) = match &made_in {
+        Some(folder) => (folder.join("server.pem"), folder.join("server-key.pem")),
+        None => (certificate, key),
+    };
+    let versions = match min_version {
+        TlsVersion::V12 => Versions::From12,
+        TlsVersion::V13 => Versions::Only13,
+    };
+    Ok(Some(TlsConfig { listen, certificate, key, made_in, versions }))
 }
 
 fn rates(limits: &Limits) -> RateLimits {

@@ -23,6 +23,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("data", "shard_count", "Shards of a new data folder, 1 to 1024. Fixed when the folder is made."),
     key("data", "segment_bytes", "Bytes of a journal segment, a multiple of 1 MiB, 1 MiB to 1 GiB."),
     key("gateway", "listen_ws", "Address of the WebSocket listener."),
+    key("gateway", "listen_wss", "Address of the WebSocket listener that speaks TLS (wss://). Empty: there is none."),
     key(
         "gateway",
         "cores",
@@ -38,6 +39,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway", "allowed_origins", "Browser origins that may connect; a request without Origin always may."),
     key("gateway", "echo", "Whether GET /echo upgrades to a plain echo, for conformance suites."),
     key("gateway", "pin", "Whether gateway and router threads are pinned to cores."),
+    key(
+        "gateway.tls",
+        "certificate",
+        "PEM file of the certificate chain, the server's own first. Read again when it changes, and at SIGHUP.",
+    ),
+    key("gateway.tls", "key", "PEM file of the certificate's private key. --dev makes both where none is named."),
+    key("gateway.tls", "min_version", "Oldest version that is spoken: tls1.3, or tls1.2 for clients that are old."),
     key(
         "limits",
         "sends_per_second",

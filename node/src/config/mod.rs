@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use switchyard_gateway_core::rate::{Rate, RateLimits};
+use switchyard_gateway_server::tls::certificates::Versions;
 use switchyard_schema::ids::ShardCount;
 
 pub(crate) use check::{CORES_MAX, chosen};
@@ -25,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) shard_count: ShardCount,
     pub(crate) segment_bytes: u32,
     pub(crate) listen_ws: SocketAddr,
+    pub(crate) tls: Option<TlsConfig>,
     /// Gateway threads; `None`: as many as the processors and the descriptor tables ask for.
     pub(crate) gateway_cores: Option<u16>,
     pub(crate) max_connections: u32,
@@ -48,6 +50,18 @@ pub(crate) struct Config {
     pub(crate) handshakes: Rate,
     /// `--dev`: a development key in the data folder, and `/echo`.
     pub(crate) dev: bool,
+}
+
+/// The TLS listener.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsConfig {
+    pub(crate) listen: SocketAddr,
+    /// PEM files.
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Development makes the two itself, in this folder.
+    pub(crate) made_in: Option<PathBuf>,
+    pub(crate) versions: Versions,
 }
 
 /// Why there is no configuration; each says what to do.

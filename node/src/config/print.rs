@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 
 /// The file's text.
 pub(crate) fn print(raw: &RawConfig) -> String {
-    let table = toml::Table::try_from(raw).expect("the configuration holds nothing that TOML lacks");
+    let table = toml::Value::try_from(raw).expect("the configuration holds nothing that TOML lacks");
     let mut text = String::from("# Every key with the value in force. Environment: SWITCHYARD_<TABLE>__<KEY>.\n");
     let mut section = "";
     for key in KEYS {
@@ -15,7 +15,7 @@ pub(crate) fn print(raw: &RawConfig) -> String {
             section = key.section;
             let _ = write!(text, "\n[{section}]\n");
         }
-        let value = &table[key.section][key.name];
+        let value = &key.section.split('.').fold(&table, |place, name| &place[name])[key.name];
         let _ = write!(text, "# {}\n{} = {value}\n", key.doc, key.name);
     }
     text
@@ -32,6 +32,10 @@ mod tests {
         std::iter::empty()
     }
 
+    fn keys_in(table: &toml::Table) -> usize {
+        table.values().map(|value| value.as_table().map_or(1, keys_in)).sum()
+    }
+
     #[test]
     fn given_the_defaults_when_printed_then_every_key_is_there_and_the_text_parses_back() {
         let defaults = RawConfig::default();
@@ -39,8 +43,7 @@ mod tests {
         let back: RawConfig = toml::from_str(&text).expect("what is printed is a configuration");
         assert_eq!(print(&back), text);
         let table = toml::Table::try_from(&defaults).expect("serializable");
-        let in_struct: usize = table.values().filter_map(toml::Value::as_table).map(toml::Table::len).sum();
-        assert_eq!(in_struct, KEYS.len(), "a key is missing in KEYS, or one too many stands there");
+        assert_eq!(keys_in(&table), KEYS.len(), "a key is missing in KEYS, or one too many stands there");
     }
 
     #[test]
@@ -49,12 +52,17 @@ mod tests {
             [
                 ("SWITCHYARD_GATEWAY__LISTEN_WS".to_owned(), "127.0.0.1:9000".to_owned()),
                 ("SWITCHYARD_ROUTER__CORES".to_owned(), "3".to_owned()),
+                ("SWITCHYARD_GATEWAY__LISTEN_WSS".to_owned(), "127.0.0.1:9001".to_owned()),
+                ("SWITCHYARD_GATEWAY__TLS__CERTIFICATE".to_owned(), "chain.pem".to_owned()),
+                ("SWITCHYARD_GATEWAY__TLS__KEY".to_owned(), "key.pem".to_owned()),
                 ("SWITCHYARD_BIN".to_owned(), "elsewhere".to_owned()),
             ]
             .into_iter()
         };
         let config = load(None, environment(), &Flags::default()).expect("valid");
         assert_eq!((config.listen_ws.port(), config.router_cores), (9000, 3));
+        let tls = config.tls.expect("there is a TLS listener");
+        assert_eq!((tls.listen.port(), tls.key), (9001, "key.pem".into()));
         let flags = Flags { router_cores: Some(2), ..Flags::default() };
         assert_eq!(load(None, environment(), &flags).expect("valid").router_cores, 2);
     }
@@ -77,6 +85,10 @@ mod tests {
             ("SWITCHYARD_ADMIN__LISTEN", "0.0.0.0:1", "loopback"),
             ("SWITCHYARD_GATEWAY__HEARTBEAT", "1", "no key gateway.heartbeat"),
             ("SWITCHYARD_GATEWAY__CORES", "many", "invalid type"),
+            ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1", "invalid socket address"),
+            ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1:1", "gateway.tls.certificate"),
+            ("SWITCHYARD_GATEWAY__TLS__MIN_VERSION", "tls1.1", "unknown variant"),
+            ("SWITCHYARD_GATEWAY__TLS__CIPHERS", "all", "no key gateway.tls.ciphers"),
             ("SWITCHYARD_DATA__SEGMENT_BYTES", "5", "1 MiB"),
         ] {
             let environment = [(variable.to_owned(), value.to_owned())].into_iter();

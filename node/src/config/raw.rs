@@ -47,6 +47,7 @@ section!(
     /// `[gateway]`
     Gateway {
         listen_ws: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)),
+        listen_wss: MaybeAddress = MaybeAddress(None),
         cores: u16 = 0,
         max_connections: usize = 18_000,
         reconnects_per_second: u32 = limits::ADMISSIONS_PER_SECOND,
@@ -54,6 +55,15 @@ section!(
         allowed_origins: Vec<String> = Vec::new(),
         echo: bool = false,
         pin: bool = true,
+        tls: Tls = Tls::default(),
+    }
+);
+section!(
+    /// `[gateway.tls]`
+    Tls {
+        certificate: PathBuf = PathBuf::new(),
+        key: PathBuf = PathBuf::new(),
+        min_version: TlsVersion = TlsVersion::V13,
     }
 );
 section!(
@@ -106,6 +116,34 @@ section!(
     }
 );
 
+/// An address, or an empty text for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct MaybeAddress(pub(crate) Option<SocketAddr>);
+
+impl TryFrom<String> for MaybeAddress {
+    type Error = std::net::AddrParseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    }
+}
+
+impl From<MaybeAddress> for String {
+    fn from(MaybeAddress(address): MaybeAddress) -> Self {
+        address.map(|address| address.to_string()).unwrap_or_default()
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TlsVersion {
+    #[serde(rename = "tls1.2")]
+    V12,
+    #[serde(rename = "tls1.3")]
+    V13,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -122,6 +160,7 @@ pub(crate) struct Flags {
     pub(crate) dev: bool,
     pub(crate) data: Option<PathBuf>,
     pub(crate) listen_ws: Option<SocketAddr>,
+    pub(crate) listen_wss: Option<SocketAddr>,
     pub(crate) listen_admin: Option<SocketAddr>,
     pub(crate) gateway_cores: Option<u16>,
     pub(crate) router_cores: Option<u16>,
@@ -138,6 +177,7 @@ impl RawConfig {
         }
         set(&mut self.data.dir, flags.data.as_ref());
         set(&mut self.gateway.listen_ws, flags.listen_ws.as_ref());
+        set(&mut self.gateway.listen_wss, flags.listen_wss.map(|address| MaybeAddress(Some(address))).as_ref());
         set(&mut self.admin.listen, flags.listen_admin.as_ref());
         set(&mut self.gateway.cores, flags.gateway_cores.as_ref());
         set(&mut self.router.cores, flags.router_cores.as_ref());

@@ -6,6 +6,11 @@
 /// `swarm connect --count 15000 --destinations 1 --message-rate 0 --url … --data … --server-pid …` gives it.
 pub(super) const USER_BYTES_PER_CONNECTION: u64 = 699;
 
+/// What TLS adds to that: resident memory of 3,000 idle connections with it less that of as many without, each.
+///
+/// `SWITCHYARD_BENCH_TLS=1 cargo bench --package switchyard-bench --bench density` says where it lies.
+pub(super) const TLS_BYTES_PER_CONNECTION: u64 = 3_408;
+
 /// Kernel memory of a connection's socket, the server's end alone.
 ///
 /// `kernel-tuning/measure.py socket`: 3,846 bytes.

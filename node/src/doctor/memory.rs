@@ -6,7 +6,10 @@ use switchyard_router_server::limits::{STORE_CACHE_BYTES, STORE_WRITE_BUFFER_BYT
 use switchyard_tuning::Finding;
 use switchyard_tuning::text::{bytes, grouped};
 
-use super::costs::{KERNEL_BYTES_PER_CONNECTION, START_BYTES, START_THREADS, THREAD_BYTES, USER_BYTES_PER_CONNECTION};
+use super::costs::{
+    KERNEL_BYTES_PER_CONNECTION, START_BYTES, START_THREADS, THREAD_BYTES, TLS_BYTES_PER_CONNECTION,
+    USER_BYTES_PER_CONNECTION,
+};
 use super::limits::{CGROUP_DEPTH_MAX, MEMORY_PERCENT_GOOD};
 use super::{Needs, host};
 
@@ -54,16 +57,18 @@ fn judge(needs: &Needs, available: Option<u64>, limit: Option<u64>) -> Finding {
     };
     // Kernel memory of sockets counts against the limit of a group as well.
     let usable = available.min(limit.unwrap_or(u64::MAX));
-    let each = USER_BYTES_PER_CONNECTION + KERNEL_BYTES_PER_CONNECTION;
+    let user = USER_BYTES_PER_CONNECTION + if needs.tls { TLS_BYTES_PER_CONNECTION } else { 0 };
+    let each = user + KERNEL_BYTES_PER_CONNECTION;
     let fixed = fixed_bytes(needs);
     let needed = fixed + needs.connections * each;
     let confined = if usable < available { " for this group of processes" } else { "" };
     let found = format!("{} of {} available{confined}", bytes(needed), bytes(usable));
     let meaning = format!(
-        "{} for {} connections ({} bytes in the server and {} in the kernel each), {} for everything else",
+        "{} for {} connections ({} bytes in the server{} and {} in the kernel each), {} for everything else",
         bytes(needs.connections * each),
         grouped(needs.connections),
-        grouped(USER_BYTES_PER_CONNECTION),
+        grouped(user),
+        if needs.tls { " with TLS" } else { "" },
         grouped(KERNEL_BYTES_PER_CONNECTION),
         bytes(fixed)
     );
@@ -121,6 +126,8 @@ mod tests {
             .and_then(|rest| rest.split(' ').next()?.parse().ok())
             .expect("a number");
         assert_ne!(judge(&with(fit), Some(4 << 30), None).verdict, Verdict::Fail);
+        let secured = Needs { tls: true, ..with(1_000_000) };
+        assert_eq!(judge(&secured, Some(6 << 30), None).verdict, Verdict::Fail, "TLS takes more");
     }
 
     #[test]

@@ -37,6 +37,8 @@ struct Needs {
     /// The gateway threads that a server would start, or why there cannot be enough.
     threads: Result<GatewayThreads, TooFewTables>,
     routers: u64,
+    /// Whether clients may come over TLS.
+    tls: bool,
     data: PathBuf,
     segment_bytes: u64,
     tail_bytes: u64,
@@ -54,6 +56,7 @@ impl Needs {
             max_connections: u64::from(max_connections),
             threads,
             routers: u64::from(config.router_cores),
+            tls: config.tls.is_some(),
             data: config.data_dir.clone(),
             segment_bytes: u64::from(config.segment_bytes),
             tail_bytes: config.tail_bytes as u64,
@@ -156,6 +159,7 @@ pub(super) mod tests {
             max_connections: 18_000,
             threads: GatewayThreads::choose(None, 1, 18_000, 20_000),
             routers: 1,
+            tls: false,
             data: PathBuf::from("data"),
             segment_bytes: 64 << 20,
             tail_bytes: 64 << 20,

@@ -1,6 +1,7 @@
 //! What the server says when it is ready: for the person who started it, and for tests that look for `listening` lines.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use switchyard_gateway_core::rate::RateLimits;
 use switchyard_schema::limits;
@@ -8,12 +9,16 @@ use switchyard_schema::limits;
 use super::observed::Server;
 use crate::config::Config;
 use crate::threads::GatewayThreads;
+use crate::tls::CA_FILE;
 
 /// Prints what listens where, the promises in force and what to try next.
 pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, admin: SocketAddr) {
     let Some(address) = server.address() else { return };
     println!("switchyard {}", env!("CARGO_PKG_VERSION"));
     println!("listening ws {address}");
+    if let Some(address) = server.tls_address() {
+        println!("listening wss {address}");
+    }
     println!("listening admin {admin}");
     println!("data {} (one copy on one disk)", config.data_dir.display());
     if let Some(report) = server.report() {
@@ -42,10 +47,21 @@ pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, a
         println!("development: tokens are signed with {}/dev.pem; /echo is open", config.keys_dir.display());
         println!("try: switchyard token --user 42 --data {data}");
         println!("try: chat --url ws://{address} --user 42 --to 43 --data {data}");
+        if let Some(folder) = config.tls.as_ref().and_then(|tls| tls.made_in.as_ref()) {
+            print_trust(&folder.join(CA_FILE), server.tls_address());
+        }
     } else {
         println!("try: curl http://{admin}/readyz");
     }
     println!("ready");
+}
+
+/// How to trust the certificate that was made for development.
+fn print_trust(authority: &Path, address: Option<SocketAddr>) {
+    let (authority, port) = (authority.display(), address.map_or(0, |address| address.port()));
+    println!("development: the certificate of wss is signed by {authority}, which no client trusts by itself");
+    println!("trust it: chat --url wss://localhost:{port} --ca {authority}; curl --cacert {authority}");
+    println!("trust it in a browser: import {authority} as an authority; it vouches for private networks only");
 }
 
 /// Which rate limits hold, in words: the figures are in `config print`.

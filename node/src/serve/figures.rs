@@ -11,6 +11,7 @@ use switchyard_router_server::{CoreCounters, StorageState};
 
 use super::process::{self, Began};
 use crate::admin::Sample;
+use crate::tls::ShownFigures;
 
 /// Where the figures are read. It outlives the threads, so that a drain can be watched to its end.
 #[derive(Debug)]
@@ -18,12 +19,21 @@ pub(super) struct Figures {
     gateways: Vec<Arc<Counters>>,
     routers: Vec<Arc<CoreCounters>>,
     data_dir: PathBuf,
+    /// Of the TLS certificate, where there is one.
+    certificate: Option<ShownFigures>,
     began: Began,
 }
 
 impl Figures {
-    pub(super) fn new(gateway: &Gateway, router: &RouterHandle, data_dir: PathBuf, began: Began) -> Self {
-        Self { gateways: gateway.counters().cloned().collect(), routers: router.counters().to_vec(), data_dir, began }
+    pub(super) fn new(
+        gateway: &Gateway,
+        router: &RouterHandle,
+        data_dir: PathBuf,
+        certificate: Option<ShownFigures>,
+        began: Began,
+    ) -> Self {
+        let (gateways, routers) = (gateway.counters().cloned().collect(), router.counters().to_vec());
+        Self { gateways, routers, data_dir, certificate, began }
     }
 
     /// All of them. What is broken, and whether clients should be sent here, only the server as a whole knows.
@@ -36,6 +46,7 @@ impl Figures {
         samples.extend(self.began.samples());
         samples.extend(process::usage());
         samples.extend(process::disk(&self.data_dir));
+        samples.extend(self.certificate.iter().flat_map(ShownFigures::samples));
         for (core, counters) in self.gateways.iter().enumerate() {
             samples.extend(of_gateway(counters).map(|sample| sample.with("core", core)));
         }
@@ -79,13 +90,14 @@ fn silence(part: &str, pulse: &Pulse) -> Sample {
 pub(crate) mod tests {
     use super::*;
 
-    /// The figures of a server with one gateway thread and one router core that have done nothing. They are read on a thread of
+    /// The figures of a server with one gateway thread, one router core and a TLS certificate, which have done nothing. They are read on a thread of
     /// that name: processor time is told of those that a server has.
     pub(crate) fn of_nothing() -> Vec<Sample> {
         let figures = Figures {
             gateways: vec![Arc::default()],
             routers: vec![Arc::default()],
             data_dir: PathBuf::from("."),
+            certificate: Some(crate::tls::figures_of_some()),
             began: Began::now(),
         };
         let gateway = std::thread::Builder::new().name("gateway-0".to_owned());

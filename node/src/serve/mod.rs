@@ -19,11 +19,12 @@ use crate::admin::AdminListener;
 use crate::config::Config;
 use crate::keys;
 use crate::threads::{self, GatewayThreads};
+use crate::tls::{self, Shown};
 
 use figures::Figures;
 use observed::Server;
 use process::Began;
-use shutdown::{Leaving, Signals};
+use shutdown::{Event, Leaving, Signals};
 use watchdog::Watchdog;
 
 #[cfg(test)]
@@ -49,8 +50,10 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         keys::ensure_development_key(&config.keys_dir)?;
     }
     let keys = Arc::new(keys::load(&config.keys_dir, &config.audience)?);
-    let (gateway, router) = wiring::start(config, threads, folder, keys)?;
-    let figures = Figures::new(&gateway, &router, config.data_dir.clone(), began);
+    let (tls, mut shown) = config.tls.as_ref().map(tls::set_up).transpose()?.unzip();
+    let (gateway, router) = wiring::start(config, threads, folder, keys, tls)?;
+    let certificate = shown.as_ref().map(Shown::figures);
+    let figures = Figures::new(&gateway, &router, config.data_dir.clone(), certificate, began);
     let server = Arc::new(Server::new(gateway, router, figures));
     let admin = AdminListener::start(config.listen_admin, server.clone()).map_err(|source| {
         format!(
@@ -67,7 +70,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         }
     };
     banner::print(config, threads, &server, admin.address());
-    let reload = || match keys::load(&config.keys_dir, &config.audience) {
+    let reload_keys = || match keys::load(&config.keys_dir, &config.audience) {
         Ok(keys) => {
             tracing::info!(kids = ?keys.kids().collect::<Vec<_>>(), "keys reloaded");
             server.reload_keys(Arc::new(keys));
@@ -75,11 +78,18 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         Err(error) => tracing::error!(%error, "keys not reloaded; the previous ones stay in force"),
     };
     let mut watchdog = Watchdog::default();
-    let look = || {
-        watchdog.begun(server.stalls()).iter().for_each(|stall| tracing::error!("{stall}"));
-        server.lost_thread()
-    };
-    let leaving = signals.serve(reload, look);
+    let leaving = signals.serve(|event| match event {
+        Event::Reload => {
+            reload_keys();
+            shown.iter_mut().for_each(Shown::reload);
+            None
+        }
+        Event::Look => {
+            shown.iter_mut().for_each(|shown| shown.look(Instant::now()));
+            watchdog.begun(server.stalls()).iter().for_each(|stall| tracing::error!("{stall}"));
+            server.lost_thread()
+        }
+    });
     if let Leaving::Lost(what) = leaving {
         tracing::error!(what, "a part of the server is gone; the rest leaves in order, to be started again");
     }

@@ -29,6 +29,11 @@ impl Server {
         self.with(|gateway, _| gateway.local_address())
     }
 
+    /// Where those connect who speak TLS.
+    pub(super) fn tls_address(&self) -> Option<std::net::SocketAddr> {
+        self.with(|gateway, _| gateway.local_tls_address()).flatten()
+    }
+
     pub(super) fn report(&self) -> Option<StartReport> {
         self.with(|_, router| router.report().clone())
     }

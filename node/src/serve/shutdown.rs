@@ -1,4 +1,4 @@
-//! Signals: SIGHUP reloads keys, SIGTERM or SIGINT leaves in order, a second one stops at once.
+//! Signals: SIGHUP reloads keys and certificate, SIGTERM or SIGINT leaves in order, a second one stops at once.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -45,19 +45,29 @@ impl Signals {
         Ok(Self { received })
     }
 
-    /// Serves signals until one says to leave, or until `lost` names something that only a restart brings back.
-    pub(super) fn serve(self, mut reload: impl FnMut(), mut lost: impl FnMut() -> Option<&'static str>) -> Leaving {
+    /// Serves signals, and looks around in between, until a signal says to leave, or until `on_event` names something that only
+    /// a restart brings back.
+    pub(super) fn serve(self, mut on_event: impl FnMut(Event) -> Option<&'static str>) -> Leaving {
         loop {
-            match self.received.recv_timeout(Duration::from_millis(LOOK_MS)) {
-                Ok(Order::Reload) => reload(),
+            let lost = match self.received.recv_timeout(Duration::from_millis(LOOK_MS)) {
+                Ok(Order::Reload) => on_event(Event::Reload),
                 Ok(Order::Leave) | Err(RecvTimeoutError::Disconnected) => return Leaving::Told,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if let Some(what) = lost() {
+                Err(RecvTimeoutError::Timeout) => None,
+            };
+            if let Some(what) = lost.or_else(|| on_event(Event::Look)) {
                 return Leaving::Lost(what);
             }
         }
     }
+}
+
+/// What the main thread does while the server runs.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    /// Read again what may have changed: somebody says so.
+    Reload,
+    /// Look whether all is well.
+    Look,
 }
 
 /// Why the server leaves.
@@ -78,11 +88,12 @@ mod tests {
         let (send, received) = mpsc::channel();
         let signals = Signals { received };
         let mut looks = 0;
-        let lost = || {
+        let leaving = signals.serve(|event| {
+            assert_eq!(event, Event::Look);
             looks += 1;
             (looks == 3).then_some("a gateway thread has ended")
-        };
-        assert_eq!(signals.serve(|| {}, lost), Leaving::Lost("a gateway thread has ended"));
+        });
+        assert_eq!(leaving, Leaving::Lost("a gateway thread has ended"));
         drop(send);
     }
 
@@ -93,7 +104,10 @@ mod tests {
             send.send(order).expect("it is heard");
         }
         let mut reloads = 0;
-        assert_eq!(Signals { received }.serve(|| reloads += 1, || None), Leaving::Told);
-        assert_eq!(reloads, 2);
+        let leaving = Signals { received }.serve(|event| {
+            reloads += u32::from(event == Event::Reload);
+            None
+        });
+        assert_eq!((leaving, reloads), (Leaving::Told, 2));
     }
 }

@@ -8,7 +8,7 @@ use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Origins;
 use switchyard_gateway_core::session::Settings;
 use switchyard_gateway_server::limits::LinkSizes;
-use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
+use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, TlsListen, doorbell};
 use switchyard_router_server::router::{Router, RouterConfig, RouterHandle};
 use switchyard_router_server::{DataFolder, LinkConfig, Links};
 
@@ -25,6 +25,7 @@ pub(super) fn start(
     threads: GatewayThreads,
     folder: DataFolder,
     keys: Arc<KeySet>,
+    tls: Option<TlsListen>,
 ) -> Result<(Gateway, RouterHandle), Box<dyn Error>> {
     let (gateways, cores) = (usize::from(threads.count), usize::from(config.router_cores));
     let shards = folder.shards();
@@ -70,6 +71,7 @@ pub(super) fn start(
         processor: processors.of_gateway(index),
     });
     let gateway_config = GatewayConfig {
+        tls,
         connections_max: config.max_connections,
         connections_per_thread_max: threads.connections_per_thread_max,
         reconnects_per_second: config.reconnects_per_second,

@@ -113,6 +113,12 @@ const HANDSHAKE_FAILURES: &[&str] = &[
     "gateway_handshakes_limited",
     "gateway_turned_away",
     "gateway_handshakes_put_off",
+    "gateway_tls_not_tls",
+    "gateway_tls_incompatible",
+    "gateway_tls_refused",
+    "gateway_tls_malformed",
+    "gateway_tls_timed_out",
+    "gateway_tls_abandoned",
 ];
 /// Parts of a router core's memory, and their figures.
 const ROUTER_MEMORY: &[(&str, &str)] = &[
@@ -122,7 +128,8 @@ const ROUTER_MEMORY: &[(&str, &str)] = &[
     ("history", "router_history_cache_bytes"),
 ];
 /// The same of a gateway thread: what waits to be handled or to be written.
-const GATEWAY_MEMORY: &[(&str, &str)] = &[("held", "gateway_held_bytes"), ("outbound", "gateway_outbound_bytes")];
+const GATEWAY_MEMORY: &[(&str, &str)] =
+    &[("held", "gateway_held_bytes"), ("outbound", "gateway_outbound_bytes"), ("tls", "gateway_tls_kept_bytes")];
 
 impl Picture {
     /// What happened from `before` to `after`. `None` when these are not of the same process.

@@ -9,9 +9,12 @@ use switchyard_client::{DeviceId, UserId};
 #[derive(Parser, Debug)]
 #[command(name = "chat", version)]
 pub(crate) struct Options {
-    /// The server.
+    /// The server: ws://, or wss:// with TLS.
     #[arg(long, default_value = "ws://127.0.0.1:7400")]
     pub(crate) url: String,
+    /// Trust the certificate authorities in this PEM file for wss://, instead of those that browsers trust.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// Who you are: a token for this user is signed with the development key. Not needed with --token.
     #[arg(long, value_parser = user, required_unless_present = "token")]
     pub(crate) user: Option<UserId>,

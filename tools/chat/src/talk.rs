@@ -58,6 +58,10 @@ pub(crate) async fn talk(options: Options) -> Result<(), ChatError> {
         Some(path) => builder.store(path),
         None => builder,
     };
+    let builder = match &options.ca {
+        Some(path) => builder.certificate_authorities(path),
+        None => builder,
+    };
     let (client, events) = builder.connect().await?;
     let timeout = options.timeout.filter(|_| !interactive).map(Duration::from_secs);
     let mut talk = Talk::new(client.clone(), options, interactive);
@@ -146,7 +150,8 @@ impl Talk {
         if let Ok(connected) = patience.await {
             return Ok(connected?);
         }
-        eprintln!("no connection to {} yet; is the server running there? trying again …", self.options.url);
+        let trust = if self.options.url.starts_with("wss") { ", and its certificate trusted (--ca)" } else { "" };
+        eprintln!("no connection to {} yet; is the server running there{trust}? trying again …", self.options.url);
         Ok(self.client.connected().await?)
     }
 

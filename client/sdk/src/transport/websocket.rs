@@ -20,6 +20,8 @@ pub(crate) struct WebSocket<S> {
     decoder: Decoder,
     received: BytesMut,
     unsent: BytesMut,
+    /// Whether the stream may keep something that was written: TLS does when its socket is full.
+    unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
@@ -36,6 +38,7 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
             nonce: entropy::bytes(),
         };
         stream.write_all(&client_request(&request)).await?;
+        stream.flush().await?;
         let mut received = BytesMut::with_capacity(HANDSHAKE_BYTES_MAX);
         loop {
             if stream.read_buf(&mut received).await? == 0 {
@@ -53,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
     fn after_handshake(stream: S, received: BytesMut) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-        Self { reader, writer, decoder, received, unsent: BytesMut::new() }
+        Self { reader, writer, decoder, received, unsent: BytesMut::new(), unflushed: false }
     }
 
     pub(crate) fn send(&mut self, frame: &[u8]) {
@@ -61,18 +64,15 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
     }
 
     pub(crate) async fn progress(&mut self, read: bool) -> Result<Progress, TransportError> {
-        let Self { reader, writer, received, unsent, .. } = self;
+        let Self { reader, writer, received, unsent, unflushed, .. } = self;
         if read && !received.is_empty() {
             return Ok(Progress::Received);
         }
         loop {
             tokio::select! {
-                written = writer.write(unsent), if !unsent.is_empty() => {
-                    match written? {
-                        0 => return Err(TransportError::Closed(None)),
-                        written => unsent.advance(written),
-                    }
-                    if unsent.is_empty() && !read {
+                flushed = write_some(writer, unsent), if !unsent.is_empty() || *unflushed => {
+                    *unflushed = !flushed?;
+                    if !*unflushed && !read {
                         return Ok(Progress::Written);
                     }
                 }
@@ -121,6 +121,21 @@ fn put(unsent: &mut BytesMut, opcode: Opcode, payload: &[u8]) {
     let mut frame = Vec::with_capacity(payload.len() + 14);
     put_masked(&mut frame, opcode, payload, entropy::bytes());
     unsent.extend_from_slice(&frame);
+}
+
+/// Writes some of what is unsent, or lets the stream write what it kept of that. `true` when everything is written.
+async fn write_some(writer: &mut (impl AsyncWrite + Unpin), unsent: &mut BytesMut) -> Result<bool, TransportError> {
+    if unsent.is_empty() {
+        writer.flush().await?;
+        return Ok(true);
+    }
+    match writer.write(unsent).await? {
+        0 => Err(TransportError::Closed(None)),
+        written => {
+            unsent.advance(written);
+            Ok(false)
+        }
+    }
 }
 
 async fn read_some(reader: &mut (impl AsyncRead + Unpin), received: &mut BytesMut) -> Result<usize, TransportError> {

@@ -35,6 +35,12 @@ impl Refusal {
         Self::new(408, "Request Timeout", "", "The request did not arrive in time; connect again and send it at once.")
     }
 
+    /// 400: a request in plain text came to a listener that speaks TLS.
+    #[must_use]
+    pub fn not_tls() -> Self {
+        Self::bad_request("This port speaks TLS; connect with wss:// instead of ws://.")
+    }
+
     pub(super) fn bad_request(what: &str) -> Self {
         Self::new(400, "Bad Request", "", what)
     }
