@@ -156,7 +156,8 @@ impl<F: Figures> Row<F> {
     }
 }
 
-fn median<T: PartialOrd + Copy + Default>(values: impl Iterator<Item = T>) -> T {
+/// The middle one.
+pub fn median<T: PartialOrd + Copy + Default>(values: impl Iterator<Item = T>) -> T {
     let mut sorted: Vec<T> = values.collect();
     sorted.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
