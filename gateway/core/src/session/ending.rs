@@ -31,14 +31,22 @@ impl Session {
     /// writes the Close, but for a frame that is partly written.
     pub fn on_overflow(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(self.packing.transport, CloseCode::TooSlow, "too much waits to be read by this client; reconnect and read faster");
+            out.close(
+                self.packing.transport,
+                CloseCode::TooSlow,
+                "too much waits to be read by this client; reconnect and read faster",
+            );
         }
     }
 
     /// The client goes on sending although it is not read, and its bytes can be kept no longer.
     pub fn on_too_fast(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(self.packing.transport, CloseCode::TooFast, "too many frames come too fast; reconnect and send fewer");
+            out.close(
+                self.packing.transport,
+                CloseCode::TooFast,
+                "too many frames come too fast; reconnect and send fewer",
+            );
         }
     }
 

@@ -177,11 +177,19 @@ impl Session {
             }
             (Event::Text(_), Form::Binary) => {
                 self.end(context, out);
-                out.close(self.packing.transport, CloseCode::Unsupported, "this session takes binary messages; ask for switchyard.v1.json");
+                out.close(
+                    self.packing.transport,
+                    CloseCode::Unsupported,
+                    "this session takes binary messages; ask for switchyard.v1.json",
+                );
             }
             (Event::Binary(_), Form::Json) => {
                 self.end(context, out);
-                out.close(self.packing.transport, CloseCode::Unsupported, "this session takes text messages; ask for switchyard.v1.fb");
+                out.close(
+                    self.packing.transport,
+                    CloseCode::Unsupported,
+                    "this session takes text messages; ask for switchyard.v1.fb",
+                );
             }
             (Event::Ping(payload), _) => out.control(Opcode::Pong, &payload),
             (Event::Pong(_), _) => {}
