@@ -159,7 +159,7 @@ impl State {
     fn is_finished(&self) -> bool {
         let Some(drain) = self.drain else { return false };
         let last = drain.plan.deadline + Duration::from_millis(DRAIN_LAST_MS);
-        self.table.used() == 0 || Instant::now() >= last
+        self.table.used() == 0 && self.owes_nothing_over_quic() || Instant::now() >= last
     }
 
     /// `true` when the core has sent more than a turn takes.

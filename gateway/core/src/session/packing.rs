@@ -52,7 +52,7 @@ impl Packing {
 
     /// Adds a Deliver of the binary form as it is written. It stays the one that all recipients share, but for a small one on
     /// a stream, which is copied behind its length.
-    pub(super) fn pack_shared(self, deliver: &DeliverFrame, frames: &mut Vec<Bytes>) {
+    pub fn pack_shared(self, deliver: &DeliverFrame, frames: &mut Vec<Bytes>) {
         let payload = deliver.payload();
         match self.transport {
             Transport::WebSocket => frames.push(deliver.websocket().clone()),

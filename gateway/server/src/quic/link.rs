@@ -14,6 +14,7 @@ use switchyard_gateway_core::session::Close;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::error::CloseCode;
 
+use super::congestion;
 use super::deadlines::Armed;
 use crate::flush::Written;
 use crate::limits::FLUSH_BYTES_PER_TURN;
@@ -130,14 +131,11 @@ impl Link {
                 outbound.advance(outbound.queued_bytes());
                 return Written::All;
             };
-            let front_bytes = front.len();
             match self.proto.send_stream(stream).write_chunks(&mut [front.clone()]) {
+                // When it took only a part, it says that it is blocked to the next one: only then it tells when it is not.
                 Ok(written) => {
                     outbound.advance(written.bytes);
                     written_bytes += written.bytes;
-                    if written.bytes < front_bytes {
-                        return Written::Blocked;
-                    }
                 }
                 Err(WriteError::Blocked) => return Written::Blocked,
                 Err(WriteError::Stopped(_) | WriteError::ClosedStream) => return Written::Broken,
@@ -158,6 +156,7 @@ impl Link {
     pub(super) fn close(&mut self, now: Instant, code: CloseCode) {
         let close = self.close.take().unwrap_or_else(|| Close { code, reason: "".into() });
         let code = VarInt::from_u32(u32::from(close.code as u16));
+        congestion::let_close_pass(&self.proto);
         self.proto.close(now, code, String::from(close.reason).into());
     }
 }

@@ -10,6 +10,7 @@
 //! thread a connection belongs to is in its id ([`steering`]).
 
 mod admitting;
+mod congestion;
 mod deadlines;
 mod events;
 mod link;

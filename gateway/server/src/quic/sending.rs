@@ -87,6 +87,11 @@ impl State {
         quic.unsent.is_none() && !quic.touched.is_empty()
     }
 
+    /// Whether every QUIC connection was sent what it was to be told.
+    pub(crate) fn owes_nothing_over_quic(&self) -> bool {
+        self.quic.as_ref().is_none_or(|quic| quic.touched.is_empty())
+    }
+
     /// Sends an answer that no connection stands behind; it lies in the buffer. When the socket is full it is lost, and asked
     /// for again.
     pub(super) fn send_at_once(&mut self, transmit: &Transmit) {

@@ -8,6 +8,7 @@ use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use switchyard_gateway_core::handshake::Form;
 
+use super::congestion::Factory;
 use super::steering::Steering;
 use crate::limits::{
     QUIC_CRYPTO_BYTES_MAX, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX, QUIC_RECEIVE_WINDOW_BYTES,
@@ -86,6 +87,7 @@ fn transport(heartbeat_ms: u32) -> TransportConfig {
         .stream_receive_window(window)
         .receive_window(window)
         .send_window(QUIC_SEND_WINDOW_BYTES)
+        .congestion_controller_factory(Arc::new(Factory::default()))
         .crypto_buffer_size(QUIC_CRYPTO_BYTES_MAX)
         // The session pings, and only when it has heard nothing for long: a phone that sleeps is woken once in a heartbeat.
         .keep_alive_interval(None)

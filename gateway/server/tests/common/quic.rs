@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event,
-    ReadError, StreamId, TransportConfig,
+    StreamId, TransportConfig,
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::RootCertStore;
@@ -223,21 +223,16 @@ impl Quic {
         let Some(stream) = self.stream else { return };
         let mut stream = self.proto.recv_stream(stream);
         let Ok(mut chunks) = stream.read(true) else { return };
-        loop {
-            match chunks.next(usize::MAX) {
-                Ok(Some(chunk)) => {
-                    let mut rest = &chunk.bytes[..];
-                    while !rest.is_empty() {
-                        let step = self.decoder.decode(rest).expect("the server says frames");
-                        self.heard.extend(step.event.map(|event| match event {
-                            ws::Event::Text(text) => text.into_owned().into_bytes(),
-                            ws::Event::Binary(bytes) => bytes.into_owned(),
-                            other => panic!("a stream has no {other:?}"),
-                        }));
-                        rest = &rest[step.consumed..];
-                    }
-                }
-                Ok(None) | Err(ReadError::Blocked | ReadError::Reset(_)) => break,
+        while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+            let mut rest = &chunk.bytes[..];
+            while !rest.is_empty() {
+                let step = self.decoder.decode(rest).expect("the server says frames");
+                self.heard.extend(step.event.map(|event| match event {
+                    ws::Event::Text(text) => text.into_owned().into_bytes(),
+                    ws::Event::Binary(bytes) => bytes.into_owned(),
+                    other => panic!("a stream has no {other:?}"),
+                }));
+                rest = &rest[step.consumed..];
             }
         }
         let _ = chunks.finalize();
