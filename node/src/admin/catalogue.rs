@@ -125,7 +125,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_tls_certificate_expiry_timestamp_seconds",
         Gauge,
         Milliseconds,
-        "When the certificate that is shown expires, in seconds since 1970; with a TLS listener only, as the next two.",
+        "When the certificate that is shown expires, in seconds since 1970; with a TLS or QUIC listener only, as the next two.",
         &[of("tls_certificate_expires_ms")],
     ),
     metric(
