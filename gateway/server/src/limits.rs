@@ -144,8 +144,9 @@ pub const QUIC_THREADS_MAX: u16 = 256;
 pub const QUIC_BUFFERS: usize = 8;
 /// Bytes of the largest UDP packet, and of what the kernel joins into one.
 pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
-/// Receive calls of one turn: a few milliseconds of work when every datagram brings a frame.
-pub const QUIC_RECEIVES_PER_TURN: usize = 16;
+/// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call that
+/// reaches it may bring some more.
+pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
 /// Bytes that the kernel keeps for a thread's QUIC socket each way, as far as `net.core.rmem_max` and `wmem_max` let it: what
 /// comes within the tens of milliseconds that a turn may take at worst.
 pub const QUIC_SOCKET_BYTES: usize = 2 * 1024 * 1024;

@@ -8,7 +8,7 @@ use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::socket::Datagram;
-use crate::limits::{QUIC_DEADLINES_PER_TURN, QUIC_MISROUTED_MAX, QUIC_RECEIVES_PER_TURN};
+use crate::limits::{QUIC_DATAGRAMS_PER_TURN, QUIC_DEADLINES_PER_TURN, QUIC_MISROUTED_MAX};
 use crate::poll_ring::{PollRing, What};
 use crate::state::State;
 
@@ -58,11 +58,14 @@ impl State {
     }
 
     fn receive_datagrams(&mut self) -> bool {
-        for _ in 0..QUIC_RECEIVES_PER_TURN {
-            let Some(quic) = self.quic.as_mut().filter(|quic| quic.unread) else { break };
-            let Quic { socket, arrived, .. } = &mut **quic;
+        let mut received = 0;
+        while received < QUIC_DATAGRAMS_PER_TURN
+            && let Some(quic) = self.quic.as_mut().filter(|quic| quic.unread)
+        {
+            let Quic { socket, arrived, unread, .. } = &mut **quic;
             // An error is of a datagram that was sent, or says that there is nothing: either way nothing more is told now.
-            quic.unread = socket.receive(|datagram| arrived.push_back(datagram)).is_ok();
+            *unread = socket.receive(|datagram| arrived.push_back(datagram)).is_ok();
+            received += arrived.len();
             let now = Instant::now();
             while let Some(datagram) = self.quic_mut().arrived.pop_front() {
                 self.counters.quic_bytes_in.add(datagram.bytes.len() as u64);
