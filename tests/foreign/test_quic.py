@@ -1,12 +1,15 @@
 """Sessions over QUIC from Python."""
 
+import random
 import shutil
+import socket
+import struct
 import uuid
 
 import pytest
 
 import flat
-from client import BINARY, JSON, Client, text_of
+from client import BINARY, DEADLINE_SECONDS, JSON, Client, text_of
 from conftest import data_folder
 from quic import QuicClient
 from server import Server
@@ -123,3 +126,43 @@ def test_a_server_that_goes_away(own_server, new_user):
     assert client.expect("drain")["reconnect_after_ms"] >= 500
     assert client.expect_close() == (1001, "the server is going away")
     client.close()
+
+
+def udp(server):
+    """A socket that speaks to the server's QUIC port."""
+    host, port = server.addresses["quic"].rsplit(":", 1)
+    bare = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bare.settimeout(DEADLINE_SECONDS)
+    bare.connect((host, int(port)))
+    return bare
+
+
+def test_another_version_is_told_which_are_spoken(quic_server):
+    with udp(quic_server) as bare:
+        # RFC 8999: a long header of a version that nobody speaks, 8 bytes of each id, at least 1200 bytes in all.
+        bare.send(b"\xc0\x1a\x2a\x3a\x4a" + b"\x08" + b"D" * 8 + b"\x08" + b"S" * 8 + bytes(1200))
+        answer = bare.recv(2048)
+    assert answer[1:5] == bytes(4), "version negotiation"
+    assert answer[5:23] == b"\x08" + b"S" * 8 + b"\x08" + b"D" * 8, "the ids the other way round"
+    assert struct.pack(">I", 1) in [answer[at : at + 4] for at in range(23, len(answer), 4)]
+
+
+def test_noise_costs_nobody_the_session(quic_server, phone, new_user):
+    client = phone(JSON)
+    client.hello(quic_server.token(new_user()))
+    noise = random.Random(7)
+    with udp(quic_server) as bare:
+        for _ in range(2000):
+            bare.send(noise.randbytes(noise.randrange(1, 1400)))
+    client.say(type="ping", nonce="5")
+    assert client.expect("pong")["nonce"] == "5"
+    assert quic_server.process.poll() is None
+
+
+def test_early_data_and_datagrams_are_not_taken(quic_server, phone, new_user):
+    client = phone(JSON)
+    client.hello(quic_server.token(new_user()))
+    quic = client.protocol._quic
+    assert quic._remote_max_datagram_frame_size is None
+    assert not quic.tls.early_data_accepted
+    assert (quic._remote_max_streams_bidi, quic._remote_max_streams_uni) == (1, 0)

@@ -9,7 +9,9 @@ use bytes::BytesMut;
 use quinn_proto::{EcnCodepoint, Transmit};
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
 
-use crate::limits::{QUIC_BUFFER_BYTES, QUIC_BUFFERS, QUIC_DATAGRAMS_PER_SEND, QUIC_SOCKET_BYTES};
+use crate::limits::{
+    QUIC_BUFFER_BYTES, QUIC_BUFFERS, QUIC_DATAGRAMS_PER_SEND, QUIC_SOCKET_RECEIVE_BYTES, QUIC_SOCKET_SEND_BYTES,
+};
 
 /// A datagram that has arrived.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ impl Socket {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // As far as the system's limits allow; less of it loses datagrams sooner.
-        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), QUIC_SOCKET_BYTES);
-        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), QUIC_SOCKET_BYTES);
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), QUIC_SOCKET_RECEIVE_BYTES);
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), QUIC_SOCKET_SEND_BYTES);
         Ok(Self { socket, state, buffers: vec![0; QUIC_BUFFERS * QUIC_BUFFER_BYTES] })
     }
 
