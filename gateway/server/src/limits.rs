@@ -147,6 +147,9 @@ pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
 /// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call
 /// that reaches it may bring some more.
 pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
+/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond, for the server signs. When a
+/// fleet reconnects, open sessions are served in between.
+pub const QUIC_HANDSHAKES_PER_TURN: usize = 16;
 /// Bytes of datagrams that the kernel keeps for a thread's QUIC socket, as far as `net.core.rmem_max` lets it: what comes within
 /// the tens of milliseconds that a turn may take at worst. The tuning profile `quic-mobile` allows as much.
 pub const QUIC_SOCKET_RECEIVE_BYTES: usize = 8 * 1024 * 1024;

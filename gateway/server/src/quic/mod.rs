@@ -64,6 +64,8 @@ pub(crate) struct Quic {
     happened: VecDeque<usize>,
     /// Connections that may have something to send.
     touched: VecDeque<usize>,
+    /// Handshakes that were begun in this turn.
+    begun: usize,
     /// Handshakes under way with addresses that may be forged.
     unverified: usize,
     unverified_max: usize,
@@ -105,6 +107,7 @@ impl Quic {
             arrived: VecDeque::new(),
             happened: VecDeque::new(),
             touched: VecDeque::new(),
+            begun: 0,
             unverified: 0,
             unverified_max: (connections_max as usize / QUIC_UNVERIFIED_SHARE).max(QUIC_UNVERIFIED_MIN),
             unverified_rates: KeyedRates::new(seed),
@@ -179,6 +182,7 @@ impl Quic {
         if handle >= self.links.len() {
             self.links.resize_with(handle + 1, || None);
         }
+        self.begun += 1;
         self.unverified += usize::from(link.unverified);
         link.slot = Some(slot);
         let before = self.links[handle].replace(link);

@@ -8,7 +8,7 @@ use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::socket::Datagram;
-use crate::limits::{QUIC_DATAGRAMS_PER_TURN, QUIC_DEADLINES_PER_TURN, QUIC_MISROUTED_MAX};
+use crate::limits::{QUIC_DATAGRAMS_PER_TURN, QUIC_DEADLINES_PER_TURN, QUIC_HANDSHAKES_PER_TURN, QUIC_MISROUTED_MAX};
 use crate::poll_ring::{PollRing, What};
 use crate::state::State;
 
@@ -48,9 +48,8 @@ impl State {
 
     /// Takes what has arrived, as much as a turn allows, and fires timers. `true` when there is more.
     pub(crate) fn take_quic(&mut self) -> bool {
-        if self.quic.is_none() {
-            return false;
-        }
+        let Some(quic) = &mut self.quic else { return false };
+        quic.begun = 0;
         let mut more = self.receive_datagrams();
         more |= self.fire_deadlines();
         self.look_at_happened();
@@ -60,7 +59,7 @@ impl State {
     fn receive_datagrams(&mut self) -> bool {
         let mut received = 0;
         while received < QUIC_DATAGRAMS_PER_TURN
-            && let Some(quic) = self.quic.as_mut().filter(|quic| quic.unread)
+            && let Some(quic) = self.quic.as_mut().filter(|quic| quic.unread && quic.begun < QUIC_HANDSHAKES_PER_TURN)
         {
             let Quic { socket, arrived, unread, .. } = &mut **quic;
             // An error is of a datagram that was sent, or says that there is nothing: either way nothing more is told now.
