@@ -36,7 +36,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// Make a development key in the data folder (with --listen-wss a certificate too), serve /echo, and have no rate limits
+    /// Make a development key in the data folder (with --listen-wss or --listen-quic a certificate too), serve /echo, and have no rate limits
     /// but those that are configured.
     #[arg(long)]
     pub(crate) dev: bool,
@@ -52,6 +52,9 @@ pub(crate) struct Serve {
     /// Address of the WebSocket listener that speaks TLS (wss://).
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen_wss: Option<SocketAddr>,
+    /// Address of the QUIC listener (UDP).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen_quic: Option<SocketAddr>,
     /// Address of health, stats and metrics.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen_admin: Option<SocketAddr>,
@@ -73,6 +76,7 @@ impl Serve {
             data: self.data.clone(),
             listen_ws: self.listen_ws,
             listen_wss: self.listen_wss,
+            listen_quic: self.listen_quic,
             listen_admin: self.listen_admin,
             gateway_cores: self.gateway_cores,
             router_cores: self.router_cores,

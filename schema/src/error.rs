@@ -101,6 +101,8 @@ pub enum CloseCode {
     TooBig = 1009,
     /// The server failed.
     Internal = 1011,
+    /// The server takes no more connections now; over QUIC, where no HTTP status can say so.
+    TryAgainLater = 1013,
     /// A fatal [`ErrorCode`] was sent before.
     FatalError = 4000,
     /// The token cannot be verified, or has expired.
@@ -125,6 +127,7 @@ impl CloseCode {
         Self::InvalidPayload,
         Self::TooBig,
         Self::Internal,
+        Self::TryAgainLater,
         Self::FatalError,
         Self::Unauthorized,
         Self::Timeout,

@@ -1,5 +1,5 @@
-//! One client connection without any IO: the WebSocket handshake and codec, the session's state machine, the queue of
-//! frames to write and the timers.
+//! One client connection without any IO: the WebSocket handshake and codec, the frames of a QUIC stream, the session's
+//! state machine, the queue of frames to write and the timers.
 //!
 //! `gateway/server` feeds it with received bytes, the time and the router's messages and carries out what it answers.
 //! The SDK and the load generator use the same codec in the client's role. There is no clock, no randomness and no
@@ -10,6 +10,7 @@ pub mod admission;
 pub mod auth;
 pub mod comebacks;
 mod deadline;
+pub mod framing;
 pub mod handshake;
 pub mod heartbeat;
 pub mod key_file;

@@ -14,6 +14,11 @@ pub const FRAME_HEADER_BYTES_MAX: usize = 14;
 /// Bytes of a message on `/echo`: the largest of the Autobahn Testsuite.
 pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes set aside at once for a frame on a stream of which only the length has come: most frames are smaller.
+pub const STREAM_RESERVE_BYTES_MAX: usize = 1024;
+/// A shared frame up to this size is copied behind its length for a stream: that costs less than two pieces in the queue.
+pub const STREAM_COPY_BYTES_MAX: usize = 1024;
+
 /// How long a session may take until its Hello.
 pub const HELLO_MS: u64 = 5_000;
 /// How long the router may take to know a new session.

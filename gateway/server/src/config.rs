@@ -10,6 +10,7 @@ use switchyard_gateway_core::session::Settings;
 use switchyard_schema::ids::ShardCount;
 
 use crate::links::{Doorbell, RouterEnd};
+use crate::quic::QuicConfig;
 
 /// The configuration that all gateway threads share.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct GatewayConfig {
     pub listen: SocketAddr,
     /// Where WebSockets connect over TLS.
     pub tls: Option<TlsListen>,
+    /// QUIC, where it is spoken.
+    pub quic: Option<QuicConfig>,
     /// Connections that all threads together hold; who comes then is answered 503.
     pub connections_max: u32,
     /// Connections that one thread holds: each goes to a thread at random, so some threads get more than their share, and a
@@ -49,6 +52,7 @@ impl GatewayConfig {
         Self {
             listen,
             tls: None,
+            quic: None,
             connections_max: 15_000,
             connections_per_thread_max: 15_000,
             echo: false,

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use switchyard_gateway_core::framing::{self, FramingError};
 use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::Session;
-use switchyard_gateway_core::ws::Decoder;
+use switchyard_gateway_core::session::{Session, Transport};
+use switchyard_gateway_core::ws::{Decoder, Step, WsError};
 use switchyard_schema::link::ToRouter;
 
 use crate::counters::Stage;
@@ -16,6 +17,8 @@ use crate::echo::Echo;
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// What carries it. One over QUIC has no socket of its own ([`crate::quic`]).
+    pub(crate) transport: Transport,
     /// `None` once the connection has ended and only its place is kept.
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) phase: Phase,
@@ -47,8 +50,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// Its upgrade request is awaited.
     pub(crate) const fn new(socket: OwnedFd) -> Self {
+        Self::with(Some(socket), Transport::WebSocket)
+    }
+
+    /// Its QUIC handshake is under way.
+    pub(crate) const fn quic() -> Self {
+        Self::with(None, Transport::Quic)
+    }
+
+    const fn with(socket: Option<OwnedFd>, transport: Transport) -> Self {
         Self {
-            socket: Some(socket),
+            transport,
+            socket,
             phase: Phase::Handshake(Vec::new()),
             outbound: Outbound::new(OUTBOUND_BYTES_MAX),
             held: None,
@@ -69,7 +82,7 @@ impl Connection {
 /// How far a connection is.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The upgrade request has not arrived whole; this much of it has.
+    /// The upgrade request has not arrived whole; this much of it has. Or the QUIC handshake is not done.
     Handshake(Vec<u8>),
     /// A session.
     Session(Open),
@@ -98,11 +111,36 @@ impl Phase {
     }
 }
 
-/// A WebSocket with a session.
+/// A session, and what takes apart the bytes that come for it.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) decoder: Decoder,
+    pub(crate) unpacker: Unpacker,
     pub(crate) session: Session,
+}
+
+/// Takes apart what a client sends.
+#[derive(Debug)]
+pub(crate) enum Unpacker {
+    WebSocket(Decoder),
+    /// Beside the connection, so that those with a WebSocket need not be larger.
+    Stream(Box<framing::Decoder>),
+}
+
+/// What a client did wrong below the level of frames.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum BadBytes {
+    WebSocket(WsError),
+    Stream(FramingError),
+}
+
+impl Unpacker {
+    /// Takes one event from the start of `input`, or all of it when more is needed.
+    pub(crate) fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Step<'a>, BadBytes> {
+        match self {
+            Self::WebSocket(decoder) => decoder.decode(input).map_err(BadBytes::WebSocket),
+            Self::Stream(decoder) => decoder.decode(input).map_err(BadBytes::Stream),
+        }
+    }
 }
 
 /// What a connection cannot get rid of before the router has done something.

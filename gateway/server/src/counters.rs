@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use switchyard_gateway_core::session::Transport;
 use switchyard_ring::Pulse;
 use switchyard_schema::error::ErrorCode;
 
@@ -54,7 +55,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted.
+    /// WebSocket connections accepted.
     accepted,
     /// Connections turned away because the thread, or all of them together, hold as many as they may.
     turned_away,
@@ -64,17 +65,17 @@ counters! {
     connections_max,
     /// Connections open now, those included that are being turned away or whose last message to the router waits.
     open: gauge,
-    /// Of those, connections whose upgrade request has not arrived whole.
+    /// Of those, WebSocket connections whose upgrade request has not arrived whole.
     upgrading: gauge,
-    /// Of those, sessions whose Hello has not come, or waits for its turn.
+    /// Of those, WebSocket sessions whose Hello has not come, or waits for its turn.
     awaiting_hello: gauge,
-    /// Of those, sessions that wait for the router to know them.
+    /// Of those, WebSocket sessions that wait for the router to know them.
     attaching: gauge,
-    /// Of those, sessions that are attached to the router.
+    /// Of those, WebSocket sessions that are attached to the router.
     sessions: gauge,
     /// Of those, echoes.
     echoing: gauge,
-    /// Of those, connections that end when everything is written, or that have ended.
+    /// Of those, WebSocket connections that end when everything is written, or that have ended.
     closing: gauge,
     /// Upgrade requests that were malformed (HTTP 400, 405, 426, 431).
     handshakes_malformed,
@@ -122,6 +123,44 @@ counters! {
     frames_in,
     /// WebSocket messages and control frames queued to be written.
     frames_out,
+    /// QUIC connections whose handshake was begun.
+    quic_accepted,
+    /// QUIC connections open now whose handshake is not done.
+    quic_upgrading: gauge,
+    /// QUIC sessions whose Hello has not come, or waits for its turn.
+    quic_awaiting_hello: gauge,
+    /// QUIC sessions that wait for the router to know them.
+    quic_attaching: gauge,
+    /// QUIC sessions that are attached to the router.
+    quic_sessions: gauge,
+    /// QUIC connections that end when everything has arrived, or that have ended.
+    quic_closing: gauge,
+    /// Clients that were told to prove their address first.
+    quic_retries,
+    /// Handshakes refused because there was no room.
+    quic_turned_away,
+    /// Handshakes refused, or clients told to come back later, because the thread had no room for newcomers.
+    quic_handshakes_put_off,
+    /// Handshakes refused because too many came from a proven address.
+    quic_handshakes_limited,
+    /// Handshakes whose first datagram was malformed.
+    quic_handshakes_malformed,
+    /// Handshakes that were not done in time.
+    quic_handshakes_timed_out,
+    /// QUIC connections closed because the client sent too large a frame, text that is not UTF-8, or a second stream.
+    quic_protocol_errors,
+    /// Frames received over QUIC.
+    quic_frames_in,
+    /// Frames queued to be sent over QUIC.
+    quic_frames_out,
+    /// Bytes of QUIC datagrams received.
+    quic_bytes_in,
+    /// Bytes of QUIC datagrams sent.
+    quic_bytes_out,
+    /// Datagrams that came to this thread and were passed on to the one that has their connection.
+    quic_passed_on,
+    /// Datagrams that were dropped because the thread that has their connection had no room for them.
+    quic_not_passed_on,
     /// Messages whose sender was told that they are durable.
     sends_accepted,
     /// Messages told to a session, each session counted.
@@ -180,24 +219,53 @@ impl Counters {
     }
 
     /// A connection is now in `stage`.
-    pub(crate) fn enter(&self, stage: Stage) {
-        self.of_stage(stage).add(1);
+    pub(crate) fn enter(&self, transport: Transport, stage: Stage) {
+        self.of_stage(transport, stage).add(1);
     }
 
     /// A connection is no longer in `stage`.
-    pub(crate) fn leave(&self, stage: Stage) {
-        let counter = self.of_stage(stage);
+    pub(crate) fn leave(&self, transport: Transport, stage: Stage) {
+        let counter = self.of_stage(transport, stage);
         counter.set(counter.get() - 1);
     }
 
-    const fn of_stage(&self, stage: Stage) -> &Counter {
-        match stage {
-            Stage::Upgrading => &self.upgrading,
-            Stage::AwaitingHello => &self.awaiting_hello,
-            Stage::Attaching => &self.attaching,
-            Stage::Open => &self.sessions,
-            Stage::Echoing => &self.echoing,
-            Stage::Closing => &self.closing,
+    const fn of_stage(&self, transport: Transport, stage: Stage) -> &Counter {
+        match (transport, stage) {
+            (Transport::WebSocket, Stage::Upgrading) => &self.upgrading,
+            (Transport::WebSocket, Stage::AwaitingHello) => &self.awaiting_hello,
+            (Transport::WebSocket, Stage::Attaching) => &self.attaching,
+            (Transport::WebSocket, Stage::Open) => &self.sessions,
+            (_, Stage::Echoing) => &self.echoing,
+            (Transport::WebSocket, Stage::Closing) => &self.closing,
+            (Transport::Quic, Stage::Upgrading) => &self.quic_upgrading,
+            (Transport::Quic, Stage::AwaitingHello) => &self.quic_awaiting_hello,
+            (Transport::Quic, Stage::Attaching) => &self.quic_attaching,
+            (Transport::Quic, Stage::Open) => &self.quic_sessions,
+            (Transport::Quic, Stage::Closing) => &self.quic_closing,
+        }
+    }
+
+    /// Frames received.
+    pub(crate) const fn frames_in(&self, transport: Transport) -> &Counter {
+        match transport {
+            Transport::WebSocket => &self.frames_in,
+            Transport::Quic => &self.quic_frames_in,
+        }
+    }
+
+    /// Frames queued.
+    pub(crate) const fn frames_out(&self, transport: Transport) -> &Counter {
+        match transport {
+            Transport::WebSocket => &self.frames_out,
+            Transport::Quic => &self.quic_frames_out,
+        }
+    }
+
+    /// Connections closed for what came below the level of frames.
+    pub(crate) const fn protocol_errors(&self, transport: Transport) -> &Counter {
+        match transport {
+            Transport::WebSocket => &self.protocol_errors,
+            Transport::Quic => &self.quic_protocol_errors,
         }
     }
 }

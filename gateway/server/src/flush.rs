@@ -1,4 +1,5 @@
-//! Writing what waits: one call per connection and turn, as far as the socket takes it.
+//! Writing what waits: one call per connection and turn, as far as the socket takes it. What waits on a QUIC connection goes to
+//! its stream ([`crate::quic`]).
 //!
 //! What nobody waits for lingers: it is written with the next thing that somebody does wait for, or when its time is up.
 
@@ -7,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use switchyard_gateway_core::limits::LINGER_MS;
 use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::Phase;
@@ -74,6 +76,9 @@ impl State {
     fn flush_with(&mut self, slot: Slot, buffer: &mut Vec<u8>) -> bool {
         // The place may have been freed, or used again, since it was marked.
         let Some(connection) = self.table.get_mut(slot) else { return false };
+        if connection.transport == Transport::Quic {
+            return self.flush_quic(slot);
+        }
         let Some(socket) = connection.socket.as_ref().filter(|_| !connection.blocked) else {
             connection.dirty = false;
             return false;

@@ -14,9 +14,10 @@ use switchyard_ring::EventFd;
 use crate::config::{GatewayConfig, ThreadParts};
 use crate::control::{Control, DrainPlan};
 use crate::counters::Counters;
-use crate::limits::{LinkSizes, RINGS_LOCKED_BYTES};
+use crate::limits::{LinkSizes, QUIC_THREADS_MAX, RINGS_LOCKED_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
+use crate::quic::{Quic, Startup};
 use crate::state::{Parts, State};
 use crate::thread::{Addresses, Listeners};
 use crate::{runtime, sys, thread};
@@ -34,6 +35,12 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// QUIC cannot be encrypted.
+    #[error("cannot set up the encryption of QUIC: {0}")]
+    Tls(rustls::Error),
+    /// There are more threads than a connection id can name.
+    #[error("QUIC works with up to {QUIC_THREADS_MAX} gateway threads, not {0}; set gateway.cores, or leave QUIC out")]
+    QuicThreads(u16),
     /// No io_uring for a thread.
     #[error(
         "cannot set up io_uring: {0}; the kernel must be 6.1 or newer and allow it (sysctl kernel.io_uring_disabled=0)"
@@ -108,10 +115,18 @@ impl Gateway {
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
         let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
         let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
-        let addresses = Addresses { plain: config.listen, tls: config.tls.as_ref().map(|tls| tls.listen) };
+        let addresses = Addresses {
+            plain: config.listen,
+            tls: config.tls.as_ref().map(|tls| tls.listen),
+            quic: config.quic.as_ref().map(|quic| quic.listen),
+        };
         for address in std::iter::once(addresses.plain).chain(addresses.tls) {
             sys::probe(address).map_err(|source| addresses.listen_error(address, source))?;
         }
+        let events = parts.iter().map(|thread| thread.doorbell.event.clone());
+        let quic =
+            config.quic.as_ref().map(|quic| Startup::prepare(quic, threads, config.session.heartbeat_ms, events));
+        let quic = quic.transpose()?;
         let control = Arc::new(Control::new(keys.clone()));
         let mut gateway = Self {
             addresses,
@@ -123,8 +138,9 @@ impl Gateway {
         };
         let config = Arc::new(config);
         for (index, parts) in (0..).zip(parts) {
-            // The first thread finds the ports when none were named.
-            let started = gateway.start(index, threads, parts, config.clone(), keys.clone());
+            // The first thread finds the ports when none were named. Sockets that share a port are numbered as they are bound,
+            // and the kernel steers QUIC by that number.
+            let started = gateway.start((index, threads), parts, quic.clone(), config.clone(), keys.clone());
             if let Err(error) = started {
                 gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
                 // Why it cannot start is the news; a thread that failed as well is in the log.
@@ -137,9 +153,9 @@ impl Gateway {
 
     fn start(
         &mut self,
-        index: u16,
-        threads: u16,
+        (index, threads): (u16, u16),
         parts: ThreadParts,
+        quic: Option<Startup>,
         config: Arc<GatewayConfig>,
         keys: Arc<KeySet>,
     ) -> Result<(), SpawnError> {
@@ -169,8 +185,8 @@ impl Gateway {
         let handle = std::thread::Builder::new()
             .name(format!("gateway-{index}"))
             .spawn(move || {
-                let placed = place(&state_parts, processor, addresses, &thread_event);
-                let Placed { listeners, runtime, polls, .. } = match placed {
+                let placed = place(&state_parts, quic, processor, addresses, &thread_event);
+                let Placed { listeners, runtime, polls, quic, .. } = match placed {
                     Ok(placed) => {
                         let _ = report.send(Ok(placed.addresses));
                         placed
@@ -180,7 +196,7 @@ impl Gateway {
                         return Ok(());
                     }
                 };
-                thread::main(State::new(state_parts, polls), thread_event, listeners, runtime)
+                thread::main(State::new(state_parts, polls, quic), thread_event, listeners, runtime)
             })
             .map_err(SpawnError::Thread)?;
         self.addresses = reported
@@ -200,6 +216,12 @@ impl Gateway {
     #[must_use]
     pub const fn local_tls_address(&self) -> Option<SocketAddr> {
         self.addresses.tls
+    }
+
+    /// Where it listens for QUIC.
+    #[must_use]
+    pub const fn local_quic_address(&self) -> Option<SocketAddr> {
+        self.addresses.quic
     }
 
     /// Each thread's counters.
@@ -272,6 +294,7 @@ struct Placed {
     listeners: Listeners,
     runtime: monoio::Runtime<monoio::time::TimeDriver<monoio::IoUringDriver>>,
     polls: PollRing,
+    quic: Option<Box<Quic>>,
 }
 
 impl Addresses {
@@ -282,7 +305,13 @@ impl Addresses {
 }
 
 /// What a thread does first: its place, its descriptors, its listeners, its rings.
-fn place(parts: &Parts, processor: Option<usize>, addresses: Addresses, event: &EventFd) -> Result<Placed, SpawnError> {
+fn place(
+    parts: &Parts,
+    quic: Option<Startup>,
+    processor: Option<usize>,
+    addresses: Addresses,
+    event: &EventFd,
+) -> Result<Placed, SpawnError> {
     if parts.config.own_descriptors {
         sys::own_descriptors().map_err(SpawnError::Thread)?;
     }
@@ -291,10 +320,13 @@ fn place(parts: &Parts, processor: Option<usize>, addresses: Addresses, event: &
     }
     let listen_error = |(address, source)| addresses.listen_error(address, source);
     let listeners = Listeners::open(addresses, parts.threads).map_err(listen_error)?;
-    let addresses = listeners.addresses().map_err(|source| listen_error((addresses.plain, source)))?;
+    let tcp = listeners.addresses().map_err(|source| listen_error((addresses.plain, source)))?;
+    let quic = quic.zip(addresses.quic).map(|(quic, address)| quic.open(address, parts)).transpose()?;
+    let (quic_address, quic) = quic.unzip();
+    let addresses = Addresses { quic: quic_address, ..tcp };
     let runtime = runtime::build().map_err(SpawnError::of_ring)?;
     let polls = PollRing::new(event).map_err(SpawnError::of_ring)?;
-    Ok(Placed { addresses, listeners, runtime, polls })
+    Ok(Placed { addresses, listeners, runtime, polls, quic })
 }
 
 #[cfg(test)]

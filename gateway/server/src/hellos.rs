@@ -38,8 +38,9 @@ impl State {
     }
 
     /// Connections whose Hello has come, and that are no sessions yet.
-    fn newcomers(&self) -> usize {
-        self.hellos.len() + usize::try_from(self.counters.attaching.get()).unwrap_or(usize::MAX)
+    pub(crate) fn newcomers(&self) -> usize {
+        let attaching = self.counters.attaching.get() + self.counters.quic_attaching.get();
+        self.hellos.len() + usize::try_from(attaching).unwrap_or(usize::MAX)
     }
 
     /// Whether the connection's Hello may be read in this turn. If not, it stands in the line from now on.

@@ -1,4 +1,4 @@
-//! Gateway threads: sockets, WebSockets and sessions on one side, links to router cores on the other.
+//! Gateway threads: sockets, WebSockets, QUIC and sessions on one side, links to router cores on the other.
 //!
 //! `switchyard-gateway-core` decides; this crate moves bytes. Each thread has its own io_uring (monoio), its own listener on
 //! the shared port, its own connections, timers and links, and shares nothing with the others but their orders.
@@ -41,6 +41,7 @@ mod hellos;
 pub mod limits;
 mod links;
 mod poll_ring;
+mod quic;
 mod readiness;
 mod receive;
 mod runtime;
@@ -58,5 +59,6 @@ pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
 pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};
 pub use links::{Doorbell, RouterEnd, doorbell};
+pub use quic::QuicConfig;
 pub use runtime::missing_ring_operations;
 pub use table::CONNECTION_BYTES;

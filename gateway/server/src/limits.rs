@@ -135,3 +135,55 @@ pub const TURNED_AWAY_MAX: usize = 1_024;
 pub const DRAINED_PER_TURN: usize = 1_024;
 /// How long after the drain's deadline the thread waits for the last connections to end.
 pub const DRAIN_LAST_MS: u64 = 1_000;
+
+/// Bytes of the connection ids that a gateway thread gives out: one names the thread, seven nobody guesses.
+pub const QUIC_ID_BYTES: usize = 8;
+/// Gateway threads that one byte of a connection id can tell apart.
+pub const QUIC_THREADS_MAX: u16 = 256;
+/// Buffers of one receive call. Each takes what the kernel has joined (GRO), which is up to [`QUIC_BUFFER_BYTES`].
+pub const QUIC_BUFFERS: usize = 8;
+/// Bytes of the largest UDP packet, and of what the kernel joins into one.
+pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
+/// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call
+/// that reaches it may bring some more.
+pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
+/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond, for the server signs. When a
+/// fleet reconnects, open sessions are served in between.
+pub const QUIC_HANDSHAKES_PER_TURN: usize = 16;
+/// Bytes of datagrams that the kernel keeps for a thread's QUIC socket, as far as `net.core.rmem_max` lets it: what comes within
+/// the tens of milliseconds that a turn may take at worst. The tuning profile `quic-mobile` allows as much.
+pub const QUIC_SOCKET_RECEIVE_BYTES: usize = 8 * 1024 * 1024;
+/// The same of datagrams on their way out, as far as `net.core.wmem_max` lets it: what a turn sends to all phones.
+pub const QUIC_SOCKET_SEND_BYTES: usize = 4 * 1024 * 1024;
+/// Datagrams handed to the kernel with one call (GSO): what a connection sends in one go fits, and others need not wait long.
+pub const QUIC_DATAGRAMS_PER_SEND: usize = 10;
+/// Send calls for one connection in one turn; what is left goes out with the next one.
+pub const QUIC_SENDS_PER_CONNECTION: usize = 8;
+/// QUIC connections that one turn sends for.
+pub const QUIC_CONNECTIONS_PER_TURN: usize = 1_024;
+/// Timers of QUIC connections fired in one turn.
+pub const QUIC_DEADLINES_PER_TURN: usize = 1_024;
+/// Datagrams that came to another thread than that of their connection and wait for it: half a megabyte, and more than come
+/// between two of its turns where the kernel steers. Those beyond are lost, as datagrams may be.
+pub const QUIC_MISROUTED_MAX: usize = 256;
+/// Streams that a client may have open: the session's. The state machine keeps an entry for each that is allowed.
+pub const QUIC_STREAMS_MAX: u8 = 1;
+/// Bytes that a client may send ahead of what its session has taken: two of the largest frames.
+pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 2 * (64 * 1024 + 4);
+/// Bytes on their way to a client, not acknowledged by its transport: those of a busy phone on a slow line. What is beyond waits
+/// in the connection's queue.
+pub const QUIC_SEND_WINDOW_BYTES: u64 = 256 * 1024;
+/// Bytes of a handshake that are kept while some before them are missing: a client's part of it is far smaller.
+pub const QUIC_CRYPTO_BYTES_MAX: usize = 16 * 1024;
+/// After so many heartbeats of silence the transport gives up by itself. The session does after two.
+pub const QUIC_IDLE_HEARTBEATS: u32 = 3;
+/// Connections that have ended and whose last datagrams are waited for. While there are more, nobody is let in.
+pub const QUIC_LINGERING_MAX: usize = 1_024;
+/// Handshakes under way with addresses that may be forged, before others have to prove theirs first (Retry, RFC 9000 §8.1.2):
+/// one for so many connections that a thread may hold …
+pub const QUIC_UNVERIFIED_SHARE: usize = 64;
+/// … but so many in any case, so that a small server spares its clients the round trip as well.
+pub const QUIC_UNVERIFIED_MIN: usize = 32;
+/// Bytes kept of what a client sends behind its first datagram before it is known whether it is let in. That is decided at
+/// once, so nothing ever waits.
+pub const QUIC_INCOMING_BYTES_MAX: u64 = 16 * 1024;

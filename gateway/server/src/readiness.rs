@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 
 use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
 use switchyard_gateway_core::outbound::Outbound;
+use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::{Connection, Phase};
@@ -38,6 +39,9 @@ impl State {
     }
 
     fn on_ready(&mut self, Ready { slot, epoch, what }: Ready) {
+        if self.is_quic_socket(slot, epoch, what) {
+            return;
+        }
         // What was told of a connection that has ended comes too late.
         let Some(connection) = self.table.get_epoch_mut(slot, epoch) else { return };
         match what {
@@ -61,17 +65,17 @@ impl State {
     }
 
     /// Reads once what has arrived and handles it.
-    fn read(&mut self, slot: Slot) {
+    pub(crate) fn read(&mut self, slot: Slot) {
         let too_much_held = self.held_bytes > HELD_BYTES_MAX;
         let connection = self.table.get_mut(slot).expect("it was just found");
-        let Some(socket) = &connection.socket else { return };
-        if connection.is_paused() {
+        if matches!(connection.phase, Phase::Gone) || connection.is_paused() {
             return;
         }
         if too_much_held {
             connection.starved = true;
             return self.starved.push_back(slot);
         }
+        let Some(socket) = &connection.socket else { return self.read_stream(slot) };
         let secured = connection.secured;
         if secured && self.tls.must_wait(slot) {
             connection.unread = true;
@@ -112,12 +116,15 @@ impl State {
     }
 
     /// Nothing arrives any more. The slot stays until the last message to the router has been pushed.
-    fn on_ended(&mut self, slot: Slot) {
+    pub(crate) fn on_ended(&mut self, slot: Slot) {
         self.on_session_eof(slot);
         self.wheel.cancel(slot);
         let epoch = self.table.epoch(slot);
         let connection = self.table.get_mut(slot).expect("a connection ends once");
-        self.polls.forget(slot, epoch, connection.blocked);
+        match connection.transport {
+            Transport::WebSocket => self.polls.forget(slot, epoch, connection.blocked),
+            Transport::Quic => self.quic.as_mut().expect("it has a QUIC connection").let_go(slot),
+        }
         connection.socket = None;
         if connection.secured {
             self.end_tls(slot);
@@ -135,8 +142,9 @@ impl State {
         }
     }
 
-    /// The peer has taken some of what waits for it. While much does, it is not read, and this is all that is heard of it.
-    fn on_sign_of_life(&mut self, slot: Slot) {
+    /// The peer has taken some of what waits for it, or a datagram of a QUIC connection has come. While much waits for it, it is
+    /// not read, and this is all that is heard of it.
+    pub(crate) fn on_sign_of_life(&mut self, slot: Slot) {
         let context = self.around.context();
         let connection = self.table.get_mut(slot).expect("it was just found");
         match &mut connection.phase {

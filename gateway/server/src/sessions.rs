@@ -4,13 +4,13 @@ use bytes::Bytes;
 use switchyard_gateway_core::handshake::{Form, Upgrade};
 use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::{Context, FromRouter, Session, SessionEffects, dispatch};
+use switchyard_gateway_core::session::{Context, FromRouter, Packing, Session, SessionEffects, Transport, dispatch};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_gateway_core::ws::{Decoder, Role};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway};
 
-use crate::connection::{Connection, Held, Open, Phase};
+use crate::connection::{BadBytes, Connection, Held, Open, Phase, Unpacker};
 use crate::counters::Stage;
 use crate::limits::FLOOD_HELD_BYTES_MAX;
 use crate::links::WaitsFor;
@@ -19,11 +19,16 @@ use crate::state::State;
 impl State {
     /// The upgrade is done; the session begins.
     pub(crate) fn open_session(&mut self, slot: Slot, form: Form, upgrade: &Upgrade) {
+        let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
+        self.begin_session(slot, form.into(), upgrade.token.clone(), Unpacker::WebSocket(decoder));
+    }
+
+    /// The client may speak; its Hello is awaited.
+    pub(crate) fn begin_session(&mut self, slot: Slot, packing: Packing, token: Option<Box<str>>, unpacker: Unpacker) {
         let session = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
         let context = self.around.context();
-        let session = Session::new(session, form, upgrade.token.clone(), &context, &mut self.effects);
-        let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
-        self.connection(slot).phase = Phase::Session(Open { decoder, session });
+        let session = Session::new(session, packing, token, &context, &mut self.effects);
+        self.connection(slot).phase = Phase::Session(Open { unpacker, session });
         self.carry_out(slot);
     }
 
@@ -51,20 +56,24 @@ impl State {
                 continue;
             }
             let connection = self.table.get_mut(slot).expect("it was just there");
+            let transport = connection.transport;
             let Phase::Session(open) = &mut connection.phase else { return };
             let context = self.around.context();
-            let consumed = match open.decoder.decode(input) {
+            let consumed = match open.unpacker.decode(input) {
                 Ok(step) => {
                     let Some(event) = step.event else { return };
-                    self.counters.frames_in.add(1);
+                    self.counters.frames_in(transport).add(1);
                     open.session.on_event(&context, event, &mut self.users, &mut self.effects);
                     let pauses = u64::from(open.session.is_flooded());
                     self.counters.flood_pauses.add(pauses);
                     step.consumed
                 }
                 Err(error) => {
-                    self.counters.protocol_errors.add(1);
-                    open.session.on_ws_error(&context, error, &mut self.effects);
+                    self.counters.protocol_errors(transport).add(1);
+                    match error {
+                        BadBytes::WebSocket(error) => open.session.on_ws_error(&context, error, &mut self.effects),
+                        BadBytes::Stream(error) => open.session.on_framing_error(&context, error, &mut self.effects),
+                    }
                     input.len()
                 }
             };
@@ -138,10 +147,11 @@ impl State {
         }
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
         let connection = self.table.get_mut(slot).expect("its session just made a step");
+        let mut overflowed = false;
         if !self.effects.frames.is_empty() {
-            self.counters.frames_out.add(self.effects.frames.len() as u64);
+            self.counters.frames_out(connection.transport).add(self.effects.frames.len() as u64);
             let before_bytes = connection.outbound.queued_bytes();
-            let overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
+            overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
             if overflowed {
                 self.counters.too_slow.add(1);
                 let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };
@@ -157,6 +167,12 @@ impl State {
             }
         }
         self.push_messages(slot);
+        if let Some(close) = self.effects.close.take() {
+            self.quic_mut().close_later(slot, close);
+        }
+        if self.effects.ping {
+            self.quic_mut().ping(slot);
+        }
         if let Some(at) = self.effects.timer {
             self.wheel.schedule(slot, at);
         }
@@ -164,6 +180,10 @@ impl State {
             self.close(slot);
         }
         self.effects.clear();
+        // Over QUIC the close passes what the client does not take, so nothing is waited for.
+        if overflowed && self.connection(slot).transport == Transport::Quic {
+            self.abort(slot);
+        }
     }
 
     /// Pushes the session's messages, behind those that wait already.

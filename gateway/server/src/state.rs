@@ -18,6 +18,7 @@ use switchyard_gateway_core::session::SessionEffects;
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_ring::limits::SLEEP_MS_MAX;
+use switchyard_schema::error::CloseCode;
 use switchyard_schema::ids::Millis;
 
 use crate::address::AddressBlock;
@@ -29,6 +30,7 @@ use crate::counters::{Counters, Stage};
 use crate::limits::{RECEIVE_BYTES, RESERVED_PLACES_MAX, TURNED_AWAY_MAX, WRITE_BYTES};
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
+use crate::quic::Quic;
 use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
@@ -54,6 +56,8 @@ pub(crate) struct State {
     pub(crate) counters: Arc<Counters>,
     /// Connections of all threads.
     occupied: Arc<AtomicU32>,
+    /// `None` where QUIC is not spoken.
+    pub(crate) quic: Option<Box<Quic>>,
     /// Connections with something to write.
     pub(crate) dirty: Vec<Slot>,
     /// Connections with something to write that may linger, and when it must be written.
@@ -83,7 +87,7 @@ pub(crate) struct State {
     /// What the users of this thread have used up of their rates.
     pub(crate) users: UserRates,
     /// What addresses have used up of theirs.
-    addresses: KeyedRates<AddressBlock>,
+    pub(crate) addresses: KeyedRates<AddressBlock>,
     /// Where every connection's bytes are received.
     pub(crate) receive_buffer: Vec<u8>,
     /// Where small frames gather to be written together.
@@ -128,7 +132,10 @@ pub(crate) struct Parts {
 
 impl State {
     /// The state of the calling thread, which is the one that uses `polls`.
-    pub(crate) fn new(parts: Parts, polls: PollRing) -> Self {
+    pub(crate) fn new(parts: Parts, mut polls: PollRing, quic: Option<Box<Quic>>) -> Self {
+        if let Some(quic) = &quic {
+            quic.watch(&mut polls);
+        }
         let Parts { index, config, routers, parker, control, keys, counters, occupied, seed, threads } = parts;
         let clock = Clock::new();
         let now = clock.now();
@@ -151,6 +158,7 @@ impl State {
             drain: None,
             counters,
             occupied,
+            quic,
             dirty: Vec::new(),
             lingering: VecDeque::new(),
             polls,
@@ -189,13 +197,10 @@ impl State {
             return self.counters.turned_away.add(1);
         }
         let refusal = self.refusal_of(socket.as_fd());
-        let slot = self.table.insert(Connection::new(socket)).expect("there is room");
-        self.occupied.fetch_add(1, Ordering::Relaxed);
-        self.counters.open.set(self.table.used() as u64);
+        let slot = self.enter(Connection::new(socket));
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
-        self.counters.enter(Stage::Upgrading);
         if secured {
             return self.secure(slot, refusal.is_some());
         }
@@ -205,6 +210,28 @@ impl State {
         }
     }
 
+    /// Takes a QUIC connection in, whose handshake begins. There is room for it.
+    pub(crate) fn enter_quic(&mut self) -> Slot {
+        self.counters.quic_accepted.add(1);
+        let slot = self.enter(Connection::quic());
+        self.schedule(slot, HANDSHAKE_MS);
+        slot
+    }
+
+    fn enter(&mut self, connection: Connection) -> Slot {
+        self.counters.enter(connection.transport, Stage::Upgrading);
+        let slot = self.table.insert(connection).expect("there is room");
+        self.occupied.fetch_add(1, Ordering::Relaxed);
+        self.counters.open.set(self.table.used() as u64);
+        slot
+    }
+
+    /// Whether there is no room for another connection.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.used() >= self.config.connections_per_thread_max as usize
+            || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max
+    }
+
     /// Why a connection is turned away before anything of it is read. One of too many from an address gets no place in time:
     /// it would take that of another.
     fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
@@ -212,9 +239,7 @@ impl State {
             self.counters.handshakes_limited.add(1);
             return Some(Refusal::too_many(wait_ms.div_ceil(1_000)));
         }
-        let is_full = self.table.used() >= self.config.connections_per_thread_max as usize
-            || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max;
-        if is_full {
+        if self.is_full() {
             self.counters.turned_away.add(1);
             let why = "This gateway has no room; connect again when the time has come.";
             return Some(self.send_away(why, FULL_COMEBACK_MS));
@@ -235,7 +260,7 @@ impl State {
     /// Empties the slot of a connection that is gone.
     pub(crate) fn free(&mut self, slot: Slot) {
         let connection = self.table.remove(slot);
-        self.counters.leave(connection.counted);
+        self.counters.leave(connection.transport, connection.counted);
         self.occupied.fetch_sub(1, Ordering::Relaxed);
         self.counters.open.set(self.table.used() as u64);
         debug_assert!(
@@ -247,11 +272,11 @@ impl State {
     /// Counts a connection where it is now, after its phase or its session's state may have changed.
     pub(crate) fn count_stage(&mut self, slot: Slot) {
         let connection = self.connection(slot);
-        let stage = connection.phase.stage();
+        let (transport, stage) = (connection.transport, connection.phase.stage());
         let before = std::mem::replace(&mut connection.counted, stage);
         if stage != before {
-            self.counters.leave(before);
-            self.counters.enter(stage);
+            self.counters.leave(transport, before);
+            self.counters.enter(transport, stage);
             self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
         }
     }
@@ -295,9 +320,17 @@ impl State {
     /// Ends a connection at once, whatever waits to be written.
     pub(crate) fn abort(&mut self, slot: Slot) {
         self.on_session_eof(slot);
-        let connection = self.connection(slot);
-        if let Some(socket) = &connection.socket {
-            sys::reset(socket.as_fd());
+        let code = if self.is_leaving() { CloseCode::GoingAway } else { CloseCode::Normal };
+        let connection = self.table.get_mut(slot).expect("a task, a line or a list names only slots in use");
+        let ends = match (&connection.socket, &mut self.quic) {
+            (Some(socket), _) => {
+                sys::reset(socket.as_fd());
+                true
+            }
+            (None, Some(quic)) => quic.close(slot, code),
+            (None, None) => false,
+        };
+        if ends {
             connection.phase = Phase::Closing { half_closed: true };
             // What is read next is the end.
             connection.unread = true;
@@ -332,7 +365,9 @@ impl State {
         let next_look = looks_again.then(|| now.plus(WHEEL_TICK_MS));
         let lingers_until = self.lingering.front().map(|(until, _)| *until);
         let next = [self.wheel.next_look(), lingers_until, next_look].into_iter().flatten().min();
-        Duration::from_millis(next.map_or(SLEEP_MS_MAX, |next| next.since(now).min(SLEEP_MS_MAX)))
+        let sleep = Duration::from_millis(next.map_or(SLEEP_MS_MAX, |next| next.since(now).min(SLEEP_MS_MAX)));
+        let quic = self.quic.as_ref().and_then(|quic| quic.next_deadline());
+        quic.map_or(sleep, |quic| sleep.min(quic.saturating_duration_since(Instant::now())))
     }
 
     /// Whether the drain's deadline has passed.

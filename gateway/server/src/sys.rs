@@ -3,7 +3,7 @@
 //! The only file of this crate with unsafe code.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -92,21 +92,85 @@ fn spread_at_random(listener: BorrowedFd<'_>, sharers: u32) -> io::Result<()> {
     /// What the kernel's classic packet filters read instead of a packet's bytes (`linux/filter.h`): a random word.
     #[expect(clippy::cast_sign_loss, reason = "such places lie below zero, and are passed as a word")]
     const RANDOM: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM) as u32;
-    let step =
-        |code: u32, k| libc::sock_filter { code: u16::try_from(code).expect("codes are short"), jt: 0, jf: 0, k };
-    let mut steps = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, RANDOM),
-        step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, sharers.max(1)),
-        step(libc::BPF_RET | libc::BPF_A, 0),
-    ];
+    attach(
+        listener,
+        &mut [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, RANDOM),
+            step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, sharers.max(1)),
+            step(libc::BPF_RET | libc::BPF_A, 0),
+        ],
+    )
+}
+
+/// A UDP socket that shares its port with those of the other gateway threads. Each datagram goes to one of them: left to
+/// itself the kernel hashes the addresses and ports.
+///
+/// # Errors
+/// Those of `socket`, `bind` and `setsockopt`.
+pub(crate) fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = unbound_udp_socket(address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &address)?;
+    Ok(socket.into())
+}
+
+/// Whether the address can be bound by somebody who does not share it, as [`probe`] does for TCP.
+///
+/// # Errors
+/// Those of `socket` and `bind`.
+pub(crate) fn probe_udp(address: SocketAddr) -> io::Result<()> {
+    Ok(bind(&unbound_udp_socket(address)?, &address)?)
+}
+
+fn unbound_udp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?)
+}
+
+/// Has the kernel hand each datagram to the socket, of `sharers` in the order of their binding, that the first byte of its
+/// connection id names (RFC 8999 §5.1 and §5.2): the id lies behind the first byte of a packet with a short header, and
+/// behind version and length in one with a long header. While a socket of that number is not there, the kernel hashes. One
+/// socket tells it for all.
+///
+/// # Errors
+/// When the kernel takes no such program.
+pub(crate) fn steer_by_connection_id(socket: BorrowedFd<'_>, sharers: u32) -> io::Result<()> {
+    const LONG_HEADER: u32 = 0x80;
+    const SHORT_ID: u32 = 1;
+    const LONG_ID: u32 = 6;
+    let byte_at = |place| step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, place);
+    let mut is_long = step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, LONG_HEADER);
+    is_long.jt = 2;
+    attach(
+        socket,
+        &mut [
+            byte_at(0),
+            is_long,
+            byte_at(SHORT_ID),
+            step(libc::BPF_JMP | libc::BPF_JA, 1),
+            byte_at(LONG_ID),
+            step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, sharers.max(1)),
+            step(libc::BPF_RET | libc::BPF_A, 0),
+        ],
+    )
+}
+
+/// One step of a packet filter that does not jump.
+fn step(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).expect("codes are short"), jt: 0, jf: 0, k }
+}
+
+/// Lets a program pick among the sockets that share a port.
+fn attach(socket: BorrowedFd<'_>, steps: &mut [libc::sock_filter]) -> io::Result<()> {
     let program =
-        libc::sock_fprog { len: u16::try_from(steps.len()).expect("three steps"), filter: steps.as_mut_ptr() };
+        libc::sock_fprog { len: u16::try_from(steps.len()).expect("a few steps"), filter: steps.as_mut_ptr() };
     let size = libc::socklen_t::try_from(size_of_val(&program)).expect("a small structure");
     // SAFETY: the option takes a `sock_fprog` of this size, which points to `len` steps; the kernel copies both before it
     // returns.
     let result = unsafe {
         libc::setsockopt(
-            listener.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_ATTACH_REUSEPORT_CBPF,
             (&raw const program).cast(),

@@ -61,13 +61,13 @@ impl Listeners {
         Ok(Self { plain: open(addresses.plain)?, tls: addresses.tls.map(open).transpose()? })
     }
 
-    /// Where they listen.
+    /// Where they listen; they are of TCP.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub(crate) fn addresses(&self) -> io::Result<Addresses> {
         let tls = self.tls.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        Ok(Addresses { plain: self.plain.local_addr()?, tls })
+        Ok(Addresses { plain: self.plain.local_addr()?, tls, quic: None })
     }
 
     fn try_clone(&self) -> io::Result<Self> {
@@ -86,6 +86,8 @@ pub(crate) struct Addresses {
     pub(crate) plain: SocketAddr,
     /// For those who speak TLS.
     pub(crate) tls: Option<SocketAddr>,
+    /// For QUIC, over UDP.
+    pub(crate) quic: Option<SocketAddr>,
 }
 
 /// Asks for a turn, any number of times.

@@ -1,11 +1,12 @@
 //! A turn: everything that the tasks of one wake-up left to do.
 //!
-//! Orders and timers, then what clients sent, then the router's messages, then requests that had to wait, then writing,
+//! Orders and timers, then what clients sent, over QUIC last, then the router's messages, then requests that had to wait, then writing,
 //! then waking the router cores. Each part has a limit; what is over it comes with the next turn.
 
 use std::time::{Duration, Instant};
 
 use switchyard_gateway_core::handshake::Refusal;
+use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_gateway_core::ws::encode;
 use switchyard_schema::error::CloseCode;
@@ -33,6 +34,7 @@ impl State {
         let mut more = self.continue_drain();
         more |= self.fire_timers();
         self.read_sockets();
+        more |= self.take_quic();
         for core in 0..self.routers.cores() {
             more |= self.take_router_messages(core);
         }
@@ -41,6 +43,7 @@ impl State {
         more |= self.admit_hellos();
         self.end_lingering();
         more |= self.flush();
+        more |= self.send_quic();
         more |= self.polls.submit() || self.has_to_read();
         self.routers.notify();
         self.show();
@@ -85,7 +88,9 @@ impl State {
     }
 
     fn on_timer(&mut self, slot: Slot) {
-        match self.connection(slot).phase {
+        let connection = self.connection(slot);
+        match connection.phase {
+            Phase::Handshake(_) if connection.transport == Transport::Quic => self.on_quic_handshake_timeout(slot),
             Phase::Handshake(_) => {
                 let securing = self.is_securing(slot);
                 let counter = if securing { &self.counters.tls_timed_out } else { &self.counters.handshakes_timed_out };
@@ -134,7 +139,11 @@ impl State {
     }
 
     fn on_drain(&mut self, slot: Slot) {
-        match self.connection(slot).phase {
+        let connection = self.connection(slot);
+        match connection.phase {
+            Phase::Handshake(_) if connection.transport == Transport::Quic => {
+                self.turn_away_quic(slot, CloseCode::GoingAway, 0, "this gateway is going away");
+            }
             Phase::Handshake(_) => {
                 let refusal = self.send_away("This gateway is going away; connect again when the time has come.", 0);
                 self.say_last(slot, refusal.response.into());
@@ -150,7 +159,7 @@ impl State {
     fn is_finished(&self) -> bool {
         let Some(drain) = self.drain else { return false };
         let last = drain.plan.deadline + Duration::from_millis(DRAIN_LAST_MS);
-        self.table.used() == 0 || Instant::now() >= last
+        self.table.used() == 0 && self.owes_nothing_over_quic() || Instant::now() >= last
     }
 
     /// `true` when the core has sent more than a turn takes.

@@ -59,6 +59,7 @@ const fn labelled(of: &'static str, labels: &'static [Label]) -> Series {
 }
 
 const WEBSOCKET: Label = ("transport", "websocket");
+const QUIC: Label = ("transport", "quic");
 
 /// All metrics, in the order they are shown.
 pub(super) const FAMILIES: &[Family] = &[
@@ -124,7 +125,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_tls_certificate_expiry_timestamp_seconds",
         Gauge,
         Milliseconds,
-        "When the certificate that is shown expires, in seconds since 1970; with a TLS listener only, as the next two.",
+        "When the certificate that is shown expires, in seconds since 1970; with a TLS or QUIC listener only, as the next two.",
         &[of("tls_certificate_expires_ms")],
     ),
     metric(
@@ -153,6 +154,11 @@ pub(super) const FAMILIES: &[Family] = &[
             labelled("gateway_sessions", &[WEBSOCKET, ("state", "open")]),
             labelled("gateway_echoing", &[WEBSOCKET, ("state", "echo")]),
             labelled("gateway_closing", &[WEBSOCKET, ("state", "closing")]),
+            labelled("gateway_quic_upgrading", &[QUIC, ("state", "handshake")]),
+            labelled("gateway_quic_awaiting_hello", &[QUIC, ("state", "awaiting_hello")]),
+            labelled("gateway_quic_attaching", &[QUIC, ("state", "attaching")]),
+            labelled("gateway_quic_sessions", &[QUIC, ("state", "open")]),
+            labelled("gateway_quic_closing", &[QUIC, ("state", "closing")]),
         ],
     ),
     metric(
@@ -166,8 +172,8 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_gateway_accepts_total",
         Counter,
         Plain,
-        "Connections accepted, those included that were turned away at once.",
-        &[labelled("gateway_accepted", &[WEBSOCKET])],
+        "Connections accepted, those included that were turned away at once; over QUIC those whose handshake was begun.",
+        &[labelled("gateway_accepted", &[WEBSOCKET]), labelled("gateway_quic_accepted", &[QUIC])],
     ),
     metric(
         "switchyard_gateway_accept_pauses_total",
@@ -180,7 +186,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_gateway_handshake_failures_total",
         Counter,
         Plain,
-        "Connections that did not become a WebSocket, by why.",
+        "Connections that did not become a WebSocket, and QUIC handshakes that came to nothing, by why.",
         &[
             labelled("gateway_handshakes_malformed", &[WEBSOCKET, ("reason", "malformed")]),
             labelled("gateway_handshakes_not_found", &[WEBSOCKET, ("reason", "not_found")]),
@@ -195,6 +201,11 @@ pub(super) const FAMILIES: &[Family] = &[
             labelled("gateway_tls_malformed", &[WEBSOCKET, ("reason", "tls_malformed")]),
             labelled("gateway_tls_timed_out", &[WEBSOCKET, ("reason", "tls_timed_out")]),
             labelled("gateway_tls_abandoned", &[WEBSOCKET, ("reason", "tls_abandoned")]),
+            labelled("gateway_quic_handshakes_malformed", &[QUIC, ("reason", "malformed")]),
+            labelled("gateway_quic_handshakes_timed_out", &[QUIC, ("reason", "timed_out")]),
+            labelled("gateway_quic_handshakes_limited", &[QUIC, ("reason", "rate_limited")]),
+            labelled("gateway_quic_turned_away", &[QUIC, ("reason", "full")]),
+            labelled("gateway_quic_handshakes_put_off", &[QUIC, ("reason", "busy")]),
         ],
     ),
     metric(
@@ -245,6 +256,7 @@ pub(super) const FAMILIES: &[Family] = &[
             labelled("gateway_too_slow", &[WEBSOCKET, ("reason", "too_slow")]),
             labelled("gateway_too_fast", &[WEBSOCKET, ("reason", "too_fast")]),
             labelled("gateway_tls_broken", &[WEBSOCKET, ("reason", "tls_error")]),
+            labelled("gateway_quic_protocol_errors", &[QUIC, ("reason", "protocol_error")]),
         ],
     ),
     metric(
@@ -258,29 +270,46 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_gateway_messages_received_total",
         Counter,
         Plain,
-        "WebSocket messages and control frames received.",
-        &[labelled("gateway_frames_in", &[WEBSOCKET])],
+        "WebSocket messages and control frames received, and frames over QUIC.",
+        &[labelled("gateway_frames_in", &[WEBSOCKET]), labelled("gateway_quic_frames_in", &[QUIC])],
     ),
     metric(
         "switchyard_gateway_messages_sent_total",
         Counter,
         Plain,
-        "WebSocket messages and control frames queued to be written.",
-        &[labelled("gateway_frames_out", &[WEBSOCKET])],
+        "WebSocket messages and control frames queued to be written, and frames over QUIC.",
+        &[labelled("gateway_frames_out", &[WEBSOCKET]), labelled("gateway_quic_frames_out", &[QUIC])],
     ),
     metric(
         "switchyard_gateway_received_bytes_total",
         Counter,
         Plain,
-        "Bytes received.",
-        &[labelled("gateway_bytes_in", &[WEBSOCKET])],
+        "Bytes received; over QUIC those of whole datagrams.",
+        &[labelled("gateway_bytes_in", &[WEBSOCKET]), labelled("gateway_quic_bytes_in", &[QUIC])],
     ),
     metric(
         "switchyard_gateway_sent_bytes_total",
         Counter,
         Plain,
-        "Bytes written.",
-        &[labelled("gateway_bytes_out", &[WEBSOCKET])],
+        "Bytes written; over QUIC those of whole datagrams.",
+        &[labelled("gateway_bytes_out", &[WEBSOCKET]), labelled("gateway_quic_bytes_out", &[QUIC])],
+    ),
+    metric(
+        "switchyard_gateway_quic_retries_total",
+        Counter,
+        Plain,
+        "Clients that were told to prove their address before their QUIC handshake goes on.",
+        &[of("gateway_quic_retries")],
+    ),
+    metric(
+        "switchyard_gateway_quic_misrouted_total",
+        Counter,
+        Plain,
+        "QUIC datagrams that came to another thread than that of their connection, by what became of them.",
+        &[
+            labelled("gateway_quic_passed_on", &[("result", "passed_on")]),
+            labelled("gateway_quic_not_passed_on", &[("result", "dropped")]),
+        ],
     ),
     metric(
         "switchyard_gateway_sends_accepted_total",

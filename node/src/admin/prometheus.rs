@@ -112,7 +112,8 @@ mod tests {
             Sample::new("router_commit_us", 2_000_064).with("core", 0),
         ]);
         for line in [
-            "# HELP switchyard_gateway_accepts_total Connections accepted, those included that were turned away at once.",
+            "# HELP switchyard_gateway_accepts_total Connections accepted, those included that were turned away at once; over QUIC \
+             those whose handshake was begun.",
             "# TYPE switchyard_gateway_accepts_total counter",
             "switchyard_gateway_accepts_total{core=\"0\",transport=\"websocket\"} 7",
             "switchyard_gateway_accepts_total{core=\"1\",transport=\"websocket\"} 8",

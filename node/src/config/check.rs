@@ -96,17 +96,22 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
     })
 }
 
-/// The TLS listener, if there is one. Development makes itself a certificate where none is named.
+/// The listeners that show a certificate, if there are any. Development makes itself a certificate where none is named.
 fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig>, ConfigError> {
-    let Some(listen) = gateway.listen_wss.0 else { return Ok(None) };
+    let (wss, quic) = (gateway.listen_wss.0, gateway.listen_quic.0);
+    let Some((name, listen)) =
+        wss.map(|address| ("gateway.listen_wss", address)).or(quic.map(|address| ("gateway.listen_quic", address)))
+    else {
+        return Ok(None);
+    };
     let named = |path: &PathBuf| !path.as_os_str().is_empty();
     let Tls { certificate, key, min_version } = gateway.tls.clone();
     let made_in = (dev && !named(&certificate) && !named(&key)).then(|| data_dir.join("tls"));
     bounds(
-        "gateway.listen_wss",
+        name,
         listen,
         made_in.is_some() || named(&certificate) && named(&key),
-        "a TLS listener shows a certificate: name its PEM files with gateway.tls.certificate and gateway.tls.key, or start \
+        "this listener shows a certificate: name its PEM files with gateway.tls.certificate and gateway.tls.key, or start \
          with --dev to have one made",
     )?;
     let (certificate, key) = match &made_in {
@@ -117,7 +122,7 @@ fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig
         TlsVersion::V12 => Versions::From12,
         TlsVersion::V13 => Versions::Only13,
     };
-    Ok(Some(TlsConfig { listen, certificate, key, made_in, versions }))
+    Ok(Some(TlsConfig { wss, quic, certificate, key, made_in, versions }))
 }
 
 fn rates(limits: &Limits) -> RateLimits {

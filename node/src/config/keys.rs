@@ -26,6 +26,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("gateway", "listen_wss", "Address of the WebSocket listener that speaks TLS (wss://). Empty: there is none."),
     key(
         "gateway",
+        "listen_quic",
+        "Address of the QUIC listener (UDP), which shows the certificate of gateway.tls. Empty: there is none.",
+    ),
+    key(
+        "gateway",
         "cores",
         "Gateway threads; 0 chooses by the host's cores, and by how many descriptor tables max_connections needs.",
     ),

@@ -52,15 +52,19 @@ pub(crate) struct Config {
     pub(crate) dev: bool,
 }
 
-/// The TLS listener.
+/// The listeners that show a certificate: there is one at least.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsConfig {
-    pub(crate) listen: SocketAddr,
+    /// For WebSockets.
+    pub(crate) wss: Option<SocketAddr>,
+    /// For QUIC, over UDP.
+    pub(crate) quic: Option<SocketAddr>,
     /// PEM files.
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
     /// Development makes the two itself, in this folder.
     pub(crate) made_in: Option<PathBuf>,
+    /// On the WebSocket listener; QUIC has TLS 1.3 only.
     pub(crate) versions: Versions,
 }
 

@@ -62,7 +62,7 @@ mod tests {
         let config = load(None, environment(), &Flags::default()).expect("valid");
         assert_eq!((config.listen_ws.port(), config.router_cores), (9000, 3));
         let tls = config.tls.expect("there is a TLS listener");
-        assert_eq!((tls.listen.port(), tls.key), (9001, "key.pem".into()));
+        assert_eq!((tls.wss.expect("it is named").port(), tls.key), (9001, "key.pem".into()));
         let flags = Flags { router_cores: Some(2), ..Flags::default() };
         assert_eq!(load(None, environment(), &flags).expect("valid").router_cores, 2);
     }
@@ -87,6 +87,7 @@ mod tests {
             ("SWITCHYARD_GATEWAY__CORES", "many", "invalid type"),
             ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1", "invalid socket address"),
             ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1:1", "gateway.tls.certificate"),
+            ("SWITCHYARD_GATEWAY__LISTEN_QUIC", "127.0.0.1:1", "gateway.listen_quic = 127.0.0.1:1 is not possible"),
             ("SWITCHYARD_GATEWAY__TLS__MIN_VERSION", "tls1.1", "unknown variant"),
             ("SWITCHYARD_GATEWAY__TLS__CIPHERS", "all", "no key gateway.tls.ciphers"),
             ("SWITCHYARD_DATA__SEGMENT_BYTES", "5", "1 MiB"),

@@ -48,6 +48,7 @@ section!(
     Gateway {
         listen_ws: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)),
         listen_wss: MaybeAddress = MaybeAddress(None),
+        listen_quic: MaybeAddress = MaybeAddress(None),
         cores: u16 = 0,
         max_connections: usize = 18_000,
         reconnects_per_second: u32 = limits::ADMISSIONS_PER_SECOND,
@@ -161,6 +162,7 @@ pub(crate) struct Flags {
     pub(crate) data: Option<PathBuf>,
     pub(crate) listen_ws: Option<SocketAddr>,
     pub(crate) listen_wss: Option<SocketAddr>,
+    pub(crate) listen_quic: Option<SocketAddr>,
     pub(crate) listen_admin: Option<SocketAddr>,
     pub(crate) gateway_cores: Option<u16>,
     pub(crate) router_cores: Option<u16>,
@@ -178,6 +180,7 @@ impl RawConfig {
         set(&mut self.data.dir, flags.data.as_ref());
         set(&mut self.gateway.listen_ws, flags.listen_ws.as_ref());
         set(&mut self.gateway.listen_wss, flags.listen_wss.map(|address| MaybeAddress(Some(address))).as_ref());
+        set(&mut self.gateway.listen_quic, flags.listen_quic.map(|address| MaybeAddress(Some(address))).as_ref());
         set(&mut self.admin.listen, flags.listen_admin.as_ref());
         set(&mut self.gateway.cores, flags.gateway_cores.as_ref());
         set(&mut self.router.cores, flags.router_cores.as_ref());

@@ -19,6 +19,9 @@ pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, a
     if let Some(address) = server.tls_address() {
         println!("listening wss {address}");
     }
+    if let Some(address) = server.quic_address() {
+        println!("listening quic {address}");
+    }
     println!("listening admin {admin}");
     println!("data {} (one copy on one disk)", config.data_dir.display());
     if let Some(report) = server.report() {
@@ -58,8 +61,10 @@ pub(super) fn print(config: &Config, threads: GatewayThreads, server: &Server, a
 
 /// How to trust the certificate that was made for development.
 fn print_trust(authority: &Path, address: Option<SocketAddr>) {
-    let (authority, port) = (authority.display(), address.map_or(0, |address| address.port()));
-    println!("development: the certificate of wss is signed by {authority}, which no client trusts by itself");
+    let authority = authority.display();
+    println!("development: the certificate is signed by {authority}, which no client trusts by itself");
+    let Some(address) = address else { return };
+    let port = address.port();
     println!("trust it: chat --url wss://localhost:{port} --ca {authority}; curl --cacert {authority}");
     println!("trust it in a browser: import {authority} as an authority; it vouches for private networks only");
 }

@@ -50,8 +50,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         keys::ensure_development_key(&config.keys_dir)?;
     }
     let keys = Arc::new(keys::load(&config.keys_dir, &config.audience)?);
-    let (tls, mut shown) = config.tls.as_ref().map(tls::set_up).transpose()?.unzip();
-    let (gateway, router) = wiring::start(config, threads, folder, keys, tls)?;
+    let (listeners, mut shown) = config.tls.as_ref().map(tls::set_up).transpose()?.unzip();
+    let (gateway, router) = wiring::start(config, threads, folder, keys, listeners.unwrap_or_default())?;
     let certificate = shown.as_ref().map(Shown::figures);
     let figures = Figures::new(&gateway, &router, config.data_dir.clone(), certificate, began);
     let server = Arc::new(Server::new(gateway, router, figures));

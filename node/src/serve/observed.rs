@@ -34,6 +34,11 @@ impl Server {
         self.with(|gateway, _| gateway.local_tls_address()).flatten()
     }
 
+    /// Where those connect who speak QUIC.
+    pub(super) fn quic_address(&self) -> Option<std::net::SocketAddr> {
+        self.with(|gateway, _| gateway.local_quic_address()).flatten()
+    }
+
     pub(super) fn report(&self) -> Option<StartReport> {
         self.with(|_, router| router.report().clone())
     }

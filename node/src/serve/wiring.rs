@@ -8,13 +8,14 @@ use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::handshake::Origins;
 use switchyard_gateway_core::session::Settings;
 use switchyard_gateway_server::limits::LinkSizes;
-use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, TlsListen, doorbell};
+use switchyard_gateway_server::{Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
 use switchyard_router_server::router::{Router, RouterConfig, RouterHandle};
 use switchyard_router_server::{DataFolder, LinkConfig, Links};
 
 use super::locked_memory::KeptFree;
 use crate::config::Config;
 use crate::threads::GatewayThreads;
+use crate::tls::Listeners;
 
 /// Open slots of a link between router cores: the facts of a few turns.
 const OPEN_SLOTS_BETWEEN_CORES: usize = 4_096;
@@ -25,7 +26,7 @@ pub(super) fn start(
     threads: GatewayThreads,
     folder: DataFolder,
     keys: Arc<KeySet>,
-    tls: Option<TlsListen>,
+    listeners: Listeners,
 ) -> Result<(Gateway, RouterHandle), Box<dyn Error>> {
     let (gateways, cores) = (usize::from(threads.count), usize::from(config.router_cores));
     let shards = folder.shards();
@@ -71,7 +72,8 @@ pub(super) fn start(
         processor: processors.of_gateway(index),
     });
     let gateway_config = GatewayConfig {
-        tls,
+        tls: listeners.wss,
+        quic: listeners.quic,
         connections_max: config.max_connections,
         connections_per_thread_max: threads.connections_per_thread_max,
         reconnects_per_second: config.reconnects_per_second,

@@ -52,7 +52,7 @@ pub(super) fn make(folder: &Path, config: &TlsConfig) -> Result<(), TlsError> {
     fs::create_dir_all(folder).map_err(|source| TlsError::Development { path: folder.to_owned(), source })?;
     let authority = authority(folder)?;
     let key = KeyPair::generate().map_err(failed(&config.key))?;
-    let signed = server_parameters(config.listen.ip())
+    let signed = server_parameters([config.wss, config.quic].into_iter().flatten().map(|address| address.ip()))
         .and_then(|parameters| parameters.signed_by(&key, &authority))
         .map_err(failed(&config.certificate))?;
     write(&config.key, &key.serialize_pem(), true)?;
@@ -93,11 +93,13 @@ fn authority_parameters() -> CertificateParams {
     parameters
 }
 
-/// A certificate for this machine, and for the address that it listens at if the authority can vouch for that.
-fn server_parameters(listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
+/// A certificate for this machine, and for the addresses that it listens at if the authority can vouch for them.
+fn server_parameters(listen: impl Iterator<Item = IpAddr>) -> Result<CertificateParams, rcgen::Error> {
     let mut names = vec!["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string()];
-    if is_permitted(listen) && !listen.is_loopback() {
-        names.push(listen.to_string());
+    for address in listen.filter(|&address| is_permitted(address) && !address.is_loopback()) {
+        if !names.contains(&address.to_string()) {
+            names.push(address.to_string());
+        }
     }
     let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name.push(DnType::CommonName, "localhost");
@@ -148,7 +150,8 @@ mod tests {
 
     fn config(folder: &Path, listen: &str) -> TlsConfig {
         TlsConfig {
-            listen: listen.parse().expect("an address"),
+            wss: Some(listen.parse().expect("an address")),
+            quic: None,
             certificate: folder.join("server.pem"),
             key: folder.join("server-key.pem"),
             made_in: Some(folder.to_owned()),

@@ -1,4 +1,4 @@
-//! The certificate of the TLS listener: where it comes from, and how it is kept current.
+//! The certificate of the listeners that show one, for wss:// and QUIC: where it comes from, and how it is kept current.
 
 mod development;
 mod shown;
@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use switchyard_gateway_server::TlsListen;
 use switchyard_gateway_server::tls::certificates::{CertificateError, server_config};
+use switchyard_gateway_server::{QuicConfig, TlsListen};
 
 pub(crate) use development::CA_FILE;
 #[cfg(test)]
@@ -31,16 +31,28 @@ pub(crate) enum TlsError {
     Setup(String),
 }
 
-/// Reads the certificate, made before if it is for development, and sets the listener up.
+/// The listeners that show the certificate.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    pub(crate) wss: Option<TlsListen>,
+    pub(crate) quic: Option<QuicConfig>,
+}
+
+/// Reads the certificate, made before if it is for development, and sets the listeners up.
 ///
 /// # Errors
 /// [`TlsError`].
-pub(crate) fn set_up(config: &TlsConfig) -> Result<(TlsListen, Shown), TlsError> {
+pub(crate) fn set_up(config: &TlsConfig) -> Result<(Listeners, Shown), TlsError> {
     if let Some(folder) = &config.made_in {
         development::make(folder, config)?;
     }
     let shown = Shown::read(&config.certificate, &config.key)?;
-    let server = server_config(shown.certificates().clone(), config.versions, PROTOCOL);
-    let server = server.map_err(|error| TlsError::Setup(error.to_string()))?;
-    Ok((TlsListen { listen: config.listen, config: Arc::new(server) }, shown))
+    let listen = |listen| {
+        let server = server_config(shown.certificates().clone(), config.versions, PROTOCOL);
+        let server = server.map_err(|error| TlsError::Setup(error.to_string()))?;
+        Ok::<_, TlsError>(TlsListen { listen, config: Arc::new(server) })
+    };
+    let wss = config.wss.map(listen).transpose()?;
+    let quic = config.quic.map(|listen| QuicConfig::new(listen, shown.certificates().clone()));
+    Ok((Listeners { wss, quic }, shown))
 }

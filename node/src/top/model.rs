@@ -119,6 +119,23 @@ const HANDSHAKE_FAILURES: &[&str] = &[
     "gateway_tls_malformed",
     "gateway_tls_timed_out",
     "gateway_tls_abandoned",
+    "gateway_quic_handshakes_malformed",
+    "gateway_quic_handshakes_timed_out",
+    "gateway_quic_handshakes_limited",
+    "gateway_quic_turned_away",
+    "gateway_quic_handshakes_put_off",
+];
+/// Sessions, over either transport.
+const SESSIONS: &[&str] = &["gateway_sessions", "gateway_quic_sessions"];
+const FRAMES_IN: &[&str] = &["gateway_frames_in", "gateway_quic_frames_in"];
+/// Connections on their way to a session.
+const OPENING: &[&str] = &[
+    "gateway_upgrading",
+    "gateway_awaiting_hello",
+    "gateway_attaching",
+    "gateway_quic_upgrading",
+    "gateway_quic_awaiting_hello",
+    "gateway_quic_attaching",
 ];
 /// Parts of a router core's memory, and their figures.
 const ROUTER_MEMORY: &[(&str, &str)] = &[
@@ -198,11 +215,11 @@ impl Change<'_> {
         Connections {
             all: sum("gateway_open"),
             max: sum("gateway_connections_max"),
-            open: sum("gateway_sessions"),
-            opening: sum("gateway_upgrading") + sum("gateway_awaiting_hello") + sum("gateway_attaching"),
+            open: self.sum_of(SESSIONS, &[]),
+            opening: self.sum_of(OPENING, &[]),
             echoing: sum("gateway_echoing"),
-            closing: sum("gateway_closing"),
-            accepts_per_s: self.per_s("gateway_accepted", &[]),
+            closing: sum("gateway_closing") + sum("gateway_quic_closing"),
+            accepts_per_s: self.per_s_of(&["gateway_accepted", "gateway_quic_accepted"], &[]),
             failures_per_s: self.per_s_of(HANDSHAKE_FAILURES, &[]),
         }
     }
@@ -210,10 +227,10 @@ impl Change<'_> {
     fn messages(&self) -> Messages {
         let per_s = |name| self.per_s(name, &[]);
         Messages {
-            received_per_s: per_s("gateway_frames_in"),
-            sent_per_s: per_s("gateway_frames_out"),
-            received_bytes_per_s: per_s("gateway_bytes_in"),
-            sent_bytes_per_s: per_s("gateway_bytes_out"),
+            received_per_s: self.per_s_of(FRAMES_IN, &[]),
+            sent_per_s: per_s("gateway_frames_out") + per_s("gateway_quic_frames_out"),
+            received_bytes_per_s: per_s("gateway_bytes_in") + per_s("gateway_quic_bytes_in"),
+            sent_bytes_per_s: per_s("gateway_bytes_out") + per_s("gateway_quic_bytes_out"),
             accepted_per_s: per_s("gateway_sends_accepted"),
             delivered_per_s: per_s("gateway_deliveries"),
             refused_per_s: per_s("gateway_refused"),
@@ -242,8 +259,8 @@ impl Change<'_> {
             core: core.to_owned(),
             cpu: self.cpu(&format!("gateway-{core}")),
             connections: self.after.sum("gateway_open", labels),
-            open: self.after.sum("gateway_sessions", labels),
-            received_per_s: self.per_s("gateway_frames_in", labels),
+            open: self.sum_of(SESSIONS, labels),
+            received_per_s: self.per_s_of(FRAMES_IN, labels),
             sent_per_s: self.per_s("gateway_frames_out", labels),
             refused_per_s: self.per_s("gateway_refused", labels),
             rings: Rings {

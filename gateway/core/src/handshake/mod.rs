@@ -31,7 +31,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its subprotocol name.
+    /// Its subprotocol name, which over QUIC is the name of the application protocol (ALPN).
     #[must_use]
     pub const fn subprotocol(self) -> &'static str {
         match self {
@@ -40,7 +40,9 @@ impl Form {
         }
     }
 
-    fn from_subprotocol(name: &str) -> Option<Self> {
+    /// The form that a subprotocol, or over QUIC an application protocol (ALPN), names.
+    #[must_use]
+    pub fn from_subprotocol(name: &str) -> Option<Self> {
         [Self::Binary, Self::Json].into_iter().find(|form| form.subprotocol() == name)
     }
 }

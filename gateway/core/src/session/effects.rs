@@ -7,14 +7,14 @@ use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
 use switchyard_schema::{json, wire};
 
-use super::Context;
+use super::{Context, Packing, Transport};
 use crate::handshake::Form;
 use crate::ws::{Opcode, encode};
 
 /// What steps of one session ask for. A thread has one, and empties it after each use with [`SessionEffects::clear`].
 #[derive(Debug, Default)]
 pub struct SessionEffects {
-    /// Frames to write, whole and in order, WebSocket headers included.
+    /// Frames to write, whole and in order, with what stands before each of them on its transport.
     pub frames: Vec<Bytes>,
     /// The frames are a receipt, for which nobody waits: they may be held back until something else is written to the
     /// connection, for as long as [`crate::limits::LINGER_MS`].
@@ -25,12 +25,26 @@ pub struct SessionEffects {
     pub timer: Option<Millis>,
     /// The connection ends as soon as the frames are written; what the peer still sends is ignored.
     pub finish: bool,
+    /// How the connection is closed when the frames are written, where that is no frame itself: over QUIC, where the client
+    /// gets the code as that of the application.
+    pub close: Option<Close>,
+    /// The peer is to be asked for a sign of life, where that is no frame itself: over QUIC.
+    pub ping: bool,
     /// The client was told to come back at the next place of the context's [`crate::comebacks`], which the driver gives away
     /// now.
     pub sent_away: bool,
     /// The code of every Error among the frames.
     pub refused: Vec<ErrorCode>,
     encoder: Encoders,
+}
+
+/// Why a connection is closed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Close {
+    /// For programs.
+    pub code: CloseCode,
+    /// For people.
+    pub reason: Box<str>,
 }
 
 /// The buffers that frames are encoded in, kept so that a frame costs one allocation: its own.
@@ -54,6 +68,8 @@ impl SessionEffects {
         self.messages.clear();
         self.timer = None;
         self.finish = false;
+        self.close = None;
+        self.ping = false;
         self.sent_away = false;
         self.refused.clear();
     }
@@ -65,38 +81,38 @@ impl SessionEffects {
         context.comebacks.next_behind_ms(context.now.monotonic, u64::from(wait_ms))
     }
 
-    /// Encodes a frame in the session's form. `me` is whose session it is.
-    pub(super) fn frame(&mut self, form: Form, me: UserId, frame: &ServerFrame<'_>) {
+    /// Encodes a frame as the session's are packed. `me` is whose session it is.
+    pub(super) fn frame(&mut self, packing: Packing, me: UserId, frame: &ServerFrame<'_>) {
         if let ServerFrame::Error(error) = frame {
             self.refused.push(error.code);
         }
         let Encoders { binary, text } = &mut self.encoder;
-        self.frames.push(match form {
-            Form::Binary => encode::frame(Opcode::Binary, binary.server(frame)),
+        self.frames.push(match packing.form {
+            Form::Binary => packing.pack(binary.server(frame)),
             Form::Json => {
                 text.clear();
                 json::encode_server(frame, me, text);
-                encode::frame(Opcode::Text, text)
+                packing.pack(text)
             }
         });
     }
 
     /// Encodes a Receipt, which may linger when it is alone.
-    pub(super) fn receipt(&mut self, form: Form, me: UserId, receipt: &Receipt) {
+    pub(super) fn receipt(&mut self, packing: Packing, me: UserId, receipt: &Receipt) {
         self.may_linger = self.frames.is_empty();
-        self.frame(form, me, &ServerFrame::Receipt(*receipt));
+        self.frame(packing, me, &ServerFrame::Receipt(*receipt));
     }
 
     /// Adds a Deliver: as it is for a binary session, translated for a JSON session.
     ///
     /// # Panics
     /// When the frame that our own encoder made cannot be parsed.
-    pub(super) fn deliver(&mut self, form: Form, me: UserId, deliver: &DeliverFrame) {
-        match form {
-            Form::Binary => self.frames.push(deliver.websocket().clone()),
+    pub(super) fn deliver(&mut self, packing: Packing, me: UserId, deliver: &DeliverFrame) {
+        match packing.form {
+            Form::Binary => packing.pack_shared(deliver, &mut self.frames),
             Form::Json => {
                 let frame = wire::parse_server(deliver.payload()).expect("a Deliver is encoded by this process");
-                self.frame(form, me, &frame);
+                self.frame(packing, me, &frame);
             }
         }
     }
@@ -107,9 +123,20 @@ impl SessionEffects {
         self.frames.push(frame.freeze());
     }
 
-    /// Closes the WebSocket and ends the connection.
-    pub(super) fn close(&mut self, code: CloseCode, reason: &str) {
-        self.frames.push(encode::close(code, reason));
+    /// Asks the peer for a sign of life.
+    pub(super) fn ping(&mut self, transport: Transport) {
+        match transport {
+            Transport::WebSocket => self.control(Opcode::Ping, &[]),
+            Transport::Quic => self.ping = true,
+        }
+    }
+
+    /// Closes the session's transport and ends the connection.
+    pub(super) fn close(&mut self, transport: Transport, code: CloseCode, reason: &str) {
+        match transport {
+            Transport::WebSocket => self.frames.push(encode::close(code, reason)),
+            Transport::Quic => self.close = Some(Close { code, reason: reason.into() }),
+        }
         self.finish = true;
     }
 }

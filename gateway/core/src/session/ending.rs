@@ -9,13 +9,21 @@ use super::refusal::Refusal;
 use super::{Context, Session, SessionEffects, State};
 use crate::auth::TokenError;
 use crate::deadline::Deadline;
+use crate::framing::FramingError;
 use crate::ws::WsError;
 
 impl Session {
     /// The peer broke RFC 6455, or sent more than is taken.
     pub fn on_ws_error(&mut self, context: &Context<'_>, error: WsError, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(error.close_code(), &error.to_string());
+            out.close(self.packing.transport, error.close_code(), &error.to_string());
+        }
+    }
+
+    /// The peer broke what frames on a stream look like, or sent more than is taken.
+    pub fn on_framing_error(&mut self, context: &Context<'_>, error: FramingError, out: &mut SessionEffects) {
+        if self.end(context, out) {
+            out.close(self.packing.transport, error.close_code(), &error.to_string());
         }
     }
 
@@ -23,14 +31,22 @@ impl Session {
     /// writes the Close, but for a frame that is partly written.
     pub fn on_overflow(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(CloseCode::TooSlow, "too much waits to be read by this client; reconnect and read faster");
+            out.close(
+                self.packing.transport,
+                CloseCode::TooSlow,
+                "too much waits to be read by this client; reconnect and read faster",
+            );
         }
     }
 
     /// The client goes on sending although it is not read, and its bytes can be kept no longer.
     pub fn on_too_fast(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(CloseCode::TooFast, "too many frames come too fast; reconnect and send fewer");
+            out.close(
+                self.packing.transport,
+                CloseCode::TooFast,
+                "too many frames come too fast; reconnect and send fewer",
+            );
         }
     }
 
@@ -51,7 +67,7 @@ impl Session {
             State::Open(member) if !self.deadline.is_set() => {
                 self.deadline = Deadline::at(context.now.monotonic.plus(context.settings.drain_grace_ms));
                 let reconnect_after_ms = out.send_away(context, 0);
-                out.frame(self.form, member.user, &ServerFrame::Drain { reconnect_after_ms });
+                out.frame(self.packing, member.user, &ServerFrame::Drain { reconnect_after_ms });
                 self.arm(context, out);
                 self.leave_when_answered(context, out);
             }
@@ -71,12 +87,12 @@ impl Session {
 
     pub(super) fn go_away(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         self.end(context, out);
-        out.close(CloseCode::GoingAway, "the server is going away");
+        out.close(self.packing.transport, CloseCode::GoingAway, "the server is going away");
     }
 
     pub(super) fn on_bye(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         self.end(context, out);
-        out.close(CloseCode::Normal, "");
+        out.close(self.packing.transport, CloseCode::Normal, "");
     }
 
     /// Answers with an Error; a fatal one ends the session.
@@ -85,7 +101,7 @@ impl Session {
             self.fail(context, refusal, out);
         } else {
             let me = self.user().unwrap_or(NOBODY);
-            out.frame(self.form, me, &ServerFrame::Error(refusal.frame()));
+            out.frame(self.packing, me, &ServerFrame::Error(refusal.frame()));
         }
     }
 
@@ -103,8 +119,8 @@ impl Session {
     }
 
     pub(super) fn say_last(&self, me: UserId, refusal: &Refusal<'_>, out: &mut SessionEffects) {
-        out.frame(self.form, me, &ServerFrame::Error(refusal.frame()));
-        out.close(CloseCode::after(refusal.code), refusal.code.name());
+        out.frame(self.packing, me, &ServerFrame::Error(refusal.frame()));
+        out.close(self.packing.transport, CloseCode::after(refusal.code), refusal.code.name());
         out.timer = None;
     }
 

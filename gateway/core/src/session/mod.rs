@@ -21,6 +21,7 @@ mod ending;
 mod from_router;
 mod member;
 mod opening;
+mod packing;
 mod refusal;
 
 use switchyard_schema::error::{CloseCode, ErrorCode};
@@ -40,14 +41,15 @@ use member::Member;
 use refusal::Refusal;
 
 pub use context::{Context, Now, Settings};
-pub use effects::SessionEffects;
+pub use effects::{Close, SessionEffects};
 pub use from_router::{FromRouter, dispatch};
+pub use packing::{Packing, Transport};
 
 /// The session of one connection.
 #[derive(Debug)]
 pub struct Session {
     session: SessionRef,
-    form: Form,
+    packing: Packing,
     heartbeat: Heartbeat,
     frames: Bucket,
     /// It is not read before this time, because too many frames came.
@@ -73,10 +75,10 @@ enum State {
 }
 
 impl Session {
-    /// A session whose upgrade is done. `token` is that of the `Authorization` header.
+    /// A session whose upgrade, or QUIC handshake, is done. `token` is that of the `Authorization` header.
     pub fn new(
         session: SessionRef,
-        form: Form,
+        packing: impl Into<Packing>,
         token: Option<Box<str>>,
         context: &Context<'_>,
         out: &mut SessionEffects,
@@ -86,7 +88,7 @@ impl Session {
         out.timer = Some(hello);
         Self {
             session,
-            form,
+            packing: packing.into(),
             heartbeat: Heartbeat::new(now),
             frames: Bucket::default(),
             paused_until: Deadline::NEVER,
@@ -104,7 +106,7 @@ impl Session {
     /// The form of its frames.
     #[must_use]
     pub const fn form(&self) -> Form {
-        self.form
+        self.packing.form
     }
 
     /// Whose session it is, once that is known.
@@ -167,7 +169,7 @@ impl Session {
             return;
         }
         self.count_frame(context, out);
-        match (event, self.form) {
+        match (event, self.packing.form) {
             (Event::Binary(bytes), Form::Binary) => self.on_frame(context, wire::parse_client(&bytes), users, out),
             (Event::Text(text), Form::Json) => {
                 let frame = json::parse_client(&text, self.user());
@@ -175,11 +177,19 @@ impl Session {
             }
             (Event::Text(_), Form::Binary) => {
                 self.end(context, out);
-                out.close(CloseCode::Unsupported, "this session takes binary messages; ask for switchyard.v1.json");
+                out.close(
+                    self.packing.transport,
+                    CloseCode::Unsupported,
+                    "this session takes binary messages; ask for switchyard.v1.json",
+                );
             }
             (Event::Binary(_), Form::Json) => {
                 self.end(context, out);
-                out.close(CloseCode::Unsupported, "this session takes text messages; ask for switchyard.v1.fb");
+                out.close(
+                    self.packing.transport,
+                    CloseCode::Unsupported,
+                    "this session takes text messages; ask for switchyard.v1.fb",
+                );
             }
             (Event::Ping(payload), _) => out.control(Opcode::Pong, &payload),
             (Event::Pong(_), _) => {}
@@ -226,7 +236,7 @@ impl Session {
 
     /// The router says something to this session.
     pub fn on_router(&mut self, context: &Context<'_>, message: FromRouter<'_>, out: &mut SessionEffects) {
-        let form = self.form;
+        let packing = self.packing;
         match &mut self.state {
             State::AwaitHello { .. } | State::Ended => {}
             State::Attaching(member) => match message {
@@ -247,11 +257,11 @@ impl Session {
                 FromRouter::Attached => {}
                 FromRouter::Accepted(accepted) => {
                     member.on_send_answered(accepted.sequence == Sequence(1));
-                    out.frame(form, member.user, &ServerFrame::Accepted(accepted));
+                    out.frame(packing, member.user, &ServerFrame::Accepted(accepted));
                 }
                 FromRouter::Page(reply) => {
                     member.pending_fetches = member.pending_fetches.saturating_sub(1);
-                    out.frame(form, member.user, &ServerFrame::Page(from_router::page_for(member.user, reply)));
+                    out.frame(packing, member.user, &ServerFrame::Page(from_router::page_for(member.user, reply)));
                 }
                 FromRouter::Refused { code, retry_after_ms, regarding } => {
                     match regarding {
@@ -262,8 +272,8 @@ impl Session {
                     let refusal = Refusal { retry_after_ms, regarding, ..code.into() };
                     self.refuse(context, &refusal, out);
                 }
-                FromRouter::Deliver(frame) => out.deliver(form, member.user, frame),
-                FromRouter::Receipt(receipt) => out.receipt(form, member.user, receipt),
+                FromRouter::Deliver(frame) => out.deliver(packing, member.user, frame),
+                FromRouter::Receipt(receipt) => out.receipt(packing, member.user, receipt),
                 FromRouter::Replaced => self.fail(context, &ErrorCode::SessionReplaced.into(), out),
                 FromRouter::Stalled => self.refuse(context, &ErrorCode::DeliveryStalled.into(), out),
             },
@@ -336,7 +346,7 @@ impl Session {
                 member.pending_fetches += 1;
                 out.messages.push(ToRouter::Fetch { origin, fetch });
             }
-            ClientFrame::Ping { nonce } => out.frame(self.form, member.user, &ServerFrame::Pong { nonce }),
+            ClientFrame::Ping { nonce } => out.frame(self.packing, member.user, &ServerFrame::Pong { nonce }),
             ClientFrame::Bye => self.on_bye(context, out),
         }
     }
@@ -356,10 +366,10 @@ impl Session {
         match self.heartbeat.on_timer(context.now.monotonic, context.settings.heartbeat_ms) {
             Beat::Quiet => {}
             Beat::Ping | Beat::GiveUp if is_kept_waiting => {
-                out.control(Opcode::Ping, &[]);
+                out.ping(self.packing.transport);
                 self.on_received(context);
             }
-            Beat::Ping => out.control(Opcode::Ping, &[]),
+            Beat::Ping => out.ping(self.packing.transport),
             Beat::GiveUp => self.fail(context, &ErrorCode::HeartbeatTimeout.into(), out),
         }
     }

@@ -62,7 +62,7 @@ impl Session {
             max_pending_sends: PENDING_SENDS_MAX,
             time: context.now.unix,
         };
-        out.frame(self.form, member.user, &ServerFrame::Welcome(welcome));
+        out.frame(self.packing, member.user, &ServerFrame::Welcome(welcome));
         self.state = State::Open(member);
         // Nothing was read while the router was asked, so the silence begins now.
         self.on_received(context);

@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
 use switchyard_gateway_core::comebacks::Comebacks;
+use switchyard_gateway_core::framing::{self, FramingError};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::limits::COMEBACK_MS_MIN;
 use switchyard_gateway_core::rate::{RateLimits, UserRates};
-use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
+use switchyard_gateway_core::session::{
+    Close, Context, Now, Packing, Session, SessionEffects, Settings, Transport, dispatch,
+};
 use switchyard_gateway_core::ws::{Decoder, Event, Role, WsError};
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::{Ack, ClientFrame, Fetch, FetchRange, Hello, Regarding, Send, ServerFrame};
@@ -84,8 +87,10 @@ pub(crate) enum Seen {
     Pong(u64),
     Drain(u32),
     WebSocketPing,
+    TransportPing,
     WebSocketPong(Vec<u8>),
     Close(Option<u16>),
+    TransportClose(CloseCode),
 }
 
 /// An Error about the session, without a time to retry.
@@ -100,6 +105,7 @@ pub(crate) fn close(code: CloseCode) -> Seen {
 /// A session and everything around it.
 pub(crate) struct World {
     pub(crate) session: Session,
+    packing: Packing,
     pub(crate) now: Now,
     pub(crate) settings: Settings,
     /// What the last steps asked for.
@@ -135,7 +141,8 @@ pub(crate) fn good_token() -> String {
 
 impl World {
     /// A connection whose upgrade is done, with the token of the header.
-    pub(crate) fn upgraded(form: Form, header_token: Option<&str>) -> Self {
+    pub(crate) fn upgraded(packing: impl Into<Packing>, header_token: Option<&str>) -> Self {
+        let packing = packing.into();
         let key = signing_key();
         let mut keys = KeySet::new(AUDIENCE_DEFAULT);
         keys.insert(key.kid(), key.public_key());
@@ -147,10 +154,11 @@ impl World {
         let mut out = SessionEffects::new();
         let comebacks = Comebacks::new(1_000 / COMEBACK_APART_MS);
         let context = Context { now: START, keys: &keys, settings: &settings, comebacks };
-        let session = Session::new(SESSION, form, header_token.map(Into::into), &context, &mut out);
+        let session = Session::new(SESSION, packing, header_token.map(Into::into), &context, &mut out);
         let timer = out.timer.take();
         Self {
             session,
+            packing,
             now: START,
             settings,
             out,
@@ -166,8 +174,8 @@ impl World {
     }
 
     /// A session that said Hello as user 42 on device 1, and whose Attach is under way.
-    pub(crate) fn attaching(form: Form) -> Self {
-        let mut world = Self::upgraded(form, None);
+    pub(crate) fn attaching(packing: impl Into<Packing>) -> Self {
+        let mut world = Self::upgraded(packing, None);
         let token = good_token();
         let hello = ClientFrame::Hello(Hello { token: Some(token.as_str().into()), device: device(1) });
         assert_eq!(world.client(&hello), []);
@@ -176,8 +184,8 @@ impl World {
     }
 
     /// An open session.
-    pub(crate) fn open(form: Form) -> Self {
-        let mut world = Self::attaching(form);
+    pub(crate) fn open(packing: impl Into<Packing>) -> Self {
+        let mut world = Self::attaching(packing);
         assert_eq!(world.router(ToGateway::Attached(SESSION)), [Seen::Welcome]);
         world
     }
@@ -235,6 +243,10 @@ impl World {
 
     pub(crate) fn ws_error(&mut self, error: WsError) -> Vec<Seen> {
         self.step(|session, context, out| session.on_ws_error(context, error, out))
+    }
+
+    pub(crate) fn framing_error(&mut self, error: FramingError) -> Vec<Seen> {
+        self.step(|session, context, out| session.on_framing_error(context, error, out))
     }
 
     pub(crate) fn overflow(&mut self) -> Vec<Seen> {
@@ -342,6 +354,33 @@ impl World {
 
     /// What the client sees of the frames, read with the client's decoder.
     fn take_seen(&mut self) -> Vec<Seen> {
+        match self.packing.transport {
+            Transport::WebSocket => self.take_seen_on_websocket(),
+            Transport::Quic => self.take_seen_on_stream(),
+        }
+    }
+
+    fn take_seen_on_stream(&mut self) -> Vec<Seen> {
+        let mut decoder = framing::Decoder::new(self.packing.form, 1 << 20);
+        let bytes = std::mem::take(&mut self.out.frames).concat();
+        let mut rest = &bytes[..];
+        let mut seen = Vec::new();
+        while !rest.is_empty() {
+            let step = decoder.decode(rest).unwrap();
+            seen.push(match step.event.expect("effects are whole frames") {
+                Event::Binary(bytes) => self.see(&wire::parse_server(&bytes).unwrap()),
+                Event::Text(text) => self.see(&json::parse_server(&text, user(42)).unwrap()),
+                other => panic!("a stream has no {other:?}"),
+            });
+            rest = &rest[step.consumed..];
+        }
+        seen.extend(std::mem::take(&mut self.out.ping).then_some(Seen::TransportPing));
+        seen.extend(self.out.close.take().map(|Close { code, .. }| Seen::TransportClose(code)));
+        seen
+    }
+
+    fn take_seen_on_websocket(&mut self) -> Vec<Seen> {
+        assert!(self.out.close.is_none() && !self.out.ping, "a WebSocket has frames for both");
         let mut seen = Vec::new();
         let mut decoder = Decoder::new(Role::Client, 1 << 20);
         for frame in std::mem::take(&mut self.out.frames) {

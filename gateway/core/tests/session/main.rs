@@ -5,5 +5,6 @@ mod frames;
 mod harness;
 mod json_form;
 mod opening;
+mod quic;
 mod rates;
 mod time;

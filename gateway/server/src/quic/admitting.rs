@@ -1,0 +1,107 @@
+//! Who is let in: the same room, rates and admission as for WebSockets.
+//!
+//! Who comes may have forged the address, and a handshake costs the thread a third of a millisecond and the address three times
+//! what came from it. While few such handshakes are under way they are taken; beyond that, or beyond the rate of the address, a
+//! client proves its address first (Retry, RFC 9000 §8.1.2), for which nothing is kept here.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use quinn_proto::{AcceptError, Incoming};
+use switchyard_gateway_core::rate::Rate;
+use switchyard_gateway_core::session::{Close, Transport};
+use switchyard_gateway_core::wheel::Slot;
+use switchyard_schema::error::CloseCode;
+
+use super::link::Link;
+use crate::address::AddressBlock;
+use crate::limits::QUIC_LINGERING_MAX;
+use crate::state::State;
+
+/// What becomes of a client that comes.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Verdict {
+    Accept,
+    /// It proves its address first.
+    Retry,
+    Refuse,
+}
+
+impl State {
+    /// A client begins a handshake.
+    pub(super) fn on_incoming(&mut self, incoming: Incoming, now: Instant) {
+        let verified = incoming.remote_address_validated();
+        let verdict = self.verdict(incoming.remote_address().ip(), verified);
+        let quic = self.quic_mut();
+        quic.buffer.clear();
+        let transmit = match verdict {
+            Verdict::Accept => match quic.endpoint.accept(incoming, now, &mut quic.buffer, None) {
+                Ok((handle, proto)) => {
+                    let slot = self.enter_quic();
+                    return self.quic_mut().insert(handle, Box::new(Link::new(proto, !verified)), slot);
+                }
+                Err(AcceptError { response, .. }) => {
+                    self.counters.quic_handshakes_malformed.add(1);
+                    response
+                }
+            },
+            Verdict::Retry => match quic.endpoint.retry(incoming, &mut quic.buffer) {
+                Ok(transmit) => {
+                    self.counters.quic_retries.add(1);
+                    Some(transmit)
+                }
+                // It brings a token of ours, and so its address is proven.
+                Err(error) => Some(quic.endpoint.refuse(error.into_incoming(), &mut quic.buffer)),
+            },
+            Verdict::Refuse => Some(quic.endpoint.refuse(incoming, &mut quic.buffer)),
+        };
+        if let Some(transmit) = transmit {
+            self.send_at_once(&transmit);
+        }
+    }
+
+    fn verdict(&mut self, address: IpAddr, verified: bool) -> Verdict {
+        if self.is_leaving() {
+            return Verdict::Refuse;
+        }
+        let connections_max = self.config.connections_per_thread_max as usize;
+        if self.is_full() || self.quic_mut().links_used >= connections_max + QUIC_LINGERING_MAX {
+            self.counters.quic_turned_away.add(1);
+            return Verdict::Refuse;
+        }
+        if self.admission.admit(self.newcomers()).is_err() {
+            self.counters.quic_handshakes_put_off.add(1);
+            return Verdict::Refuse;
+        }
+        let (now, rate) = (self.around.now.monotonic, self.config.handshakes);
+        let quic = self.quic.as_mut().expect("a client has come");
+        let rates = if verified { &mut self.addresses } else { &mut quic.unverified_rates };
+        let is_limited = rate != Rate::UNLIMITED && rates.take(now, AddressBlock::from(address), rate).is_err();
+        match (verified, is_limited) {
+            (true, true) => {
+                self.counters.quic_handshakes_limited.add(1);
+                Verdict::Refuse
+            }
+            (false, true) => Verdict::Retry,
+            (false, false) if quic.unverified >= quic.unverified_max => Verdict::Retry,
+            (_, false) => Verdict::Accept,
+        }
+    }
+
+    /// Turns a client away that has no stream to be told on: the reason says in a form for programs when to come back.
+    pub(crate) fn turn_away_quic(&mut self, slot: Slot, code: CloseCode, behind_ms: u64, why: &str) {
+        let place_ms = self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms);
+        let reason = format!("reconnect_after_ms={place_ms}; {why}").into();
+        self.quic_mut().close_later(slot, Close { code, reason });
+        self.abort(slot);
+    }
+
+    /// The handshake has taken too long.
+    pub(crate) fn on_quic_handshake_timeout(&mut self, slot: Slot) {
+        debug_assert_eq!(self.connection(slot).transport, Transport::Quic);
+        self.counters.quic_handshakes_timed_out.add(1);
+        let reason = "the handshake took too long".into();
+        self.quic_mut().close_later(slot, Close { code: CloseCode::Timeout, reason });
+        self.abort(slot);
+    }
+}

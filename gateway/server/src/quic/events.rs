@@ -1,0 +1,112 @@
+//! What connections tell: the handshake is done, the stream has bytes or takes some, the end.
+
+use quinn_proto::{Dir, Event, StreamEvent};
+use switchyard_gateway_core::admission::Crowded;
+use switchyard_gateway_core::framing;
+use switchyard_gateway_core::session::{Close, Packing};
+use switchyard_gateway_core::wheel::Slot;
+use switchyard_schema::error::CloseCode;
+use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
+
+use super::link::Opened;
+use crate::connection::Unpacker;
+use crate::limits::{HELD_BITE_BYTES, HELD_TIGHT_BYTES};
+use crate::state::State;
+
+impl State {
+    /// Hears from every connection that something has happened to.
+    pub(super) fn look_at_happened(&mut self) {
+        while let Some(handle) = self.quic_mut().happened.pop_front() {
+            if let Some(link) = self.quic_mut().link(handle) {
+                link.happened = false;
+                self.hear(handle);
+            }
+        }
+    }
+
+    fn hear(&mut self, handle: usize) {
+        while let Some(link) = self.quic_mut().link(handle) {
+            let Some(event) = link.proto.poll() else { return };
+            // What is told of one whose place was given up concerns nobody.
+            let Some(slot) = link.slot else { continue };
+            match event {
+                Event::Connected => self.on_quic_connected(handle, slot),
+                Event::ConnectionLost { .. } => self.on_ended(slot),
+                Event::Stream(event) => self.on_stream_event(handle, slot, event),
+                Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
+            }
+        }
+    }
+
+    fn on_quic_connected(&mut self, handle: usize, slot: Slot) {
+        self.quic_mut().on_verified(handle);
+        // It may have come when there was room, as many others did.
+        if let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) {
+            self.counters.quic_handshakes_put_off.add(1);
+            return self.turn_away_quic(slot, CloseCode::TryAgainLater, wait_ms, "this gateway is busy");
+        }
+        let form = self.quic_mut().link(handle).and_then(|link| link.form());
+        let form = form.expect("a handshake without one of our protocols does not succeed");
+        let decoder = framing::Decoder::new(form, CLIENT_FRAME_BYTES_MAX);
+        self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
+    }
+
+    fn on_stream_event(&mut self, handle: usize, slot: Slot, event: StreamEvent) {
+        match event {
+            StreamEvent::Opened { dir: Dir::Bi } => self.on_stream_opened(handle, slot),
+            StreamEvent::Readable { .. } => self.on_stream_readable(slot),
+            StreamEvent::Writable { .. } => {
+                self.connection(slot).blocked = false;
+                self.mark_dirty(slot);
+            }
+            StreamEvent::Finished { .. } => {
+                // Everything has arrived: the client knows why.
+                self.on_ended(slot);
+            }
+            StreamEvent::Stopped { .. } => self.abort(slot),
+            // The client may open none in one direction, and this side opens none.
+            StreamEvent::Opened { dir: Dir::Uni } | StreamEvent::Available { .. } => {}
+        }
+    }
+
+    fn on_stream_opened(&mut self, handle: usize, slot: Slot) {
+        match self.quic_mut().link(handle).and_then(|link| link.on_opened()) {
+            None => {}
+            Some(Opened::Session) => self.on_stream_readable(slot),
+            Some(Opened::TooMany) => {
+                self.counters.quic_protocol_errors.add(1);
+                let reason = "a session has one stream, and ends with it".into();
+                self.quic_mut().close_later(slot, Close { code: CloseCode::Protocol, reason });
+                self.abort(slot);
+            }
+        }
+    }
+
+    /// Reads once what has arrived on the stream and handles it, as is done with a socket.
+    pub(crate) fn read_stream(&mut self, slot: Slot) {
+        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { self.receive_buffer.len() };
+        let connection = self.table.get_mut(slot).expect("it was just found");
+        let quic = self.quic.as_mut().expect("a connection without a socket is over QUIC");
+        match quic.read(slot, &mut self.receive_buffer[..at_most]) {
+            Ok((0, _)) => self.on_ended(slot),
+            Ok((bytes, ends)) => {
+                connection.hung_up |= ends;
+                connection.unread = bytes == at_most || connection.hung_up;
+                let mut buffer = std::mem::take(&mut self.receive_buffer);
+                self.on_bytes(slot, &mut buffer[..bytes]);
+                self.receive_buffer = buffer;
+                self.read_on(slot);
+            }
+            Err(_) => connection.unread = false,
+        }
+    }
+
+    fn on_stream_readable(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        connection.unread = true;
+        // Whoever stands in the list is read when its turn comes.
+        if !connection.stands_to_read {
+            self.read(slot);
+        }
+    }
+}

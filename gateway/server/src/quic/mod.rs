@@ -1,0 +1,238 @@
+//! Sessions over QUIC: quinn's state machine in each gateway thread's own loop, without a runtime of its own.
+//!
+//! A QUIC connection has a place in the thread's table as every connection has, with the same session, the same queue of frames
+//! and the same timers. What a WebSocket's socket is to it, a [`Link`] is here: it is read into the thread's receive buffer
+//! while nothing stands against that, and takes frames until it is blocked. So holding back, limits and the end work in one way
+//! for both.
+//!
+//! In a turn, datagrams are received first ([`receiving`]), which may let clients in ([`admitting`]) and lets
+//! connections tell what has happened ([`events`]). At its end everything that is owed to clients is sent ([`sending`]). Which
+//! thread a connection belongs to is in its id ([`steering`]).
+
+mod admitting;
+mod congestion;
+mod deadlines;
+mod events;
+mod link;
+mod misrouted;
+mod receiving;
+mod sending;
+mod settings;
+mod socket;
+mod starting;
+mod steering;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::UdpSocket;
+use std::time::Instant;
+
+use quinn_proto::{ConnectionHandle, Endpoint};
+use switchyard_gateway_core::rate::KeyedRates;
+use switchyard_gateway_core::session::Close;
+use switchyard_gateway_core::wheel::Slot;
+use switchyard_schema::error::CloseCode;
+
+use crate::address::AddressBlock;
+use crate::limits::{QUIC_UNVERIFIED_MIN, QUIC_UNVERIFIED_SHARE};
+use deadlines::Deadlines;
+use link::Link;
+use misrouted::{Misrouted, Queues};
+use sending::Unsent;
+use settings::Shared;
+use socket::{Datagram, Socket};
+use steering::Steering;
+
+pub use settings::QuicConfig;
+pub(crate) use starting::Startup;
+
+/// The QUIC of one thread.
+#[derive(Debug)]
+pub(crate) struct Quic {
+    socket: Socket,
+    endpoint: Endpoint,
+    steering: Steering,
+    misrouted: Misrouted,
+    /// By the endpoint's handle.
+    links: Vec<Option<Box<Link>>>,
+    links_used: usize,
+    by_slot: HashMap<Slot, usize>,
+    deadlines: Deadlines,
+    /// Datagrams of one receive call.
+    arrived: VecDeque<Datagram>,
+    /// Connections that something has happened to.
+    happened: VecDeque<usize>,
+    /// Connections that may have something to send.
+    touched: VecDeque<usize>,
+    /// Handshakes that were begun in this turn.
+    begun: usize,
+    /// Handshakes under way with addresses that may be forged.
+    unverified: usize,
+    unverified_max: usize,
+    /// What addresses that may be forged have used up of their rates: apart from those that are proven, so that nobody can use
+    /// up what another has.
+    unverified_rates: KeyedRates<AddressBlock>,
+    /// Whether the socket may hold datagrams.
+    unread: bool,
+    /// What the socket did not take; it is watched until it does.
+    unsent: Option<Unsent>,
+    /// Where datagrams are written.
+    buffer: Vec<u8>,
+}
+
+impl Quic {
+    /// # Errors
+    /// When the kernel lacks what QUIC needs of a socket.
+    fn new(
+        socket: UdpSocket,
+        shared: &Shared,
+        queues: Queues,
+        (index, threads): (u16, u16),
+        connections_max: u32,
+        seed: u64,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(socket)?;
+        let steering = Steering::new(index, threads);
+        let endpoint =
+            Endpoint::new(shared.endpoint(steering), Some(shared.server.clone()), !socket.may_fragment(), None);
+        Ok(Self {
+            socket,
+            endpoint,
+            steering,
+            misrouted: queues.of(index),
+            links: Vec::new(),
+            links_used: 0,
+            by_slot: HashMap::new(),
+            deadlines: Deadlines::default(),
+            arrived: VecDeque::new(),
+            happened: VecDeque::new(),
+            touched: VecDeque::new(),
+            begun: 0,
+            unverified: 0,
+            unverified_max: (connections_max as usize / QUIC_UNVERIFIED_SHARE).max(QUIC_UNVERIFIED_MIN),
+            unverified_rates: KeyedRates::new(seed),
+            unread: true,
+            unsent: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// When a connection wants to be looked at next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Whether the next turn has something to receive.
+    pub(crate) fn has_to_receive(&self) -> bool {
+        self.unread || !self.misrouted.is_empty()
+    }
+
+    /// Reads from the connection's stream, as [`crate::sys::receive`] reads from a socket; also answers whether the end
+    /// follows.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has arrived.
+    pub(crate) fn read(&mut self, slot: Slot, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        let Some(handle) = self.touch_slot(slot) else { return Ok((0, true)) };
+        self.link(handle).expect("a slot has a link").read(buffer)
+    }
+
+    /// The session has said how the connection is to be closed when its last frame has arrived.
+    pub(crate) fn close_later(&mut self, slot: Slot, close: Close) {
+        if let Some(link) = self.link_of(slot) {
+            link.close.get_or_insert(close);
+        }
+    }
+
+    /// Asks the client for a sign of life.
+    pub(crate) fn ping(&mut self, slot: Slot) {
+        if let Some(handle) = self.touch_slot(slot) {
+            self.link(handle).expect("a slot has a link").proto.ping();
+        }
+    }
+
+    /// Closes the connection at once. `false` when it has no link any more.
+    pub(crate) fn close(&mut self, slot: Slot, code: CloseCode) -> bool {
+        let Some(handle) = self.touch_slot(slot) else { return false };
+        self.link(handle).expect("a slot has a link").close(Instant::now(), code);
+        true
+    }
+
+    /// The connection's place is given up; its link stays until the last datagrams are through.
+    pub(crate) fn let_go(&mut self, slot: Slot) {
+        self.close(slot, CloseCode::Normal);
+        if let Some(handle) = self.by_slot.remove(&slot) {
+            self.on_verified(handle);
+            self.link(handle).expect("a slot has a link").slot = None;
+        }
+    }
+
+    fn link(&mut self, handle: usize) -> Option<&mut Link> {
+        self.links.get_mut(handle)?.as_deref_mut()
+    }
+
+    fn link_of(&mut self, slot: Slot) -> Option<&mut Link> {
+        let handle = *self.by_slot.get(&slot)?;
+        self.link(handle)
+    }
+
+    /// Puts a new connection in; it is to be looked at.
+    fn insert(&mut self, handle: ConnectionHandle, mut link: Box<Link>, slot: Slot) {
+        let ConnectionHandle(handle) = handle;
+        if handle >= self.links.len() {
+            self.links.resize_with(handle + 1, || None);
+        }
+        self.begun += 1;
+        self.unverified += usize::from(link.unverified);
+        link.slot = Some(slot);
+        let before = self.links[handle].replace(link);
+        assert!(before.is_none(), "the endpoint gives no handle twice");
+        self.links_used += 1;
+        self.by_slot.insert(slot, handle);
+        self.mark_happened(handle);
+    }
+
+    /// Nothing more comes of the connection.
+    fn remove(&mut self, handle: usize) {
+        let Some(mut link) = self.links.get_mut(handle).and_then(Option::take) else { return };
+        self.deadlines.disarm(handle, &mut link.armed);
+        self.links_used -= 1;
+        self.unverified -= usize::from(link.unverified);
+        if let Some(slot) = link.slot {
+            self.by_slot.remove(&slot);
+        }
+    }
+
+    /// The client has proven its address, or is gone.
+    fn on_verified(&mut self, handle: usize) {
+        if let Some(link) = self.link(handle) {
+            let counted = usize::from(std::mem::take(&mut link.unverified));
+            self.unverified -= counted;
+        }
+    }
+
+    /// Something has happened to the connection.
+    fn mark_happened(&mut self, handle: usize) {
+        if let Some(link) = self.link(handle)
+            && !std::mem::replace(&mut link.happened, true)
+        {
+            self.happened.push_back(handle);
+        }
+        self.touch(handle);
+    }
+
+    /// The connection may have something to send.
+    fn touch(&mut self, handle: usize) {
+        if let Some(link) = self.link(handle)
+            && !std::mem::replace(&mut link.touched, true)
+        {
+            self.touched.push_back(handle);
+        }
+    }
+
+    fn touch_slot(&mut self, slot: Slot) -> Option<usize> {
+        let handle = *self.by_slot.get(&slot)?;
+        self.touch(handle);
+        Some(handle)
+    }
+}

@@ -1,0 +1,96 @@
+//! What all connections of a gateway share: how they are encrypted, and how much a client may ask of the transport.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use switchyard_gateway_core::handshake::Form;
+
+use super::congestion::Factory;
+use super::steering::Steering;
+use crate::limits::{
+    QUIC_CRYPTO_BYTES_MAX, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX, QUIC_RECEIVE_WINDOW_BYTES,
+    QUIC_SEND_WINDOW_BYTES, QUIC_STREAMS_MAX,
+};
+use crate::tls::certificates::{Certificates, Versions, server_config};
+
+/// How a gateway speaks QUIC.
+#[derive(Clone, Debug)]
+pub struct QuicConfig {
+    /// Where clients connect (UDP). Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What it shows them.
+    pub certificates: Arc<Certificates>,
+    /// Whether the kernel is told which thread a datagram is for. If not, or where it cannot be told, threads pass on what came
+    /// to the wrong one, which costs a copy and two wake-ups each.
+    pub steered: bool,
+}
+
+impl QuicConfig {
+    /// QUIC at `listen`.
+    #[must_use]
+    pub const fn new(listen: SocketAddr, certificates: Arc<Certificates>) -> Self {
+        Self { listen, certificates, steered: true }
+    }
+}
+
+/// What the endpoints of all threads are made from.
+#[derive(Clone)]
+pub(super) struct Shared {
+    endpoint: EndpointConfig,
+    pub(super) server: Arc<ServerConfig>,
+}
+
+impl Shared {
+    /// # Errors
+    /// When rustls cannot be configured.
+    pub(super) fn new(config: &QuicConfig, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
+        let [binary, json] = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes());
+        let mut tls = server_config(config.certificates.clone(), Versions::Only13, binary)?;
+        tls.alpn_protocols.push(json.to_vec());
+        let crypto = QuicServerConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(Arc::new(transport(heartbeat_ms)))
+            .incoming_buffer_size(QUIC_INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(QUIC_INCOMING_BYTES_MAX);
+        Ok(Self { endpoint: EndpointConfig::default(), server: Arc::new(server) })
+    }
+
+    /// The configuration of one thread's endpoint. All have the same key for stateless resets.
+    pub(super) fn endpoint(&self, steering: Steering) -> Arc<EndpointConfig> {
+        let mut endpoint = self.endpoint.clone();
+        endpoint.cid_generator(move || Box::new(steering));
+        Arc::new(endpoint)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    /// Without keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// What a connection may cost. Datagrams of the application and streams in one direction are not taken.
+fn transport(heartbeat_ms: u32) -> TransportConfig {
+    let idle = Duration::from_millis(u64::from(heartbeat_ms) * u64::from(QUIC_IDLE_HEARTBEATS));
+    let window = VarInt::from_u32(QUIC_RECEIVE_WINDOW_BYTES);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(QUIC_STREAMS_MAX.into())
+        .max_concurrent_uni_streams(0_u8.into())
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0)
+        .stream_receive_window(window)
+        .receive_window(window)
+        .send_window(QUIC_SEND_WINDOW_BYTES)
+        .congestion_controller_factory(Arc::new(Factory::default()))
+        .crypto_buffer_size(QUIC_CRYPTO_BYTES_MAX)
+        // The session pings, and only when it has heard nothing for long: a phone that sleeps is woken once in a heartbeat.
+        .keep_alive_interval(None)
+        .max_idle_timeout(Some(IdleTimeout::try_from(idle).expect("a heartbeat is an hour at most")));
+    transport
+}

@@ -1,0 +1,289 @@
+//! A QUIC client without a runtime: quinn's state machine over a plain socket, in the hands of a test.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use quinn_proto::crypto::rustls::QuicClientConfig;
+use quinn_proto::{
+    ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event,
+    StreamId, TransportConfig,
+};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use serde_json::{Value, json};
+use switchyard_gateway_core::framing::{self, Decoder};
+use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::ws;
+use switchyard_gateway_server::tls::certificates::{Certificate, Certificates};
+use switchyard_gateway_server::{GatewayConfig, QuicConfig};
+use switchyard_schema::link::{Origin, ToGateway, ToRouter};
+
+use super::common::{Fixture, PATIENCE, RouterSide, wait_for};
+
+/// The name in the certificate.
+const NAME: &str = "localhost";
+
+/// A gateway's certificate, and what a client trusts.
+pub(crate) struct Identity {
+    certificates: Arc<Certificates>,
+    trusted: CertificateDer<'static>,
+}
+
+pub(crate) fn identity() -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let files = ("chain.pem".as_ref(), "key.pem".as_ref());
+    let (pem, key_pem) = (certificate.pem(), key.serialize_pem());
+    let read = Certificate::from_pem((files.0, pem.as_bytes()), (files.1, key_pem.as_bytes())).unwrap();
+    Identity { certificates: Arc::new(Certificates::new(read)), trusted: certificate.der().clone() }
+}
+
+impl Identity {
+    /// QUIC on a free port.
+    pub(crate) fn add_to(&self, config: &mut GatewayConfig, steered: bool) {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        config.quic = Some(QuicConfig { steered, ..QuicConfig::new(listen, self.certificates.clone()) });
+    }
+
+    fn client_config(&self, protocols: &[&str]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.trusted.clone()).unwrap();
+        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        // A test that waits for the server must not be the one that gives up.
+        let mut transport = TransportConfig::default();
+        transport.max_idle_timeout(None);
+        config.transport_config(Arc::new(transport));
+        config
+    }
+}
+
+/// One connection of a client.
+pub(crate) struct Quic {
+    socket: UdpSocket,
+    endpoint: Endpoint,
+    handle: ConnectionHandle,
+    pub(crate) proto: Connection,
+    /// Why it ended.
+    pub(crate) lost: Option<ConnectionError>,
+    connected: bool,
+    stream: Option<StreamId>,
+    decoder: Decoder,
+    heard: VecDeque<Vec<u8>>,
+}
+
+impl Quic {
+    /// Begins a connection, whose first datagrams are not sent yet.
+    pub(crate) fn begin(identity: &Identity, to: SocketAddr, form: Form) -> Self {
+        Self::begin_with(identity, to, form, &[form.subprotocol()])
+    }
+
+    pub(crate) fn begin_with(identity: &Identity, to: SocketAddr, form: Form, protocols: &[&str]) -> Self {
+        let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
+        let (handle, proto) = endpoint.connect(Instant::now(), identity.client_config(protocols), to, NAME).unwrap();
+        let decoder = Decoder::new(form, 1 << 20);
+        let socket = free_socket();
+        Self {
+            socket,
+            endpoint,
+            handle,
+            proto,
+            lost: None,
+            connected: false,
+            stream: None,
+            decoder,
+            heard: VecDeque::new(),
+        }
+    }
+
+    /// A connection whose handshake is done and whose stream is open, but for the first byte on it.
+    pub(crate) fn connect(identity: &Identity, to: SocketAddr, form: Form) -> Self {
+        let mut client = Self::begin(identity, to, form);
+        client.wait_for("the handshake", |client| client.connected.then_some(()));
+        client.stream = client.proto.streams().open(Dir::Bi);
+        client
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Goes on from another port, as a phone does whose address changes.
+    pub(crate) fn rebind(&mut self) {
+        self.socket = free_socket();
+    }
+
+    /// Writes bytes to the stream.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) {
+        let stream = self.stream.expect("the stream is open");
+        while !bytes.is_empty() {
+            let written =
+                self.wait_for("room on the stream", |client| client.proto.send_stream(stream).write(bytes).ok());
+            bytes = &bytes[written..];
+        }
+        self.work();
+    }
+
+    pub(crate) fn say(&mut self, frame: &Value) {
+        self.write(&framing::frame(frame.to_string().as_bytes()));
+    }
+
+    /// Says nothing more on the stream.
+    pub(crate) fn finish(&mut self) {
+        self.proto.send_stream(self.stream.unwrap()).finish().unwrap();
+        self.work();
+    }
+
+    /// The next frame, as JSON.
+    pub(crate) fn hear(&mut self) -> Value {
+        let frame = self.wait_for("a frame", |client| client.heard.pop_front());
+        serde_json::from_slice(&frame).expect("it is JSON")
+    }
+
+    /// Waits for the server's close; answers its code and reason.
+    pub(crate) fn hear_close(&mut self) -> (u64, String) {
+        match self.wait_for("the close", |client| client.lost.clone()) {
+            ConnectionError::ApplicationClosed(close) => {
+                (close.error_code.into_inner(), String::from_utf8(close.reason.to_vec()).unwrap())
+            }
+            other => panic!("the server closes with a code, not: {other}"),
+        }
+    }
+
+    /// Works until `look` finds something.
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.work();
+            if let Some(found) = look(self) {
+                self.work();
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}; lost: {:?}", self.lost);
+        }
+    }
+
+    /// Sends what is to be sent, waits a moment for something to come, and takes it.
+    pub(crate) fn work(&mut self) {
+        self.send();
+        let mut buffer = [0; 65536];
+        while let Ok((bytes, from)) = self.socket.recv_from(&mut buffer) {
+            let (data, mut answer) = (BytesMut::from(&buffer[..bytes]), Vec::new());
+            let event = self.endpoint.handle(Instant::now(), from, None, None, data, &mut answer);
+            if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+                self.proto.handle_event(event);
+            }
+            self.take_events();
+            self.send();
+            self.socket.set_nonblocking(true).unwrap();
+        }
+        self.socket.set_nonblocking(false).unwrap();
+        if self.proto.poll_timeout().is_some_and(|at| at <= Instant::now()) {
+            self.proto.handle_timeout(Instant::now());
+        }
+        self.take_events();
+        self.send();
+    }
+
+    /// Sends what is to be sent.
+    pub(crate) fn send(&mut self) {
+        while let Some(event) = self.proto.poll_endpoint_events() {
+            if let Some(answer) = self.endpoint.handle_event(self.handle, event) {
+                self.proto.handle_event(answer);
+            }
+        }
+        let mut buffer = Vec::new();
+        while let Some(transmit) = self.proto.poll_transmit(Instant::now(), 1, &mut buffer) {
+            self.socket.send_to(&buffer[..transmit.size], transmit.destination).unwrap();
+            buffer.clear();
+        }
+    }
+
+    fn take_events(&mut self) {
+        while let Some(event) = self.proto.poll() {
+            match event {
+                Event::Connected => self.connected = true,
+                Event::ConnectionLost { reason } => self.lost = Some(reason),
+                _ => {}
+            }
+        }
+        self.read();
+    }
+
+    fn read(&mut self) {
+        let Some(stream) = self.stream else { return };
+        let mut stream = self.proto.recv_stream(stream);
+        let Ok(mut chunks) = stream.read(true) else { return };
+        while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
+            let mut rest = &chunk.bytes[..];
+            while !rest.is_empty() {
+                let step = self.decoder.decode(rest).expect("the server says frames");
+                self.heard.extend(step.event.map(|event| match event {
+                    ws::Event::Text(text) => text.into_owned().into_bytes(),
+                    ws::Event::Binary(bytes) => bytes.into_owned(),
+                    other => panic!("a stream has no {other:?}"),
+                }));
+                rest = &rest[step.consumed..];
+            }
+        }
+        let _ = chunks.finalize();
+    }
+}
+
+/// A socket of its own port, on which a read waits for a moment.
+fn free_socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+    socket
+}
+
+/// A JSON session of one device over QUIC.
+pub(crate) struct QuicPhone {
+    pub(crate) quic: Quic,
+    pub(crate) origin: Origin,
+    /// Which thread has it.
+    pub(crate) thread: usize,
+}
+
+impl Fixture {
+    pub(crate) fn quic_address(&self) -> SocketAddr {
+        self.gateway.local_quic_address().expect("it speaks QUIC")
+    }
+
+    /// Opens a session over QUIC: Hello, Attach, Attached, Welcome. There must be one router core.
+    pub(crate) fn quic_phone(&self, identity: &Identity, user: u64) -> QuicPhone {
+        let mut quic = Quic::connect(identity, self.quic_address(), Form::Json);
+        quic.say(&json!({"type": "hello", "token": self.token(user), "device": "1"}));
+        let (thread, origin) = quic.wait_for("an attach", |_| {
+            let next = |(thread, cores): (usize, &Vec<RouterSide>)| Some((thread, cores[0].requests.pop()?.1));
+            self.routers.iter().enumerate().find_map(next)
+        });
+        let ToRouter::Attach(origin) = origin else { panic!("a hello becomes an attach") };
+        assert_eq!((origin.user.get(), origin.session.gateway), (user, u16::try_from(thread).unwrap()));
+        self.routers[thread][0].answer(ToGateway::Attached(origin.session));
+        assert_eq!(quic.hear()["type"], "welcome");
+        QuicPhone { quic, origin, thread }
+    }
+}
+
+impl QuicPhone {
+    /// A ping and its pong: whether the session still works.
+    pub(crate) fn turn(&mut self) {
+        self.quic.say(&json!({"type": "ping", "nonce": "7"}));
+        assert_eq!(self.quic.hear(), json!({"type": "pong", "nonce": "7"}));
+    }
+}
+
+/// Waits until a counter of the gateway is at least this.
+pub(crate) fn wait_for_counter(fixture: &Fixture, name: &str, at_least: u64) {
+    wait_for(name, || (fixture.counter(name) >= at_least).then_some(()));
+}
