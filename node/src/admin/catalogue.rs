@@ -545,14 +545,14 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_router_pending_releases",
         Gauge,
         Plain,
-        "Answers and facts that wait until their record is durable.",
+        "Answers and facts that wait until their record is made and durable: what members were told waits for a tenth of a second.",
         &[of("router_pending")],
     ),
     metric(
         "switchyard_router_unconfirmed_facts",
         Gauge,
         Plain,
-        "Facts that other shards have not confirmed.",
+        "Facts that other shards have not confirmed: at rest none, else what was told in the last tenth of a second.",
         &[of("router_unconfirmed_facts")],
     ),
     metric(

@@ -1,6 +1,7 @@
-//! What a shard has to come back to: sessions with work, and timers.
+//! What a shard has to come back to: sessions with work, timers, and what is to be journaled.
 //!
-//! Entries name sessions by reference and are checked when their turn comes, so ending a session touches no list.
+//! Entries name sessions by reference and are checked when their turn comes, so ending a session touches no list. What is to be
+//! journaled holds its user in memory.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! A head fact at a member's shard: journaled, and its message sent to the sessions that can take it now.
+//! A head fact at a member's shard: its message is sent to the sessions that can take it now, and what it tells is journaled a
+//! moment later.
 
 use smallvec::SmallVec;
 use switchyard_schema::encode;

@@ -40,7 +40,9 @@ impl FactSlot {
 /// What a [`Facts::told_again`] entry turned out to be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Due {
+    /// It is told again.
     Tell,
+    /// What was told has been confirmed.
     Confirmed,
 }
 
@@ -48,7 +50,8 @@ pub(crate) enum Due {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     open: BTreeSet<(u64, FactKey)>,
-    retell: VecDeque<(Millis, FactKey)>,
+    /// With the oldest record that was not confirmed when the entry was made: what has moved on since needs no telling.
+    retell: VecDeque<(Millis, FactKey, u64)>,
 }
 
 impl Facts {
@@ -65,7 +68,7 @@ impl Facts {
         }
         if !slot.queued {
             slot.queued = true;
-            self.retell.push_back((due, key));
+            self.retell.push_back((due, key, slot.first));
         }
         opened
     }
@@ -94,28 +97,51 @@ impl Facts {
 
     /// When the next fact may have to be told again.
     pub(crate) fn next_due(&self) -> Option<Millis> {
-        self.retell.front().map(|(due, _)| *due)
+        self.retell.front().map(|(due, ..)| *due)
     }
 
-    /// The next fact whose time has come; settle it with [`Facts::told_again`].
-    pub(crate) fn pop_due(&mut self, now: Millis) -> Option<FactKey> {
-        let (due, _) = self.retell.front()?;
-        if *due <= now { self.retell.pop_front().map(|(_, key)| key) } else { None }
+    /// The next fact whose time has come, and what was not confirmed of it then; settle it with [`Facts::told_again`].
+    pub(crate) fn pop_due(&mut self, now: Millis) -> Option<(FactKey, u64)> {
+        let (due, ..) = self.retell.front()?;
+        if *due <= now { self.retell.pop_front().map(|(_, key, first)| (key, first)) } else { None }
     }
 
-    /// Decides on a fact from [`Facts::pop_due`]: an open one is told now and once more at `due`.
-    pub(crate) fn told_again(&mut self, slot: &mut FactSlot, key: FactKey, due: Millis) -> Due {
+    /// Decides on a fact from [`Facts::pop_due`]: an open one is looked at once more at `due`, and told now unless what was
+    /// not confirmed `then` is.
+    pub(crate) fn told_again(&mut self, slot: &mut FactSlot, key: FactKey, then: u64, due: Millis) -> Due {
         slot.queued = slot.is_open();
-        if slot.queued {
-            self.retell.push_back((due, key));
-            Due::Tell
-        } else {
-            Due::Confirmed
+        if !slot.queued {
+            return Due::Confirmed;
         }
+        self.retell.push_back((due, key, slot.first));
+        if slot.first == then { Due::Tell } else { Due::Confirmed }
     }
 
     /// How many facts are unconfirmed.
     pub(crate) fn open_count(&self) -> usize {
         self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_fact_that_never_rests_then_it_is_told_again_only_when_what_was_told_is_not_confirmed_in_time() {
+        let user = |number| UserId::new(number).expect("not zero");
+        let key = FactKey::Head(ConversationId::direct(user(1), user(2)), 0);
+        let (mut facts, mut slot) = (Facts::default(), FactSlot::default());
+        assert!(facts.raise(&mut slot, key, 7, Millis(200)));
+        assert!(!facts.raise(&mut slot, key, 8, Millis(210)));
+        assert!(!facts.confirm(&mut slot, key, 7), "8 is not confirmed");
+        let (found, then) = facts.pop_due(Millis(200)).expect("it is due");
+        assert_eq!((found, facts.told_again(&mut slot, key, then, Millis(400))), (key, Due::Confirmed));
+        let (_, then) = facts.pop_due(Millis(400)).expect("it is looked at again");
+        assert_eq!(facts.told_again(&mut slot, key, then, Millis(600)), Due::Tell, "8 still is not confirmed");
+        assert!(facts.confirm(&mut slot, key, 8));
+        let (_, then) = facts.pop_due(Millis(600)).expect("it is looked at again");
+        assert_eq!(facts.told_again(&mut slot, key, then, Millis(800)), Due::Confirmed);
+        assert_eq!((facts.next_due(), facts.open_count()), (None, 0));
     }
 }

@@ -16,8 +16,8 @@ pub const HISTORY_REPLANS_MAX: u8 = 3;
 /// When a read that could not be served is tried again.
 pub const READ_RETRY_MS: u64 = 100;
 
-/// When a fact that was not confirmed is told again: well above a batch and a round trip, well below what a person
-/// notices.
+/// When a fact that was not confirmed is told again, at the latest twice that: well above a batch and a round trip, below
+/// what a person notices.
 pub const RETELL_AFTER_MS: u64 = 200;
 /// Facts told again in one tick.
 pub const RETELLS_PER_TICK: usize = 128;
@@ -27,7 +27,8 @@ pub const RETELLS_PER_TICK: usize = 128;
 /// then the fact is told again after a crash, and after [`RETELL_AFTER_MS`], which is longer.
 pub const INBOX_RECORD_MS: u64 = 100;
 const _: () = assert!(2 * INBOX_RECORD_MS <= RETELL_AFTER_MS);
-/// Such records made in one tick.
+/// Such records made in one tick: with a cursor each they are a small part of what a core's queue of records takes, and a
+/// shard gets through half a million a second.
 pub const INBOX_RECORDS_PER_TICK: usize = 512;
 
 /// Inputs that wait for one cold user or conversation to be loaded: two devices may send all they are allowed to.
@@ -64,6 +65,9 @@ pub const POSITION_EVERY: u64 = 64;
 /// Users, or conversations, that lie side by side in memory: large enough that the allocator's own bytes do not count, small
 /// enough that the chunk which is being filled does not either, in each of many shards.
 pub const CHUNK_ENTRIES: usize = 64;
+/// Places without an entry that one look for eviction passes over: where many left, long runs of them lie side by side, and a
+/// million take a few ticks.
+pub const FREE_PLACES_PER_LOOK: usize = 1024;
 /// Entries that one tick looks at for eviction, users and conversations apart.
 pub const EVICTIONS_PER_TICK: usize = 64;
 /// When a tick with unfinished work should follow.

@@ -54,7 +54,7 @@ pub struct ShardStats {
     pub state_bytes: usize,
     /// Bytes of recent messages.
     pub tail_bytes: usize,
-    /// What waits for the journal.
+    /// What waits for the journal, or to be put there.
     pub pending: usize,
     /// Facts that other shards have not confirmed.
     pub unconfirmed: usize,
@@ -115,7 +115,7 @@ impl Shard {
             conversations: self.conversations.len(),
             state_bytes: self.users.bytes() + self.conversations.bytes(),
             tail_bytes: self.tail.bytes(),
-            pending: self.log.pending.len(),
+            pending: self.log.pending.len() + self.agenda.inbox_records.len(),
             unconfirmed: self.facts.open_count(),
             parked: self.parked.len(),
             reads: self.readings.len(),
@@ -190,7 +190,7 @@ impl Shard {
         self.on_history(token, result, fx);
     }
 
-    /// Bounded housekeeping: facts told again, catch-up, timers, eviction. Returns when it wants the next tick; `None`
+    /// Bounded housekeeping: facts told again, catch-up, timers, inboxes to be journaled, eviction. Returns when it wants the next tick; `None`
     /// when only an input can bring work.
     pub fn handle_tick(&mut self, now: Millis, fx: &mut Effects) -> Option<Millis> {
         self.begin(now);

@@ -19,7 +19,7 @@ use crate::session::Session;
 pub(crate) struct User {
     pub(crate) devices: SmallVec<[Device; 1]>,
     pub(crate) inbox: Inboxes,
-    /// Pending records and unconfirmed facts; while there are any it stays in memory.
+    /// Pending records, inboxes that wait for theirs, and unconfirmed facts; while there are any it stays in memory.
     pub(crate) held: u32,
     pub(crate) devices_dirty: bool,
     pub(crate) dirty: bool,

@@ -113,7 +113,7 @@ impl Shard {
         let config = self.config;
         let due = self.now.plus(RETELL_AFTER_MS);
         for _ in 0..RETELLS_PER_TICK {
-            let Some(key) = self.facts.pop_due(self.now) else { return };
+            let Some((key, then)) = self.facts.pop_due(self.now) else { return };
             match key {
                 FactKey::Head(id, index) | FactKey::Mark(id, index) => {
                     let Some(conversation) = self.conversations.peek_mut(&id) else { continue };
@@ -123,7 +123,7 @@ impl Shard {
                         FactKey::Head(..) => &mut member.head_fact,
                         _ => &mut member.mark_fact,
                     };
-                    if self.facts.told_again(slot, key, due) == Due::Tell {
+                    if self.facts.told_again(slot, key, then, due) == Due::Tell {
                         let fact = head_fact(conversation, id, place);
                         post::open(&config, config.shard_count.of_user(fact.user), Peer::Head(Box::new(fact)), fx);
                     }
@@ -131,7 +131,7 @@ impl Shard {
                 FactKey::Cursor(user_id, id) => {
                     let Some(user) = self.users.peek_mut(&user_id) else { continue };
                     let Some(inbox) = user.inbox.get_mut(&id) else { continue };
-                    if self.facts.told_again(&mut inbox.fact, key, due) == Due::Tell {
+                    if self.facts.told_again(&mut inbox.fact, key, then, due) == Due::Tell {
                         let fact = watermark_fact(user_id, id, inbox);
                         post::open(&config, config.shard_count.of_conversation(id), Peer::Watermark(fact), fx);
                     }

@@ -185,6 +185,8 @@ impl Engine {
             StoreReply::Committed { shard, result: Ok(()) } => {
                 let slot = slot(&mut self.slots, &self.config, shard);
                 slot.snapshots.stored(&mut slot.shard);
+                // What it holds may leave memory now.
+                slot.touch(now);
                 self.snapshot_look_at = now;
             }
             // The snapshot stays on its way for good: the journal has everything, and the driver shows the failure.
@@ -321,7 +323,7 @@ impl Engine {
         }
     }
 
-    /// From now on every record is written at once, so that the core comes to rest.
+    /// From now on what has been recorded is written at once, so that the core comes to rest.
     pub const fn begin_stop(&mut self) {
         self.stopping = true;
     }

@@ -1,6 +1,7 @@
 //! A full disk, a failed journal, a store that cannot be read; facts; eviction.
 
 use switchyard_router_core::effects::StorageState;
+use switchyard_router_core::limits::INBOX_RECORD_MS;
 use switchyard_router_core::peer::Peer;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{FetchRange, Regarding};
@@ -121,12 +122,51 @@ fn given_head_facts_in_a_burst_then_inbox_records_are_coalesced() {
     world.pump();
     world.appended.clear();
     world.settle();
+    assert!(!world.shards.iter().all(|shard| shard.is_settled()), "a stop waits for what is to be journaled");
     world.confirm();
+    assert_eq!(inbox_heads(&world, 2), [40]);
+    assert!(world.shards.iter().all(|shard| shard.is_settled()));
+}
+
+#[test]
+fn given_a_head_fact_while_the_record_of_the_one_before_is_written_then_it_is_journaled_after_it() {
+    let mut world = World::new(Setup::default());
+    let (anna, _) = (Phone::attached(&mut world, 1, 1), Phone::attached(&mut world, 2, 1));
+    anna.send(&mut world, 2, 1);
+    world.settle();
+    world.appended.clear();
+    world.now = world.now.plus(INBOX_RECORD_MS);
+    world.tick_all();
+    for number in 2..=40 {
+        anna.send(&mut world, 2, number);
+    }
+    world.confirm();
+    world.confirm();
+    assert_eq!(inbox_heads(&world, 2), [1, 40]);
+    assert!(world.shards.iter().all(|shard| shard.is_settled()));
+}
+
+#[test]
+fn given_own_messages_whose_cursor_was_journaled_when_the_server_crashes_then_they_do_not_come_back() {
+    let mut world = World::new(Setup::default());
+    let anna = Phone::attached(&mut world, 1, 1);
+    for number in 1..=3 {
+        anna.send(&mut world, 2, number);
+    }
+    world.confirm();
+    world.crash();
+    anna.again().attach(&mut world);
+    world.settle();
+    assert!(anna.again().delivered(&mut world).is_empty());
+}
+
+/// The heads of a user's inbox records.
+fn inbox_heads(world: &World, user: u64) -> Vec<u64> {
     let heads = world.appended.iter().filter_map(|(_, record)| match record {
-        Record::Inbox(inbox) if inbox.user.get() == 2 => Some(inbox.head.0),
+        Record::Inbox(inbox) if inbox.user.get() == user => Some(inbox.head.0),
         _ => None,
     });
-    assert_eq!(heads.collect::<Vec<_>>(), [40]);
+    heads.collect()
 }
 
 #[test]

@@ -27,6 +27,8 @@ const FLOODING: usize = 10;
 const TRICKLING: usize = 500;
 /// Sessions that come back at once.
 const RETURNING: usize = 500;
+/// Frames that a flood consists of, over and over.
+const FRAMES: u64 = 200;
 /// Abusers share the machine, so they rest when nothing moves.
 pub(super) const REST: Duration = Duration::from_millis(2);
 
@@ -137,7 +139,7 @@ fn trickle(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let again = |number| connect(server, number).map(Flood::new);
     let connections = (0..TRICKLING as u64).map(again).collect::<Result<Vec<_>, SwarmError>>()?;
-    byte_by_byte(connections, REQUEST, stop, again)
+    byte_by_byte(connections, REQUEST, REQUEST.len(), stop, again)
 }
 
 fn crumbs(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
@@ -153,15 +155,18 @@ fn crumbs(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64,
         }
         sessions.push(again(number)?);
     }
-    byte_by_byte(sessions, &frames(send_to), stop, again)
+    let bytes = frames(send_to);
+    let frame_bytes = bytes.len() / FRAMES as usize;
+    byte_by_byte(sessions, &bytes, frame_bytes, stop, again)
 }
 
 /// Writes `bytes` over and over on every connection, one byte of each in turn; those that are closed are opened `again`. Each
-/// begins a byte after the one before, so that their frames do not all become whole at the same moment: that would be a burst
-/// of well-formed frames, which is another thing.
+/// begins a byte after the one before, but for those a whole frame apart, so that their frames do not all become whole at the same
+/// moment: that would be a burst of well-formed frames, which is another thing.
 fn byte_by_byte(
     mut connections: Vec<Flood>,
     bytes: &[u8],
+    frame_bytes: usize,
     stop: &AtomicBool,
     again: impl Fn(u64) -> Result<Flood, SwarmError>,
 ) -> Result<u64, SwarmError> {
@@ -169,7 +174,7 @@ fn byte_by_byte(
     let mut rounds = 0_usize;
     while !stop.load(Ordering::Relaxed) {
         rounds += 1;
-        let begun = |(index, _): &(usize, &mut Flood)| index % bytes.len() < rounds;
+        let begun = |(index, _): &(usize, &mut Flood)| index % frame_bytes < rounds;
         for (index, connection) in connections.iter_mut().enumerate().filter(begun) {
             let place = usize::try_from(connection.sent_bytes()).unwrap_or_default() % bytes.len();
             match connection.pour(&bytes[place..=place]) {
@@ -261,10 +266,10 @@ fn pings() -> Vec<u8> {
     bytes
 }
 
-/// Many frames of one kind, each between two strangers.
+/// [`FRAMES`] frames of one kind and one length, each between two strangers.
 fn frames(frame: fn(ConversationId, u64) -> ClientFrame<'static>) -> Vec<u8> {
     let (mut bytes, mut encoder) = (Vec::new(), Encoder::default());
-    for number in 0..200 {
+    for number in 0..FRAMES {
         // A conversation of strangers: the server must look before it can refuse.
         let stranger = || UserId::new(users::random() | 1).expect("it is not 0");
         let conversation = ConversationId::direct(stranger(), stranger());
