@@ -28,7 +28,7 @@ const TRICKLING: usize = 500;
 /// Sessions that come back at once.
 const RETURNING: usize = 500;
 /// Frames that a flood consists of, over and over.
-const FRAMES: u64 = 200;
+const FRAMES: usize = 200;
 /// Abusers share the machine, so they rest when nothing moves.
 pub(super) const REST: Duration = Duration::from_millis(2);
 
@@ -156,7 +156,7 @@ fn crumbs(server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64,
         sessions.push(again(number)?);
     }
     let bytes = frames(send_to);
-    let frame_bytes = bytes.len() / FRAMES as usize;
+    let frame_bytes = bytes.len() / FRAMES;
     byte_by_byte(sessions, &bytes, frame_bytes, stop, again)
 }
 
@@ -269,7 +269,7 @@ fn pings() -> Vec<u8> {
 /// [`FRAMES`] frames of one kind and one length, each between two strangers.
 fn frames(frame: fn(ConversationId, u64) -> ClientFrame<'static>) -> Vec<u8> {
     let (mut bytes, mut encoder) = (Vec::new(), Encoder::default());
-    for number in 0..FRAMES {
+    for number in 0..FRAMES as u64 {
         // A conversation of strangers: the server must look before it can refuse.
         let stranger = || UserId::new(users::random() | 1).expect("it is not 0");
         let conversation = ConversationId::direct(stranger(), stranger());
