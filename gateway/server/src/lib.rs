@@ -52,6 +52,7 @@ mod sys;
 mod table;
 mod thread;
 pub mod tls;
+mod to_read;
 mod turn;
 
 pub use config::{GatewayConfig, ThreadParts, TlsListen};

@@ -34,7 +34,8 @@ pub const TICKETS_PER_HANDSHAKE: usize = 1;
 /// (RFC 5246 §6.2.3; TLS 1.3 has smaller ones). Handshake messages of clients are far smaller.
 pub const TLS_INCOMPLETE_BYTES_MAX: usize = 5 + (1 << 14) + 2_048;
 /// Reads of connections whose TLS handshake is under way that one turn makes, for a full handshake takes a tenth of a
-/// millisecond and more: open connections wait for no more than a few milliseconds of them.
+/// millisecond and more with an ECDSA key, and more than a millisecond with RSA-2048, for the signature alone: open connections
+/// wait for no more than a few milliseconds of them, or a few tens.
 pub const TLS_STEPS_PER_TURN: usize = 32;
 
 /// Places of the table of connections for which memory is asked for at once: what one descriptor table holds on most
@@ -147,8 +148,8 @@ pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
 /// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call
 /// that reaches it may bring some more.
 pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
-/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond, for the server signs. When a
-/// fleet reconnects, open sessions are served in between.
+/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond with an ECDSA key, for the
+/// server signs, and more than a millisecond with RSA-2048. When a fleet reconnects, open sessions are served in between.
 pub const QUIC_HANDSHAKES_PER_TURN: usize = 16;
 /// Bytes of datagrams that the kernel keeps for a thread's QUIC socket, as far as `net.core.rmem_max` lets it: what comes within
 /// the tens of milliseconds that a turn may take at worst. The tuning profile `quic-mobile` allows as much.

@@ -1,7 +1,8 @@
 //! Sockets that are ready: reading what has arrived, and how connections end.
 //!
 //! The thread is told of changes ([`crate::poll_ring`]), so a connection remembers that its socket may hold bytes
-//! (`unread`) until it was read to the end: while it is paused, and while one read did not take everything.
+//! (`unread`) until it was read to the end: while it is paused, and while one read did not take everything. It stands in a
+//! list then ([`crate::to_read`]).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,13 +21,14 @@ use crate::sys;
 impl State {
     /// Reads sockets that are ready, those that could not be read to the end before as well, as many as a turn may.
     pub(crate) fn read_sockets(&mut self) {
-        for _ in 0..self.to_read.len().min(READS_PER_TURN) {
-            let (slot, epoch) = self.to_read.pop_front().expect("its length was just counted");
+        let mut turn = self.to_read.take_turn();
+        for (slot, epoch) in turn.drain(..) {
             if let Some(connection) = self.table.get_epoch_mut(slot, epoch) {
                 connection.stands_to_read = false;
                 self.read(slot);
             }
         }
+        self.to_read.give_back(turn);
         for _ in 0..READS_PER_TURN {
             let Some(ready) = self.polls.next() else { return };
             self.on_ready(ready);
@@ -77,7 +79,8 @@ impl State {
         }
         let Some(socket) = &connection.socket else { return self.read_stream(slot) };
         let secured = connection.secured;
-        if secured && self.tls.must_wait(slot) {
+        // One that is ending costs no step.
+        if secured && matches!(connection.phase, Phase::Handshake(_)) && self.tls.must_wait(slot) {
             connection.unread = true;
             return self.read_on(slot);
         }
@@ -111,7 +114,8 @@ impl State {
         let connection = self.connection(slot);
         if connection.unread && !connection.stands_to_read && !connection.is_paused() {
             connection.stands_to_read = true;
-            self.to_read.push_back((slot, epoch));
+            let securing = matches!(connection.phase, Phase::Handshake(_)) && self.is_securing(slot);
+            self.to_read.push((slot, epoch), securing);
         }
     }
 

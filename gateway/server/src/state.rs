@@ -35,6 +35,7 @@ use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
 use crate::tls::SecureTable;
+use crate::to_read::ToRead;
 
 /// The state of one gateway thread.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ pub(crate) struct State {
     pub(crate) lingering: VecDeque<(Millis, Slot)>,
     /// Which sockets are ready.
     pub(crate) polls: PollRing,
-    /// Connections whose socket may hold bytes that were not read, with their epoch, oldest first.
-    pub(crate) to_read: VecDeque<(Slot, u32)>,
+    /// Connections whose socket may hold bytes that were not read.
+    pub(crate) to_read: ToRead,
     /// Connections whose Hello waits for a turn, with their epoch, oldest first.
     pub(crate) hellos: VecDeque<(Slot, u32)>,
     /// How many newcomers the thread has room for.
@@ -162,7 +163,7 @@ impl State {
             dirty: Vec::new(),
             lingering: VecDeque::new(),
             polls,
-            to_read: VecDeque::new(),
+            to_read: ToRead::default(),
             hellos: VecDeque::new(),
             hellos_left: admission.hellos_per_turn(),
             admission,
