@@ -45,7 +45,8 @@ impl State {
         match upgrade.route {
             Route::Session(form) => {
                 // It may have come when there was room, as many others did.
-                if let Err(refusal) = self.admit() {
+                if let Err(crowded) = self.admit() {
+                    let refusal = self.put_off(crowded);
                     return self.say_last(slot, refusal.response.into());
                 }
                 self.open_session(slot, form, upgrade);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use switchyard_gateway_core::admission::Admission;
+use switchyard_gateway_core::admission::{Admission, Crowded};
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Refusal;
@@ -105,6 +105,16 @@ pub(crate) struct Drain {
     pub(crate) forced: bool,
 }
 
+/// Why a connection is turned away at once.
+enum TurnedAway {
+    /// Its address has opened too many.
+    Limited { wait_ms: u32 },
+    /// Every connection is taken.
+    Full,
+    /// Too many newcomers wait.
+    Crowded(Crowded),
+}
+
 /// How a turn ended.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum TurnEnd {
@@ -197,16 +207,19 @@ impl State {
         if !self.table.has_room() {
             return self.counters.turned_away.add(1);
         }
-        let refusal = self.refusal_of(socket.as_fd());
+        let turned_away = self.turns_away(socket.as_fd());
         let slot = self.enter(Connection::new(socket));
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
         if secured {
-            return self.secure(slot, refusal.is_some());
+            return self.secure(slot, turned_away.is_some());
         }
-        match refusal {
-            Some(refusal) => self.say_last(slot, refusal.response.into()),
+        match turned_away {
+            Some(why) => {
+                let refusal = self.refusal(why);
+                self.say_last(slot, refusal.response.into());
+            }
             None => self.schedule(slot, HANDSHAKE_MS),
         }
     }
@@ -233,19 +246,29 @@ impl State {
             || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max
     }
 
-    /// Why a connection is turned away before anything of it is read. One of too many from an address gets no place in time:
-    /// it would take that of another.
-    fn refusal_of(&mut self, socket: BorrowedFd<'_>) -> Option<Refusal> {
+    /// Why a connection is turned away before anything of it is read, if it is.
+    fn turns_away(&mut self, socket: BorrowedFd<'_>) -> Option<TurnedAway> {
         if let Some(wait_ms) = self.address_has_to_wait(socket) {
             self.counters.handshakes_limited.add(1);
-            return Some(Refusal::too_many(wait_ms.div_ceil(1_000)));
+            return Some(TurnedAway::Limited { wait_ms });
         }
         if self.is_full() {
             self.counters.turned_away.add(1);
-            let why = "This gateway has no room; connect again when the time has come.";
-            return Some(self.send_away(why, FULL_COMEBACK_MS));
+            return Some(TurnedAway::Full);
         }
-        self.admit().err()
+        self.admit().err().map(TurnedAway::Crowded)
+    }
+
+    /// What a connection is told that is turned away, with a place in time for it. One of too many from an address gets none:
+    /// it would take that of another.
+    fn refusal(&mut self, why: TurnedAway) -> Refusal {
+        match why {
+            TurnedAway::Limited { wait_ms } => Refusal::too_many(wait_ms.div_ceil(1_000)),
+            TurnedAway::Full => {
+                self.send_away("This gateway has no room; connect again when the time has come.", FULL_COMEBACK_MS)
+            }
+            TurnedAway::Crowded(crowded) => self.put_off(crowded),
+        }
     }
 
     /// For how many milliseconds the connection's address may open no more.

@@ -145,6 +145,10 @@ impl State {
                 self.turn_away_quic(slot, CloseCode::GoingAway, 0, "this gateway is going away");
             }
             Phase::Handshake(_) => {
+                // Before TLS is established nothing is heard, and a place would be lost.
+                if self.is_securing(slot) {
+                    return self.abort(slot);
+                }
                 let refusal = self.send_away("This gateway is going away; connect again when the time has come.", 0);
                 self.say_last(slot, refusal.response.into());
             }

@@ -14,7 +14,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
+use switchyard_gateway_core::limits::{COMEBACK_MS_MIN, FULL_COMEBACK_MS, OUTBOUND_CONGESTED_BYTES};
 use switchyard_gateway_server::limits::TLS_STEPS_PER_TURN;
 use switchyard_gateway_server::tls::certificates::{Certificate, Certificates, Versions, server_config};
 use switchyard_gateway_server::{DrainPlan, GatewayConfig, TlsListen};
@@ -246,27 +246,43 @@ fn given_clients_that_begin_a_handshake_and_stop_then_each_ends_in_time_and_why_
 }
 
 #[test]
-fn given_a_full_gateway_when_one_more_connects_over_tls_then_it_is_closed_before_the_handshake() {
+fn given_a_full_gateway_when_one_more_connects_over_tls_then_it_is_closed_before_the_handshake_and_takes_no_place() {
     let mut config = config();
-    config.connections_max = 1;
+    (config.connections_max, config.reconnects_per_second) = (1, 1);
     let secured = start_secured(config, 1);
     let mut first = secured.open();
-    assert!(secured.try_open(&secured.client).is_none());
-    assert_eq!((secured.fixture.counter("turned_away"), secured.fixture.counter("tls")), (1, 1));
+    for _ in 0..3 {
+        assert!(secured.try_open(&secured.client).is_none());
+    }
+    assert_eq!((secured.fixture.counter("turned_away"), secured.fixture.counter("tls")), (3, 1));
+    wait_for("them to be gone", || (secured.fixture.counter("open") == 1).then_some(()));
+    // They were told no time to come back, so the first place of all is still free for one that hears of it.
+    let answer = http(secured.fixture.address(), "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+    let place = format!("Retry-After-Ms: {}\r\n", FULL_COMEBACK_MS + COMEBACK_MS_MIN);
+    assert!(answer.contains(&place), "{answer:?}");
     echo(&mut first, "still in");
     secured.fixture.stop();
 }
 
 #[test]
 fn given_a_drain_then_clients_over_tls_hear_of_it_and_handshakes_end() {
-    let secured = start_secured(config(), 1);
-    let mut socket = secured.open();
+    let mut config = config();
+    config.reconnects_per_second = 1;
+    let secured = start_secured(config, 1);
     let mut silent = secured.connect();
-    wait_for("both", || (secured.fixture.counter("tls") == 2).then_some(()));
+    wait_for("it to be accepted", || (secured.fixture.counter("tls") == 1).then_some(()));
+    let mut socket = secured.open();
+    let mut plain = connect(secured.fixture.address());
+    wait_for("all three", || (secured.fixture.counter("open") == 3).then_some(()));
     secured.fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
     let Message::Close(Some(frame)) = socket.read().unwrap() else { panic!("a close comes") };
     assert_eq!(frame.code, CloseCode::Away);
     assert!(matches!(silent.read(&mut [0; 1]), Ok(0) | Err(_)));
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    // Who hears nothing is given no place in time.
+    assert!(answer.contains(&format!("Retry-After-Ms: {COMEBACK_MS_MIN}\r\n")), "{answer:?}");
+    drop(plain);
     _ = socket.read();
     drop(socket);
     wait_for("the threads to end", || secured.fixture.gateway.is_finished().then_some(()));

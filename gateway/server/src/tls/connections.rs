@@ -24,8 +24,8 @@ impl State {
 
     /// A connection has come to the TLS listener. One that is turned away hears nothing of it: a word would cost the handshake
     /// that there is no room for.
-    pub(crate) fn secure(&mut self, slot: Slot, is_refused: bool) {
-        if is_refused || !self.tls.insert(slot) {
+    pub(crate) fn secure(&mut self, slot: Slot, is_turned_away: bool) {
+        if is_turned_away || !self.tls.insert(slot) {
             return self.abort(slot);
         }
         self.connection(slot).secured = true;
