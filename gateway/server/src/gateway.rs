@@ -26,7 +26,7 @@ use crate::{runtime, sys, thread};
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The address cannot be bound.
-    #[error("cannot listen at {address}: {source}; stop what runs there, or choose another address with {flag}")]
+    #[error("cannot listen at {address}: {source}; {}, or choose another address with {flag}", way_out(source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -59,6 +59,16 @@ pub enum SpawnError {
     /// No thread was asked for, or more than a session's name can tell apart.
     #[error("a gateway has 1 to 65535 threads, not {0}")]
     ThreadCount(usize),
+}
+
+/// What lets an address be bound that the kernel has refused.
+fn way_out(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "for a port below 1024 give the server CAP_NET_BIND_SERVICE, as packaging/switchyard.service says"
+        }
+        _ => "stop what runs there",
+    }
 }
 
 impl SpawnError {
@@ -332,6 +342,17 @@ fn place(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `EACCES` and `EADDRINUSE` of bind(2).
+    #[test]
+    fn given_an_address_that_cannot_be_bound_then_the_error_says_whether_a_right_is_missing_or_somebody_is_there() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 443));
+        for (number, expect) in [(13, "CAP_NET_BIND_SERVICE"), (98, "stop what runs there")] {
+            let source = io::Error::from_raw_os_error(number);
+            let error = SpawnError::Listen { address, flag: "--listen-wss", source }.to_string();
+            assert!(error.contains(expect) && error.ends_with("another address with --listen-wss"), "{error}");
+        }
+    }
 
     /// `ENOMEM` and `EPERM` of io_uring_setup(2).
     #[test]
