@@ -73,6 +73,7 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         segment_bytes: u32::try_from(segment_bytes).expect("bounded above"),
         listen_ws: raw.gateway.listen_ws,
         tls,
+        unshown_certificate: unshown(&raw.gateway),
         gateway_cores: (raw.gateway.cores > 0).then_some(raw.gateway.cores),
         max_connections: u32::try_from(raw.gateway.max_connections).expect("bounded above"),
         reconnects_per_second: raw.gateway.reconnects_per_second,
@@ -104,13 +105,25 @@ fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig
     else {
         return Ok(None);
     };
-    let named = |path: &PathBuf| !path.as_os_str().is_empty();
+    if let Some(wss) = wss {
+        // The two would share the port, and the kernel would choose between them for each connection.
+        bounds(
+            "gateway.listen_wss",
+            wss,
+            wss.port() == 0 || wss != gateway.listen_ws,
+            "gateway.listen_ws has this address, for those without TLS; name another port for one of them",
+        )?;
+    }
     let Tls { certificate, key, min_version } = gateway.tls.clone();
-    let made_in = (dev && !named(&certificate) && !named(&key)).then(|| data_dir.join("tls"));
+    let alone = "a certificate and its key belong together: name gateway.tls.certificate and gateway.tls.key, or neither with \
+                 --dev, which makes both";
+    bounds("gateway.tls.certificate", certificate.display(), !named(&certificate) || named(&key), alone)?;
+    bounds("gateway.tls.key", key.display(), !named(&key) || named(&certificate), alone)?;
+    let made_in = (dev && !named(&certificate)).then(|| data_dir.join("tls"));
     bounds(
         name,
         listen,
-        made_in.is_some() || named(&certificate) && named(&key),
+        made_in.is_some() || named(&certificate),
         "this listener shows a certificate: name its PEM files with gateway.tls.certificate and gateway.tls.key, or start \
          with --dev to have one made",
     )?;
@@ -123,6 +136,16 @@ fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig
         TlsVersion::V13 => Versions::Only13,
     };
     Ok(Some(TlsConfig { wss, quic, certificate, key, made_in, versions }))
+}
+
+/// A certificate that no listener shows.
+fn unshown(gateway: &Gateway) -> Option<PathBuf> {
+    let is_shown = gateway.listen_wss.0.or(gateway.listen_quic.0).is_some();
+    [&gateway.tls.certificate, &gateway.tls.key].into_iter().find(|path| !is_shown && named(path)).cloned()
+}
+
+fn named(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 fn rates(limits: &Limits) -> RateLimits {

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) segment_bytes: u32,
     pub(crate) listen_ws: SocketAddr,
     pub(crate) tls: Option<TlsConfig>,
+    /// The certificate, or its key, that is named although no listener shows one.
+    pub(crate) unshown_certificate: Option<PathBuf>,
     /// Gateway threads; `None`: as many as the processors and the descriptor tables ask for.
     pub(crate) gateway_cores: Option<u16>,
     pub(crate) max_connections: u32,

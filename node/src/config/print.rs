@@ -98,4 +98,34 @@ mod tests {
         }
         assert!(raw(None, none(), &Flags::default()).is_ok());
     }
+
+    #[test]
+    fn given_parts_of_tls_that_do_not_go_together_when_loaded_then_it_is_said_what_is_missing() {
+        const LISTEN: &str = "SWITCHYARD_GATEWAY__LISTEN_WSS";
+        const CERTIFICATE: &str = "SWITCHYARD_GATEWAY__TLS__CERTIFICATE";
+        const KEY: &str = "SWITCHYARD_GATEWAY__TLS__KEY";
+        let load = |variables: &[(&str, &str)], dev| {
+            let variables: Vec<_> =
+                variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            load(None, variables.into_iter(), &Flags { dev, ..Flags::default() })
+        };
+        for dev in [false, true] {
+            let error = |variables: &[_]| load(variables, dev).expect_err("it is refused").to_string();
+            let alone = error(&[(LISTEN, "127.0.0.1:1"), (CERTIFICATE, "chain.pem")]);
+            assert!(alone.starts_with("gateway.tls.certificate = chain.pem ") && alone.contains("belong together"));
+            let alone = error(&[(LISTEN, "127.0.0.1:1"), (KEY, "key.pem")]);
+            assert!(alone.starts_with("gateway.tls.key = key.pem ") && alone.contains("belong together"));
+        }
+        let shared = |port: &str| {
+            let address = format!("127.0.0.1:{port}");
+            load(&[("SWITCHYARD_GATEWAY__LISTEN_WS", &address), (LISTEN, &address)], true)
+        };
+        let error = shared("7400").expect_err("one port cannot be both").to_string();
+        assert!(error.contains("gateway.listen_ws has this address"), "{error}");
+        assert!(shared("0").is_ok(), "the kernel finds a port for each");
+        let unshown = load(&[(CERTIFICATE, "chain.pem"), (KEY, "key.pem")], false).expect("it may come to be used");
+        assert_eq!(unshown.unshown_certificate, Some("chain.pem".into()));
+        let shown = load(&[(LISTEN, "127.0.0.1:1"), (CERTIFICATE, "chain.pem"), (KEY, "key.pem")], false);
+        assert_eq!(shown.expect("valid").unshown_certificate, None);
+    }
 }

@@ -50,6 +50,10 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         keys::ensure_development_key(&config.keys_dir)?;
     }
     let keys = Arc::new(keys::load(&config.keys_dir, &config.audience)?);
+    if let Some(path) = &config.unshown_certificate {
+        let path = path.display();
+        tracing::warn!(%path, "no listener shows the certificate; name gateway.listen_wss or gateway.listen_quic");
+    }
     let (listeners, mut shown) = config.tls.as_ref().map(tls::set_up).transpose()?.unzip();
     let (gateway, router) = wiring::start(config, threads, folder, keys, listeners.unwrap_or_default())?;
     let certificate = shown.as_ref().map(Shown::figures);
