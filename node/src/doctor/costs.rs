@@ -11,6 +11,10 @@ pub(super) const USER_BYTES_PER_CONNECTION: u64 = 699;
 /// `SWITCHYARD_BENCH_TLS=1 cargo bench --package switchyard-bench --bench density` says where it lies.
 pub(super) const TLS_BYTES_PER_CONNECTION: u64 = 3_408;
 
+/// What a connection over QUIC takes instead of both: resident memory of the server with 1,500 sessions, each
+/// (`docs/acceptance.md`). All those of a thread share one socket, so the kernel keeps nothing for each.
+pub(super) const QUIC_BYTES_PER_CONNECTION: u64 = 27_500;
+
 /// Kernel memory of a connection's socket, the server's end alone.
 ///
 /// `kernel-tuning/measure.py socket`: 3,846 bytes.

@@ -7,8 +7,8 @@ use switchyard_tuning::Finding;
 use switchyard_tuning::text::{bytes, grouped};
 
 use super::costs::{
-    KERNEL_BYTES_PER_CONNECTION, START_BYTES, START_THREADS, THREAD_BYTES, TLS_BYTES_PER_CONNECTION,
-    USER_BYTES_PER_CONNECTION,
+    KERNEL_BYTES_PER_CONNECTION, QUIC_BYTES_PER_CONNECTION, START_BYTES, START_THREADS, THREAD_BYTES,
+    TLS_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION,
 };
 use super::limits::{CGROUP_DEPTH_MAX, MEMORY_PERCENT_GOOD};
 use super::{Needs, host};
@@ -57,19 +57,18 @@ fn judge(needs: &Needs, available: Option<u64>, limit: Option<u64>) -> Finding {
     };
     // Kernel memory of sockets counts against the limit of a group as well.
     let usable = available.min(limit.unwrap_or(u64::MAX));
-    let user = USER_BYTES_PER_CONNECTION + if needs.tls { TLS_BYTES_PER_CONNECTION } else { 0 };
-    let each = user + KERNEL_BYTES_PER_CONNECTION;
+    let Cost { user, kernel, over } = cost(needs);
+    let each = user + kernel;
     let fixed = fixed_bytes(needs);
     let needed = fixed + needs.connections * each;
     let confined = if usable < available { " for this group of processes" } else { "" };
     let found = format!("{} of {} available{confined}", bytes(needed), bytes(usable));
     let meaning = format!(
-        "{} for {} connections ({} bytes in the server{} and {} in the kernel each), {} for everything else",
+        "{} for {} connections ({} bytes in the server and {} in the kernel each{over}), {} for everything else",
         bytes(needs.connections * each),
         grouped(needs.connections),
         grouped(user),
-        if needs.tls { " with TLS" } else { "" },
-        grouped(KERNEL_BYTES_PER_CONNECTION),
+        grouped(kernel),
         bytes(fixed)
     );
     let fit = usable.saturating_sub(fixed) * MEMORY_PERCENT_GOOD / 100 / each;
@@ -85,6 +84,28 @@ fn judge(needs: &Needs, available: Option<u64>, limit: Option<u64>) -> Finding {
     } else {
         Finding::pass(NAME, found, meaning)
     }
+}
+
+/// What a connection costs.
+struct Cost {
+    /// Bytes in the server.
+    user: u64,
+    /// Bytes in the kernel.
+    kernel: u64,
+    /// How it came, for the finding.
+    over: &'static str,
+}
+
+/// The largest of the costs of the ways in which clients may come, for all may come in the same one.
+fn cost(needs: &Needs) -> Cost {
+    let websocket = |user, over| Cost { user, kernel: KERNEL_BYTES_PER_CONNECTION, over };
+    let plain = websocket(USER_BYTES_PER_CONNECTION, "");
+    let tls = needs.tls.then(|| websocket(USER_BYTES_PER_CONNECTION + TLS_BYTES_PER_CONNECTION, ", with TLS"));
+    let quic = needs.quic.then_some(Cost { user: QUIC_BYTES_PER_CONNECTION, kernel: 0, over: ", over QUIC" });
+    [tls, quic]
+        .into_iter()
+        .flatten()
+        .fold(plain, |most, other| if other.user + other.kernel > most.user + most.kernel { other } else { most })
 }
 
 /// What the server takes whoever is connected, when its caches are full.
@@ -128,6 +149,10 @@ mod tests {
         assert_ne!(judge(&with(fit), Some(4 << 30), None).verdict, Verdict::Fail);
         let secured = Needs { tls: true, ..with(1_000_000) };
         assert_eq!(judge(&secured, Some(6 << 30), None).verdict, Verdict::Fail, "TLS takes more");
+        let quic = Needs { quic: true, ..secured };
+        let finding = judge(&quic, Some(24 << 30), None);
+        assert_eq!(finding.verdict, Verdict::Fail, "QUIC takes most");
+        assert!(finding.meaning.contains("over QUIC"), "{}", finding.meaning);
     }
 
     #[test]

@@ -39,6 +39,8 @@ struct Needs {
     routers: u64,
     /// Whether clients may come over TLS.
     tls: bool,
+    /// Whether they may come over QUIC.
+    quic: bool,
     data: PathBuf,
     segment_bytes: u64,
     tail_bytes: u64,
@@ -56,7 +58,8 @@ impl Needs {
             max_connections: u64::from(max_connections),
             threads,
             routers: u64::from(config.router_cores),
-            tls: config.tls.is_some(),
+            tls: config.tls.as_ref().is_some_and(|tls| tls.wss.is_some()),
+            quic: config.tls.as_ref().is_some_and(|tls| tls.quic.is_some()),
             data: config.data_dir.clone(),
             segment_bytes: u64::from(config.segment_bytes),
             tail_bytes: config.tail_bytes as u64,
@@ -160,6 +163,7 @@ pub(super) mod tests {
             threads: GatewayThreads::choose(None, 1, 18_000, 20_000),
             routers: 1,
             tls: false,
+            quic: false,
             data: PathBuf::from("data"),
             segment_bytes: 64 << 20,
             tail_bytes: 64 << 20,
