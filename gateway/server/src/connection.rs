@@ -9,6 +9,7 @@ use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::session::{Session, Transport};
 use switchyard_gateway_core::ws::{Decoder, Step, WsError};
+use switchyard_schema::error::CloseCode;
 use switchyard_schema::link::ToRouter;
 
 use crate::counters::Stage;
@@ -127,10 +128,21 @@ pub(crate) enum Unpacker {
 }
 
 /// What a client did wrong below the level of frames.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(transparent)]
 pub(crate) enum BadBytes {
     WebSocket(WsError),
     Stream(FramingError),
+}
+
+impl BadBytes {
+    /// The code that says so.
+    pub(crate) const fn close_code(self) -> CloseCode {
+        match self {
+            Self::WebSocket(error) => error.close_code(),
+            Self::Stream(error) => error.close_code(),
+        }
+    }
 }
 
 impl Unpacker {

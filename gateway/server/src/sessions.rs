@@ -10,7 +10,7 @@ use switchyard_gateway_core::ws::{Decoder, Role};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway};
 
-use crate::connection::{BadBytes, Connection, Held, Open, Phase, Unpacker};
+use crate::connection::{Connection, Held, Open, Phase, Unpacker};
 use crate::counters::Stage;
 use crate::limits::FLOOD_HELD_BYTES_MAX;
 use crate::links::WaitsFor;
@@ -70,10 +70,7 @@ impl State {
                 }
                 Err(error) => {
                     self.counters.protocol_errors(transport).add(1);
-                    match error {
-                        BadBytes::WebSocket(error) => open.session.on_ws_error(&context, error, &mut self.effects),
-                        BadBytes::Stream(error) => open.session.on_framing_error(&context, error, &mut self.effects),
-                    }
+                    open.session.on_bad_bytes(&context, error.close_code(), error, &mut self.effects);
                     input.len()
                 }
             };

@@ -1,5 +1,7 @@
 //! How sessions end: by the client, by a breach of the contract, by a drain. Each says Detach once.
 
+use std::fmt::Display;
+
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::ServerFrame;
 use switchyard_schema::ids::{Millis, UserId};
@@ -9,21 +11,19 @@ use super::refusal::Refusal;
 use super::{Context, Session, SessionEffects, State};
 use crate::auth::TokenError;
 use crate::deadline::Deadline;
-use crate::framing::FramingError;
-use crate::ws::WsError;
 
 impl Session {
-    /// The peer broke RFC 6455, or sent more than is taken.
-    pub fn on_ws_error(&mut self, context: &Context<'_>, error: WsError, out: &mut SessionEffects) {
+    /// The peer broke RFC 6455, or what frames on a stream look like, or sent more than is taken: it is told with `code` and
+    /// `error`.
+    pub fn on_bad_bytes(
+        &mut self,
+        context: &Context<'_>,
+        code: CloseCode,
+        error: impl Display,
+        out: &mut SessionEffects,
+    ) {
         if self.end(context, out) {
-            out.close(self.packing.transport, error.close_code(), &error.to_string());
-        }
-    }
-
-    /// The peer broke what frames on a stream look like, or sent more than is taken.
-    pub fn on_framing_error(&mut self, context: &Context<'_>, error: FramingError, out: &mut SessionEffects) {
-        if self.end(context, out) {
-            out.close(self.packing.transport, error.close_code(), &error.to_string());
+            out.close(self.packing.transport, code, &error.to_string());
         }
     }
 
