@@ -144,11 +144,10 @@ pub const QUIC_THREADS_MAX: u16 = 256;
 pub const QUIC_BUFFERS: usize = 8;
 /// Bytes of the largest UDP packet, and of what the kernel joins into one.
 pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
-/// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call
-/// that reaches it may bring some more.
+/// Datagrams taken in one turn: a few milliseconds of work when each brings a frame.
 pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
-/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond, for the server signs. When a
-/// fleet reconnects, open sessions are served in between.
+/// Handshakes of one turn after which no datagram is taken any more: each costs a third of a millisecond, for the server signs,
+/// even if it comes to nothing at once. When a fleet reconnects, open sessions are served in between.
 pub const QUIC_HANDSHAKES_PER_TURN: usize = 16;
 /// Bytes of datagrams that the kernel keeps for a thread's QUIC socket, as far as `net.core.rmem_max` lets it: what comes within
 /// the tens of milliseconds that a turn may take at worst. The tuning profile `quic-mobile` allows as much.
@@ -184,6 +183,9 @@ pub const QUIC_LINGERING_MAX: usize = 1_024;
 pub const QUIC_UNVERIFIED_SHARE: usize = 64;
 /// … but so many in any case, so that a small server spares its clients the round trip as well.
 pub const QUIC_UNVERIFIED_MIN: usize = 32;
+/// Handshakes per second with addresses that may be forged that may fail before others have to prove theirs first: more than
+/// misconfigured clients of a healthy fleet, and a thousandth of a thread's time.
+pub const QUIC_UNVERIFIED_FAILURES_PER_SECOND: u32 = 4;
 /// Bytes kept of what a client sends behind its first datagram before it is known whether it is let in. That is decided at
 /// once, so nothing ever waits.
 pub const QUIC_INCOMING_BYTES_MAX: u64 = 16 * 1024;

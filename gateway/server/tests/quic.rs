@@ -14,8 +14,9 @@ use serde_json::json;
 use smallvec::smallvec;
 use switchyard_gateway_core::framing;
 use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::limits::RATE_BURST_MS;
 use switchyard_gateway_core::rate::Rate;
-use switchyard_gateway_server::limits::QUIC_UNVERIFIED_MIN;
+use switchyard_gateway_server::limits::{QUIC_UNVERIFIED_FAILURES_PER_SECOND, QUIC_UNVERIFIED_MIN};
 use switchyard_gateway_server::{DrainPlan, GatewayConfig};
 use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 
@@ -240,6 +241,21 @@ fn given_many_handshakes_from_addresses_that_may_be_forged_then_others_prove_the
     let mut phone = fixture.quic_phone(&identity, 42);
     phone.turn();
     assert_eq!(fixture.counter("quic_retries"), 1);
+    fixture.stop();
+}
+
+#[test]
+fn given_handshakes_that_fail_at_once_when_they_are_many_then_who_comes_proves_its_address_first() {
+    let (fixture, identity) = started(|_| ());
+    wait_for("a retry", || {
+        let mut stranger = Quic::begin_with(&identity, fixture.quic_address(), Form::Json, &["h3"]);
+        stranger.wait_for("the refusal", |client| client.lost.clone());
+        (fixture.counter("quic_retries") > 0).then_some(())
+    });
+    let at_once = QUIC_UNVERIFIED_FAILURES_PER_SECOND * RATE_BURST_MS / 1_000;
+    assert!(fixture.counter("quic_handshakes_malformed") >= u64::from(at_once));
+    let mut phone = fixture.quic_phone(&identity, 42);
+    phone.turn();
     fixture.stop();
 }
 
