@@ -56,7 +56,7 @@ impl State {
                     quic.watch(&mut self.polls);
                 }
             }
-            What::Writable => quic.on_writable(),
+            What::Writable => self.counters.quic_bytes_out.add(quic.on_writable()),
         }
         true
     }
