@@ -80,8 +80,7 @@ impl State {
         if self.is_leaving() {
             return Verdict::Refuse;
         }
-        let connections_max = self.config.connections_per_thread_max as usize;
-        if self.is_full() || self.quic_mut().links_used >= connections_max + QUIC_LINGERING_MAX {
+        if self.is_full() || self.quic_mut().lingering() >= QUIC_LINGERING_MAX {
             self.counters.quic_turned_away.add(1);
             return Verdict::Refuse;
         }
@@ -106,17 +105,17 @@ impl State {
 
     /// A handshake with an address that may be forged has failed. It cost as much as one that succeeds, and leaves nothing here
     /// to count it by.
-    fn on_unverified_failed(&mut self) {
+    pub(super) fn on_unverified_failed(&mut self) {
         let now = self.around.now.monotonic;
         // When nothing is left everybody proves their address, and the rate fills again.
         let _ = self.quic_mut().unverified_failed.take(now, UNVERIFIED_FAILURES);
     }
 
     /// Turns a client away that has no stream to be told on: the reason says in a form for programs when to come back.
-    pub(crate) fn turn_away_quic(&mut self, slot: Slot, code: CloseCode, behind_ms: u64, why: &str) {
+    pub(super) fn turn_away_quic(&mut self, slot: Slot, behind_ms: u64, why: &str) {
         let place_ms = self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms);
         let reason = format!("reconnect_after_ms={place_ms}; {why}").into();
-        self.quic_mut().close_later(slot, Close { code, reason });
+        self.quic_mut().close_later(slot, Close { code: CloseCode::TryAgainLater, reason });
         self.abort(slot);
     }
 

@@ -194,6 +194,11 @@ impl Quic {
         self.mark_happened(handle);
     }
 
+    /// Connections that have given up their places and wait for their last datagrams.
+    fn lingering(&self) -> usize {
+        self.links_used - self.by_slot.len()
+    }
+
     /// Nothing more comes of the connection.
     fn remove(&mut self, handle: usize) {
         let Some(mut link) = self.links.get_mut(handle).and_then(Option::take) else { return };
