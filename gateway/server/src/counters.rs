@@ -143,11 +143,15 @@ counters! {
     quic_handshakes_put_off,
     /// Handshakes refused because too many came from a proven address.
     quic_handshakes_limited,
-    /// Handshakes whose first datagram was malformed.
+    /// Handshakes in which the client did what the protocol does not allow, or offered nothing that is taken.
     quic_handshakes_malformed,
     /// Handshakes that were not done in time.
     quic_handshakes_timed_out,
-    /// QUIC connections closed because the client sent too large a frame, text that is not UTF-8, or a second stream.
+    /// Handshakes that the client refused to go on with: it does not trust the certificate, perhaps.
+    quic_handshakes_refused,
+    /// Handshakes that the client gave up without such a reason.
+    quic_handshakes_abandoned,
+    /// QUIC connections closed because the client sent too large a frame, or text that is not UTF-8.
     quic_protocol_errors,
     /// Frames received over QUIC.
     quic_frames_in,

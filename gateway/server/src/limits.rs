@@ -1,5 +1,7 @@
 //! Limits of a gateway thread, each with its reason. Limits of one connection stand in `switchyard_gateway_core::limits`.
 
+use switchyard_schema::limits::TOKEN_BYTES_MAX;
+
 /// Entries of monoio's ring: a poll of the listener, a read of the doorbell, and what monoio adds of its own.
 pub const RUNTIME_ENTRIES: u32 = 32;
 /// Entries of the poll ring's submission queue. A turn prepares one for each connection that it accepted and up to two for
@@ -145,11 +147,11 @@ pub const QUIC_THREADS_MAX: u16 = 256;
 pub const QUIC_BUFFERS: usize = 8;
 /// Bytes of the largest UDP packet, and of what the kernel joins into one.
 pub const QUIC_BUFFER_BYTES: usize = 64 * 1024;
-/// Datagrams of one turn after which nothing more is received: a few milliseconds of work when each brings a frame. The call
-/// that reaches it may bring some more.
+/// Datagrams taken in one turn: a few milliseconds of work when each brings a frame.
 pub const QUIC_DATAGRAMS_PER_TURN: usize = 1_024;
-/// Handshakes of one turn after which nothing more is received: each costs a third of a millisecond with an ECDSA key, for the
-/// server signs, and more than a millisecond with RSA-2048. When a fleet reconnects, open sessions are served in between.
+/// Handshakes of one turn after which no datagram is taken any more: each costs a third of a millisecond with an ECDSA key, for the
+/// server signs, and more than a millisecond with RSA-2048, even if it comes to nothing at once. When a fleet reconnects, open
+/// sessions are served in between.
 pub const QUIC_HANDSHAKES_PER_TURN: usize = 16;
 /// Bytes of datagrams that the kernel keeps for a thread's QUIC socket, as far as `net.core.rmem_max` lets it: what comes within
 /// the tens of milliseconds that a turn may take at worst. The tuning profile `quic-mobile` allows as much.
@@ -169,7 +171,13 @@ pub const QUIC_DEADLINES_PER_TURN: usize = 1_024;
 pub const QUIC_MISROUTED_MAX: usize = 256;
 /// Streams that a client may have open: the session's. The state machine keeps an entry for each that is allowed.
 pub const QUIC_STREAMS_MAX: u8 = 1;
-/// Bytes that a client may send ahead of what its session has taken: two of the largest frames.
+/// Bytes that a client may send before its session is open, while nobody knows who it is, ahead of what was read: a Hello with the
+/// longest token, and as much again around it. What comes out of order keeps the datagrams that it came in, of which quinn keeps
+/// 32 KiB at most beyond that before it copies: so a thread with 15,000 clients that mean ill keeps 600 MB for them, for as long as
+/// a Hello may take.
+pub const QUIC_HELLO_WINDOW_BYTES: u32 = 8 * 1024;
+const _: () = assert!(QUIC_HELLO_WINDOW_BYTES as usize >= 2 * TOKEN_BYTES_MAX);
+/// The same of a client whose session is open: two of the largest frames.
 pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 2 * (64 * 1024 + 4);
 /// Bytes on their way to a client, not acknowledged by its transport: those of a busy phone on a slow line. What is beyond waits
 /// in the connection's queue.
@@ -178,13 +186,16 @@ pub const QUIC_SEND_WINDOW_BYTES: u64 = 256 * 1024;
 pub const QUIC_CRYPTO_BYTES_MAX: usize = 16 * 1024;
 /// After so many heartbeats of silence the transport gives up by itself. The session does after two.
 pub const QUIC_IDLE_HEARTBEATS: u32 = 3;
-/// Connections that have ended and whose last datagrams are waited for. While there are more, nobody is let in.
+/// Connections that have given up their places and whose last datagrams are waited for. While there are more, nobody is let in.
 pub const QUIC_LINGERING_MAX: usize = 1_024;
 /// Handshakes under way with addresses that may be forged, before others have to prove theirs first (Retry, RFC 9000 §8.1.2):
 /// one for so many connections that a thread may hold …
 pub const QUIC_UNVERIFIED_SHARE: usize = 64;
 /// … but so many in any case, so that a small server spares its clients the round trip as well.
 pub const QUIC_UNVERIFIED_MIN: usize = 32;
+/// Handshakes per second with addresses that may be forged that may fail before others have to prove theirs first: more than
+/// misconfigured clients of a healthy fleet, and a thousandth of a thread's time.
+pub const QUIC_UNVERIFIED_FAILURES_PER_SECOND: u32 = 4;
 /// Bytes kept of what a client sends behind its first datagram before it is known whether it is let in. That is decided at
 /// once, so nothing ever waits.
 pub const QUIC_INCOMING_BYTES_MAX: u64 = 16 * 1024;

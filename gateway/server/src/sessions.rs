@@ -146,7 +146,7 @@ impl State {
         let connection = self.table.get_mut(slot).expect("its session just made a step");
         let mut overflowed = false;
         if !self.effects.frames.is_empty() {
-            self.counters.frames_out(connection.transport).add(self.effects.frames.len() as u64);
+            self.counters.frames_out(connection.transport).add(self.effects.frame_count);
             let before_bytes = connection.outbound.queued_bytes();
             overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
             if overflowed {

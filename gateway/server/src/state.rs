@@ -14,7 +14,7 @@ use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, FULL_COMEBACK_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
-use switchyard_gateway_core::session::SessionEffects;
+use switchyard_gateway_core::session::{SessionEffects, Transport};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_ring::limits::SLEEP_MS_MAX;
@@ -302,6 +302,9 @@ impl State {
             self.counters.leave(transport, before);
             self.counters.enter(transport, stage);
             self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
+            if (transport, stage) == (Transport::Quic, Stage::Open) {
+                self.quic_mut().widen(slot);
+            }
         }
     }
 

@@ -142,7 +142,8 @@ impl State {
         let connection = self.connection(slot);
         match connection.phase {
             Phase::Handshake(_) if connection.transport == Transport::Quic => {
-                self.turn_away_quic(slot, CloseCode::GoingAway, 0, "this gateway is going away");
+                // Nothing that it could be told when to come back with would reach it.
+                self.abort(slot);
             }
             Phase::Handshake(_) => {
                 // Before TLS is established nothing is heard, and a place would be lost.

@@ -14,8 +14,11 @@ use serde_json::json;
 use smallvec::smallvec;
 use switchyard_gateway_core::framing;
 use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::limits::RATE_BURST_MS;
 use switchyard_gateway_core::rate::Rate;
-use switchyard_gateway_server::limits::QUIC_UNVERIFIED_MIN;
+use switchyard_gateway_server::limits::{
+    QUIC_HELLO_WINDOW_BYTES, QUIC_UNVERIFIED_FAILURES_PER_SECOND, QUIC_UNVERIFIED_MIN,
+};
 use switchyard_gateway_server::{DrainPlan, GatewayConfig};
 use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 
@@ -121,6 +124,20 @@ fn given_more_than_the_window_holds_then_everything_arrives_in_order() {
 }
 
 #[test]
+fn given_a_client_then_it_may_send_little_ahead_until_its_session_is_open() {
+    let (fixture, identity) = started(|_| ());
+    let large = framing::frame(format!(r#"{{"type":"ping","nonce":"7"{}}}"#, " ".repeat(60_000)).as_bytes());
+    let mut stranger = Quic::connect(&identity, fixture.quic_address(), Form::Json);
+    assert_eq!(stranger.write_some(&large), QUIC_HELLO_WINDOW_BYTES as usize);
+    let mut phone = fixture.quic_phone(&identity, 42);
+    phone.turn();
+    assert_eq!(phone.quic.write_some(&large), large.len());
+    assert_eq!(phone.quic.hear(), json!({"type": "pong", "nonce": "7"}));
+    drop((stranger, phone));
+    fixture.stop();
+}
+
+#[test]
 fn given_a_phone_that_does_not_read_then_it_is_closed_when_more_waits_than_may() {
     let (fixture, identity) = started(|_| ());
     let mut phone = fixture.quic_phone(&identity, 42);
@@ -188,6 +205,23 @@ fn given_a_client_of_another_protocol_then_there_is_no_handshake() {
 }
 
 #[test]
+fn given_a_client_that_gives_up_its_handshake_then_it_is_counted_by_why() {
+    let (fixture, identity) = started(|_| ());
+    // It does not trust the certificate.
+    let mut distrustful = Quic::begin(&self::identity(), fixture.quic_address(), Form::Json);
+    distrustful.wait_for("its own refusal", |client| client.lost.clone());
+    wait_for_counter(&fixture, "quic_handshakes_refused", 1);
+    let mut fickle = Quic::begin(&identity, fixture.quic_address(), Form::Json);
+    fickle.send();
+    wait_for_counter(&fixture, "quic_upgrading", 1);
+    fickle.proto.close(Instant::now(), 0_u8.into(), "".into());
+    fickle.send();
+    wait_for_counter(&fixture, "quic_handshakes_abandoned", 1);
+    assert_eq!((fixture.counter("quic_handshakes_refused"), fixture.counter("quic_handshakes_malformed")), (1, 0));
+    fixture.stop();
+}
+
+#[test]
 fn given_silence_then_the_transport_asks_and_a_client_that_is_there_stays_while_one_that_is_not_is_given_up() {
     let (fixture, identity) = started(|config| config.session.heartbeat_ms = 1_000);
     let (mut here, mut gone) = (fixture.quic_phone(&identity, 42), fixture.quic_phone(&identity, 43));
@@ -207,13 +241,16 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_who_comes_is_refus
     let (fixture, identity) = started(|_| ());
     let mut phone = fixture.quic_phone(&identity, 42);
     let mut newcomer = Quic::connect(&identity, fixture.quic_address(), Form::Json);
+    wait_for_counter(&fixture, "quic_awaiting_hello", 1);
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
     let drain = phone.quic.hear();
     assert_eq!(drain["type"], "drain");
     assert!(drain["reconnect_after_ms"].as_u64().unwrap() >= 500);
     assert_eq!(phone.quic.hear_close(), (1001, "the server is going away".to_owned()));
     // It has opened no stream that it could be told on.
-    assert_eq!(newcomer.hear_close().0, 1001);
+    let (code, reason) = newcomer.hear_close();
+    let comeback_ms = reason.strip_prefix("reconnect_after_ms=").and_then(|rest| rest.strip_suffix("; draining"));
+    assert_eq!((code, comeback_ms.map(|ms| ms.parse::<u64>().unwrap() >= 500)), (1001, Some(true)), "{reason}");
     fixture.stop();
 }
 
@@ -240,6 +277,21 @@ fn given_many_handshakes_from_addresses_that_may_be_forged_then_others_prove_the
     let mut phone = fixture.quic_phone(&identity, 42);
     phone.turn();
     assert_eq!(fixture.counter("quic_retries"), 1);
+    fixture.stop();
+}
+
+#[test]
+fn given_handshakes_that_fail_at_once_when_they_are_many_then_who_comes_proves_its_address_first() {
+    let (fixture, identity) = started(|_| ());
+    wait_for("a retry", || {
+        let mut stranger = Quic::begin_with(&identity, fixture.quic_address(), Form::Json, &["h3"]);
+        stranger.wait_for("the refusal", |client| client.lost.clone());
+        (fixture.counter("quic_retries") > 0).then_some(())
+    });
+    let at_once = QUIC_UNVERIFIED_FAILURES_PER_SECOND * RATE_BURST_MS / 1_000;
+    assert!(fixture.counter("quic_handshakes_malformed") >= u64::from(at_once));
+    let mut phone = fixture.quic_phone(&identity, 42);
+    phone.turn();
     fixture.stop();
 }
 

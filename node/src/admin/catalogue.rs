@@ -203,6 +203,8 @@ pub(super) const FAMILIES: &[Family] = &[
             labelled("gateway_tls_abandoned", &[WEBSOCKET, ("reason", "tls_abandoned")]),
             labelled("gateway_quic_handshakes_malformed", &[QUIC, ("reason", "malformed")]),
             labelled("gateway_quic_handshakes_timed_out", &[QUIC, ("reason", "timed_out")]),
+            labelled("gateway_quic_handshakes_refused", &[QUIC, ("reason", "refused")]),
+            labelled("gateway_quic_handshakes_abandoned", &[QUIC, ("reason", "abandoned")]),
             labelled("gateway_quic_handshakes_limited", &[QUIC, ("reason", "rate_limited")]),
             labelled("gateway_quic_turned_away", &[QUIC, ("reason", "full")]),
             labelled("gateway_quic_handshakes_put_off", &[QUIC, ("reason", "busy")]),

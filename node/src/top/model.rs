@@ -121,6 +121,8 @@ const HANDSHAKE_FAILURES: &[&str] = &[
     "gateway_tls_abandoned",
     "gateway_quic_handshakes_malformed",
     "gateway_quic_handshakes_timed_out",
+    "gateway_quic_handshakes_refused",
+    "gateway_quic_handshakes_abandoned",
     "gateway_quic_handshakes_limited",
     "gateway_quic_turned_away",
     "gateway_quic_handshakes_put_off",

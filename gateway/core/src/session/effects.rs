@@ -14,8 +14,11 @@ use crate::ws::{Opcode, encode};
 /// What steps of one session ask for. A thread has one, and empties it after each use with [`SessionEffects::clear`].
 #[derive(Debug, Default)]
 pub struct SessionEffects {
-    /// Frames to write, whole and in order, with what stands before each of them on its transport.
+    /// Frames to write, whole and in order, with what stands before each of them on its transport. A large Deliver on a stream is
+    /// two pieces: its length, and what all recipients share.
     pub frames: Vec<Bytes>,
+    /// How many frames those are.
+    pub frame_count: u64,
     /// The frames are a receipt, for which nobody waits: they may be held back until something else is written to the
     /// connection, for as long as [`crate::limits::LINGER_MS`].
     pub may_linger: bool,
@@ -64,6 +67,7 @@ impl SessionEffects {
     /// Forgets what was asked for and keeps the buffers.
     pub fn clear(&mut self) {
         self.frames.clear();
+        self.frame_count = 0;
         self.may_linger = false;
         self.messages.clear();
         self.timer = None;
@@ -87,14 +91,15 @@ impl SessionEffects {
             self.refused.push(error.code);
         }
         let Encoders { binary, text } = &mut self.encoder;
-        self.frames.push(match packing.form {
+        let packed = match packing.form {
             Form::Binary => packing.pack(binary.server(frame)),
             Form::Json => {
                 text.clear();
                 json::encode_server(frame, me, text);
                 packing.pack(text)
             }
-        });
+        };
+        self.push(packed);
     }
 
     /// Encodes a Receipt, which may linger when it is alone.
@@ -109,7 +114,10 @@ impl SessionEffects {
     /// When the frame that our own encoder made cannot be parsed.
     pub(super) fn deliver(&mut self, packing: Packing, me: UserId, deliver: &DeliverFrame) {
         match packing.form {
-            Form::Binary => packing.pack_shared(deliver, &mut self.frames),
+            Form::Binary => {
+                packing.pack_shared(deliver, &mut self.frames);
+                self.frame_count += 1;
+            }
             Form::Json => {
                 let frame = wire::parse_server(deliver.payload()).expect("a Deliver is encoded by this process");
                 self.frame(packing, me, &frame);
@@ -120,7 +128,13 @@ impl SessionEffects {
     pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut frame = BytesMut::with_capacity(encode::header_bytes(payload.len()) + payload.len());
         encode::put_frame(&mut frame, opcode, payload);
-        self.frames.push(frame.freeze());
+        self.push(frame.freeze());
+    }
+
+    /// Adds a frame that is one piece.
+    pub(super) fn push(&mut self, frame: Bytes) {
+        self.frames.push(frame);
+        self.frame_count += 1;
     }
 
     /// Asks the peer for a sign of life.
@@ -134,7 +148,7 @@ impl SessionEffects {
     /// Closes the session's transport and ends the connection.
     pub(super) fn close(&mut self, transport: Transport, code: CloseCode, reason: &str) {
         match transport {
-            Transport::WebSocket => self.frames.push(encode::close(code, reason)),
+            Transport::WebSocket => self.push(encode::close(code, reason)),
             Transport::Quic => self.close = Some(Close { code, reason: reason.into() }),
         }
         self.finish = true;

@@ -8,7 +8,7 @@ use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{Origin, ToRouter};
 
 use super::refusal::Refusal;
-use super::{Context, Session, SessionEffects, State};
+use super::{Context, Session, SessionEffects, State, Transport};
 use crate::auth::TokenError;
 use crate::deadline::Deadline;
 
@@ -120,7 +120,14 @@ impl Session {
 
     pub(super) fn say_last(&self, me: UserId, refusal: &Refusal<'_>, out: &mut SessionEffects) {
         out.frame(self.packing, me, &ServerFrame::Error(refusal.frame()));
-        out.close(self.packing.transport, CloseCode::after(refusal.code), refusal.code.name());
+        let (code, name) = (CloseCode::after(refusal.code), refusal.code.name());
+        match (self.packing.transport, refusal.retry_after_ms) {
+            // The client may have no stream yet, and then the Error does not reach it.
+            (Transport::Quic, Some(after_ms)) => {
+                out.close(Transport::Quic, code, &format!("reconnect_after_ms={after_ms}; {name}"));
+            }
+            (transport, _) => out.close(transport, code, name),
+        }
         out.timer = None;
     }
 

@@ -195,7 +195,7 @@ impl Session {
             (Event::Pong(_), _) => {}
             (Event::Close { code, .. }, _) => {
                 self.end(context, out);
-                out.frames.push(frames::close_reply(code));
+                out.push(frames::close_reply(code));
             }
         }
     }

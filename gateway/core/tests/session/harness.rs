@@ -374,6 +374,7 @@ impl World {
             });
             rest = &rest[step.consumed..];
         }
+        assert_eq!(std::mem::take(&mut self.out.frame_count), seen.len() as u64, "a frame of two pieces is one");
         seen.extend(std::mem::take(&mut self.out.ping).then_some(Seen::TransportPing));
         seen.extend(self.out.close.take().map(|Close { code, .. }| Seen::TransportClose(code)));
         seen

@@ -41,6 +41,8 @@ fn given_a_deliver_when_it_is_large_then_its_bytes_are_shared_and_when_it_is_sma
         if let [_, shared] = &out.frames[..] {
             assert_eq!(shared.as_ptr(), frame.payload().as_ptr());
         }
+        let deliver = ToGateway::Deliver { sessions: [SESSION].into_iter().collect(), frame };
+        assert_eq!(World::open(packing).router(deliver), [Seen::Deliver(Sequence(1))]);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who is let in: the same room, rates and admission as for WebSockets.
 //!
 //! Who comes may have forged the address, and a handshake costs the thread a third of a millisecond and the address three times
-//! what came from it. While few such handshakes are under way they are taken; beyond that, or beyond the rate of the address, a
-//! client proves its address first (Retry, RFC 9000 §8.1.2), for which nothing is kept here.
+//! what came from it. While few such handshakes are under way, and few have failed, they are taken; beyond that, or beyond the rate
+//! of the address, a client proves its address first (Retry, RFC 9000 §8.1.2), for which nothing is kept here.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -12,11 +12,15 @@ use switchyard_gateway_core::rate::Rate;
 use switchyard_gateway_core::session::{Close, Transport};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::error::CloseCode;
+use switchyard_schema::ids::Millis;
 
+use super::Quic;
 use super::link::Link;
 use crate::address::AddressBlock;
-use crate::limits::QUIC_LINGERING_MAX;
+use crate::limits::{QUIC_LINGERING_MAX, QUIC_UNVERIFIED_FAILURES_PER_SECOND};
 use crate::state::State;
+
+const UNVERIFIED_FAILURES: Rate = Rate::per_second(QUIC_UNVERIFIED_FAILURES_PER_SECOND);
 
 /// What becomes of a client that comes.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -27,6 +31,14 @@ enum Verdict {
     Refuse,
 }
 
+impl Quic {
+    /// Whether handshakes with addresses that may be forged have failed so often that the next one is too many.
+    fn fails_often(&self, now: Millis) -> bool {
+        let mut failed = self.unverified_failed;
+        failed.take(now, UNVERIFIED_FAILURES).is_err()
+    }
+}
+
 impl State {
     /// A client begins a handshake.
     pub(super) fn on_incoming(&mut self, incoming: Incoming, now: Instant) {
@@ -34,6 +46,7 @@ impl State {
         let verdict = self.verdict(incoming.remote_address().ip(), verified);
         let quic = self.quic_mut();
         quic.buffer.clear();
+        quic.begun += usize::from(verdict == Verdict::Accept);
         let transmit = match verdict {
             Verdict::Accept => match quic.endpoint.accept(incoming, now, &mut quic.buffer, None) {
                 Ok((handle, proto)) => {
@@ -42,6 +55,9 @@ impl State {
                 }
                 Err(AcceptError { response, .. }) => {
                     self.counters.quic_handshakes_malformed.add(1);
+                    if !verified {
+                        self.on_unverified_failed();
+                    }
                     response
                 }
             },
@@ -64,8 +80,7 @@ impl State {
         if self.is_leaving() {
             return Verdict::Refuse;
         }
-        let connections_max = self.config.connections_per_thread_max as usize;
-        if self.is_full() || self.quic_mut().links_used >= connections_max + QUIC_LINGERING_MAX {
+        if self.is_full() || self.quic_mut().lingering() >= QUIC_LINGERING_MAX {
             self.counters.quic_turned_away.add(1);
             return Verdict::Refuse;
         }
@@ -83,16 +98,24 @@ impl State {
                 Verdict::Refuse
             }
             (false, true) => Verdict::Retry,
-            (false, false) if quic.unverified >= quic.unverified_max => Verdict::Retry,
+            (false, false) if quic.unverified >= quic.unverified_max || quic.fails_often(now) => Verdict::Retry,
             (_, false) => Verdict::Accept,
         }
     }
 
+    /// A handshake with an address that may be forged has failed. It cost as much as one that succeeds, and leaves nothing here
+    /// to count it by.
+    pub(super) fn on_unverified_failed(&mut self) {
+        let now = self.around.now.monotonic;
+        // When nothing is left everybody proves their address, and the rate fills again.
+        let _ = self.quic_mut().unverified_failed.take(now, UNVERIFIED_FAILURES);
+    }
+
     /// Turns a client away that has no stream to be told on: the reason says in a form for programs when to come back.
-    pub(crate) fn turn_away_quic(&mut self, slot: Slot, code: CloseCode, behind_ms: u64, why: &str) {
+    pub(super) fn turn_away_quic(&mut self, slot: Slot, behind_ms: u64, why: &str) {
         let place_ms = self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms);
         let reason = format!("reconnect_after_ms={place_ms}; {why}").into();
-        self.quic_mut().close_later(slot, Close { code, reason });
+        self.quic_mut().close_later(slot, Close { code: CloseCode::TryAgainLater, reason });
         self.abort(slot);
     }
 

@@ -1,15 +1,13 @@
 //! What connections tell: the handshake is done, the stream has bytes or takes some, the end.
 
-use quinn_proto::{Dir, Event, StreamEvent};
+use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, TransportErrorCode};
 use switchyard_gateway_core::admission::Crowded;
 use switchyard_gateway_core::framing;
-use switchyard_gateway_core::session::{Close, Packing};
+use switchyard_gateway_core::session::Packing;
 use switchyard_gateway_core::wheel::Slot;
-use switchyard_schema::error::CloseCode;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
-use super::link::Opened;
-use crate::connection::Unpacker;
+use crate::connection::{Phase, Unpacker};
 use crate::limits::{HELD_BITE_BYTES, HELD_TIGHT_BYTES};
 use crate::state::State;
 
@@ -31,7 +29,7 @@ impl State {
             let Some(slot) = link.slot else { continue };
             match event {
                 Event::Connected => self.on_quic_connected(handle, slot),
-                Event::ConnectionLost { .. } => self.on_ended(slot),
+                Event::ConnectionLost { reason } => self.on_quic_lost(handle, slot, &reason),
                 Event::Stream(event) => self.on_stream_event(handle, slot, event),
                 Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
             }
@@ -43,12 +41,36 @@ impl State {
         // It may have come when there was room, as many others did.
         if let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) {
             self.counters.quic_handshakes_put_off.add(1);
-            return self.turn_away_quic(slot, CloseCode::TryAgainLater, wait_ms, "this gateway is busy");
+            return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
         let form = self.quic_mut().link(handle).and_then(|link| link.form());
         let form = form.expect("a handshake without one of our protocols does not succeed");
         let decoder = framing::Decoder::new(form, CLIENT_FRAME_BYTES_MAX);
         self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
+    }
+
+    fn on_quic_lost(&mut self, handle: usize, slot: Slot, reason: &ConnectionError) {
+        if let Phase::Handshake(_) = self.connection(slot).phase {
+            let counters = &self.counters;
+            let counter = match reason {
+                // What a client says that changes its mind: RFC 9000 §10.2.3.
+                ConnectionError::ConnectionClosed(close)
+                    if [TransportErrorCode::APPLICATION_ERROR, TransportErrorCode::NO_ERROR]
+                        .contains(&close.error_code) =>
+                {
+                    &counters.quic_handshakes_abandoned
+                }
+                ConnectionError::ConnectionClosed(_) => &counters.quic_handshakes_refused,
+                ConnectionError::TransportError(_) => &counters.quic_handshakes_malformed,
+                ConnectionError::TimedOut => &counters.quic_handshakes_timed_out,
+                _ => &counters.quic_handshakes_abandoned,
+            };
+            counter.add(1);
+            if self.quic_mut().link(handle).is_some_and(|link| link.unverified) {
+                self.on_unverified_failed();
+            }
+        }
+        self.on_ended(slot);
     }
 
     fn on_stream_event(&mut self, handle: usize, slot: Slot, event: StreamEvent) {
@@ -70,16 +92,8 @@ impl State {
     }
 
     fn on_stream_opened(&mut self, handle: usize, slot: Slot) {
-        match self.quic_mut().link(handle).and_then(|link| link.on_opened()) {
-            None => {}
-            Some(Opened::Session) => self.on_stream_readable(slot),
-            Some(Opened::TooMany) => {
-                self.counters.quic_protocol_errors.add(1);
-                let reason = "a session has one stream, and ends with it".into();
-                self.quic_mut().close_later(slot, Close { code: CloseCode::Protocol, reason });
-                self.abort(slot);
-            }
-        }
+        self.quic_mut().link(handle).expect("it has just told").on_opened();
+        self.on_stream_readable(slot);
     }
 
     /// Reads once what has arrived on the stream and handles it, as is done with a socket.

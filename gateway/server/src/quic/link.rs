@@ -38,15 +38,6 @@ pub(super) struct Link {
     pub(super) close: Option<Close>,
 }
 
-/// What became of a stream that the client has opened.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Opened {
-    /// It is the session's.
-    Session,
-    /// The session has one already.
-    TooMany,
-}
-
 impl Link {
     pub(super) fn new(proto: Connection, unverified: bool) -> Self {
         Self {
@@ -69,14 +60,12 @@ impl Link {
         Form::from_subprotocol(str::from_utf8(&data.protocol?).ok()?)
     }
 
-    /// Takes the stream that the client has opened. `None` when there is none after all.
-    pub(super) fn on_opened(&mut self) -> Option<Opened> {
-        let stream = self.proto.streams().accept(Dir::Bi)?;
-        if self.stream.is_some() {
-            return Some(Opened::TooMany);
+    /// Takes the stream that the client has opened. The limit of streams grants another only when this one has ended both ways,
+    /// and with it the connection.
+    pub(super) fn on_opened(&mut self) {
+        if self.stream.is_none() {
+            self.stream = self.proto.streams().accept(Dir::Bi);
         }
-        self.stream = Some(stream);
-        Some(Opened::Session)
     }
 
     /// Reads from the stream into `buffer`; answers how much, and whether its end follows. Nothing, when the client says

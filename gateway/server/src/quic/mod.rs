@@ -28,7 +28,7 @@ use std::net::UdpSocket;
 use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, Endpoint};
-use switchyard_gateway_core::rate::KeyedRates;
+use switchyard_gateway_core::rate::{Bucket, KeyedRates};
 use switchyard_gateway_core::session::Close;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::error::CloseCode;
@@ -58,17 +58,19 @@ pub(crate) struct Quic {
     links_used: usize,
     by_slot: HashMap<Slot, usize>,
     deadlines: Deadlines,
-    /// Datagrams of one receive call.
+    /// Datagrams of one receive call that have not been taken: a turn may end before it has.
     arrived: VecDeque<Datagram>,
     /// Connections that something has happened to.
     happened: VecDeque<usize>,
     /// Connections that may have something to send.
     touched: VecDeque<usize>,
-    /// Handshakes that were begun in this turn.
+    /// Handshakes that were begun in this turn, those included that came to nothing at once.
     begun: usize,
     /// Handshakes under way with addresses that may be forged.
     unverified: usize,
     unverified_max: usize,
+    /// How often handshakes with such addresses failed.
+    unverified_failed: Bucket,
     /// What addresses that may be forged have used up of their rates: apart from those that are proven, so that nobody can use
     /// up what another has.
     unverified_rates: KeyedRates<AddressBlock>,
@@ -110,6 +112,7 @@ impl Quic {
             begun: 0,
             unverified: 0,
             unverified_max: (connections_max as usize / QUIC_UNVERIFIED_SHARE).max(QUIC_UNVERIFIED_MIN),
+            unverified_failed: Bucket::default(),
             unverified_rates: KeyedRates::new(seed),
             unread: true,
             unsent: None,
@@ -124,7 +127,7 @@ impl Quic {
 
     /// Whether the next turn has something to receive.
     pub(crate) fn has_to_receive(&self) -> bool {
-        self.unread || !self.misrouted.is_empty()
+        self.unread || !self.arrived.is_empty() || !self.misrouted.is_empty()
     }
 
     /// Reads from the connection's stream, as [`crate::sys::receive`] reads from a socket; also answers whether the end
@@ -182,7 +185,6 @@ impl Quic {
         if handle >= self.links.len() {
             self.links.resize_with(handle + 1, || None);
         }
-        self.begun += 1;
         self.unverified += usize::from(link.unverified);
         link.slot = Some(slot);
         let before = self.links[handle].replace(link);
@@ -190,6 +192,11 @@ impl Quic {
         self.links_used += 1;
         self.by_slot.insert(slot, handle);
         self.mark_happened(handle);
+    }
+
+    /// Connections that have given up their places and wait for their last datagrams.
+    fn lingering(&self) -> usize {
+        self.links_used - self.by_slot.len()
     }
 
     /// Nothing more comes of the connection.

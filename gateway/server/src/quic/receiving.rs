@@ -25,6 +25,21 @@ impl Quic {
     pub(super) fn watch_writable(&self, polls: &mut PollRing) {
         polls.watch_writable(self.socket.as_fd(), SOCKET.0, SOCKET.1);
     }
+
+    /// Whether the turn, which has taken so many datagrams, may take another.
+    const fn may_take(&self, taken: usize) -> bool {
+        taken < QUIC_DATAGRAMS_PER_TURN && self.begun < QUIC_HANDSHAKES_PER_TURN
+    }
+
+    /// Receives once, when nothing is left of what an earlier call brought. `false` when there is nothing to take.
+    fn receive(&mut self) -> bool {
+        let Self { socket, arrived, unread, .. } = self;
+        if arrived.is_empty() && *unread {
+            // An error is of a datagram that was sent, or says that there is nothing: either way nothing more is told now.
+            *unread = socket.receive(|datagram| arrived.push_back(datagram)).is_ok();
+        }
+        !arrived.is_empty()
+    }
 }
 
 impl State {
@@ -41,7 +56,7 @@ impl State {
                     quic.watch(&mut self.polls);
                 }
             }
-            What::Writable => quic.on_writable(),
+            What::Writable => self.counters.quic_bytes_out.add(quic.on_writable()),
         }
         true
     }
@@ -57,16 +72,13 @@ impl State {
     }
 
     fn receive_datagrams(&mut self) -> bool {
-        let mut received = 0;
-        while received < QUIC_DATAGRAMS_PER_TURN
-            && let Some(quic) = self.quic.as_mut().filter(|quic| quic.unread && quic.begun < QUIC_HANDSHAKES_PER_TURN)
-        {
-            let Quic { socket, arrived, unread, .. } = &mut **quic;
-            // An error is of a datagram that was sent, or says that there is nothing: either way nothing more is told now.
-            *unread = socket.receive(|datagram| arrived.push_back(datagram)).is_ok();
-            received += arrived.len();
+        let mut taken = 0;
+        while self.quic_mut().may_take(taken) && self.quic_mut().receive() {
             let now = Instant::now();
-            while let Some(datagram) = self.quic_mut().arrived.pop_front() {
+            while self.quic_mut().may_take(taken)
+                && let Some(datagram) = self.quic_mut().arrived.pop_front()
+            {
+                taken += 1;
                 self.counters.quic_bytes_in.add(datagram.bytes.len() as u64);
                 let owner = self.quic_mut().steering.other_owner(&datagram.bytes);
                 match owner {

@@ -65,7 +65,6 @@ impl State {
     /// more.
     pub(crate) fn send_quic(&mut self) -> bool {
         let Some(quic) = self.quic.as_mut() else { return false };
-        let now = Instant::now();
         for _ in 0..quic.touched.len().min(QUIC_CONNECTIONS_PER_TURN) {
             if quic.unsent.is_some() {
                 return false;
@@ -73,7 +72,7 @@ impl State {
             let handle = quic.touched.pop_front().expect("its length was just counted");
             let Some(link) = quic.link(handle) else { continue };
             link.touched = false;
-            let (sent, sent_bytes) = quic.send_for(handle, now);
+            let (sent, sent_bytes) = quic.send_for(handle);
             self.counters.quic_bytes_out.add(sent_bytes);
             match sent {
                 Sent::All => {}
@@ -103,19 +102,24 @@ impl State {
 }
 
 impl Quic {
-    /// The socket takes datagrams again.
-    pub(super) fn on_writable(&mut self) {
+    /// The socket takes datagrams again. Answers how many bytes it took.
+    pub(super) fn on_writable(&mut self) -> u64 {
         if let Some(Unsent { transmit, contents }) = self.unsent.take() {
             // It has just said that it does. Should it be full again, the datagrams are lost and sent once more in time.
-            let _ = self.socket.send(&transmit, &contents);
+            if self.socket.send(&transmit, &contents).is_ok() {
+                return transmit.size as u64;
+            }
         }
+        0
     }
 
-    /// Sends for one connection; also answers how many bytes.
-    fn send_for(&mut self, handle: usize, now: Instant) -> (Sent, u64) {
+    /// Sends for one connection; also answers how many bytes the socket took.
+    fn send_for(&mut self, handle: usize) -> (Sent, u64) {
         if !self.exchange(handle) {
             return (Sent::All, 0);
         }
+        // Those before it may have taken milliseconds, which its pacing and its round trips are not to be wrong by.
+        let now = Instant::now();
         let mut sent_bytes = 0;
         let mut sent = Sent::Enough;
         for _ in 0..QUIC_SENDS_PER_CONNECTION {
@@ -126,14 +130,14 @@ impl Quic {
                 sent = Sent::All;
                 break;
             };
-            sent_bytes += transmit.size as u64;
             match self.socket.send(&transmit, &self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.unsent = Some(Unsent { transmit, contents: std::mem::take(&mut self.buffer) });
                     sent = Sent::Blocked;
                     break;
                 }
-                Ok(()) | Err(_) => {}
+                Ok(()) => sent_bytes += transmit.size as u64,
+                Err(_) => {}
             }
         }
         if self.exchange(handle) {

@@ -7,12 +7,14 @@ use std::time::Duration;
 use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::wheel::Slot;
 
+use super::Quic;
 use super::congestion::Factory;
 use super::steering::Steering;
 use crate::limits::{
-    QUIC_CRYPTO_BYTES_MAX, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX, QUIC_RECEIVE_WINDOW_BYTES,
-    QUIC_SEND_WINDOW_BYTES, QUIC_STREAMS_MAX,
+    QUIC_CRYPTO_BYTES_MAX, QUIC_HELLO_WINDOW_BYTES, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX,
+    QUIC_RECEIVE_WINDOW_BYTES, QUIC_SEND_WINDOW_BYTES, QUIC_STREAMS_MAX,
 };
 use crate::tls::certificates::{Certificates, Versions, server_config};
 
@@ -33,6 +35,16 @@ impl QuicConfig {
     #[must_use]
     pub const fn new(listen: SocketAddr, certificates: Arc<Certificates>) -> Self {
         Self { listen, certificates, steered: true }
+    }
+}
+
+impl Quic {
+    /// The client is known: it may send as far ahead as its session needs.
+    pub(crate) fn widen(&mut self, slot: Slot) {
+        if let Some(handle) = self.touch_slot(slot) {
+            let window = VarInt::from_u32(QUIC_RECEIVE_WINDOW_BYTES);
+            self.link(handle).expect("a slot has a link").proto.set_receive_window(window);
+        }
     }
 }
 
@@ -77,15 +89,15 @@ impl std::fmt::Debug for Shared {
 /// What a connection may cost. Datagrams of the application and streams in one direction are not taken.
 fn transport(heartbeat_ms: u32) -> TransportConfig {
     let idle = Duration::from_millis(u64::from(heartbeat_ms) * u64::from(QUIC_IDLE_HEARTBEATS));
-    let window = VarInt::from_u32(QUIC_RECEIVE_WINDOW_BYTES);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(QUIC_STREAMS_MAX.into())
         .max_concurrent_uni_streams(0_u8.into())
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)
-        .stream_receive_window(window)
-        .receive_window(window)
+        .stream_receive_window(VarInt::from_u32(QUIC_RECEIVE_WINDOW_BYTES))
+        // Of all streams together, and so of the one: what it is before it is widened.
+        .receive_window(VarInt::from_u32(QUIC_HELLO_WINDOW_BYTES))
         .send_window(QUIC_SEND_WINDOW_BYTES)
         .congestion_controller_factory(Arc::new(Factory::default()))
         .crypto_buffer_size(QUIC_CRYPTO_BYTES_MAX)

@@ -68,10 +68,11 @@ impl Socket {
             self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)?
         };
         for (meta, buffer) in metas[..received].iter().zip(self.buffers.chunks(QUIC_BUFFER_BYTES)) {
-            let mut joined = BytesMut::from(&buffer[..meta.len]);
             let ecn = meta.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8));
-            while !joined.is_empty() {
-                let bytes = joined.split_to(meta.stride.clamp(1, joined.len()));
+            // Each is copied by itself: a connection keeps the memory of those that came out of order, and others that they were
+            // joined with must not be kept with them.
+            for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
+                let bytes = BytesMut::from(datagram);
                 each(Datagram { remote: meta.addr, local_ip: meta.dst_ip, ecn, bytes });
             }
         }

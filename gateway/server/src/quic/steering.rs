@@ -55,7 +55,9 @@ fn first_id_byte(datagram: &[u8]) -> Option<u8> {
     if first & LONG == 0 {
         return datagram.get(1).copied();
     }
-    // The others a client sends before it has heard from the server, or as the server's Retry told it.
+    // 0-RTT and the first Initial carry an id that the client made up, or that a Retry gave. A later Initial, which acknowledges the
+    // server's, carries the server's; it is not told from the first one, and comes to the same thread while the client's address
+    // stays.
     if first & TYPE == HANDSHAKE { datagram.get(6).copied() } else { None }
 }
 

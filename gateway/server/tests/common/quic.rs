@@ -133,6 +133,14 @@ impl Quic {
         self.work();
     }
 
+    /// Writes as many of the bytes as the server grants now.
+    pub(crate) fn write_some(&mut self, bytes: &[u8]) -> usize {
+        let stream = self.stream.expect("the stream is open");
+        let written_bytes = self.proto.send_stream(stream).write(bytes).expect("something is granted");
+        self.work();
+        written_bytes
+    }
+
     pub(crate) fn say(&mut self, frame: &Value) {
         self.write(&framing::frame(frame.to_string().as_bytes()));
     }
