@@ -114,8 +114,7 @@ pub fn run(options: &AbuseOptions, signer: &Signer) -> Result<AbuseReport, Swarm
         measured.push(measure(options, signer, Some(kind))?);
     }
     measured.push(measure(options, signer, None)?);
-    let mut quiet: Vec<u64> =
-        measured.iter().filter(|one| one.kind.is_none()).map(|one| one.accepted_p99_us).collect();
+    let mut quiet: Vec<u64> = measured.iter().filter(|one| one.kind.is_none()).map(|one| one.accepted_p99_us).collect();
     quiet.sort_unstable();
     let quiet = quiet[quiet.len() / 2];
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]
