@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   setup     install what the tests need besides Rust (Debian and Python packages)
-  test      everything that decides whether a change is good; what CI runs
+  test      everything that decides whether a change is good; what CI runs, hence `ci` as well
   quick     the Rust part of `test` alone: tidy, format, lints, unit and integration tests
   tidy      check import direction, file length, headers, leftovers, unsafe
   loom      model-check the rings' wake-up and credit protocols
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         "setup" => setup::install(),
-        "test" => suite::test(),
+        "test" | "ci" => suite::test(),
         "quick" => suite::quick(),
         "tidy" => tidy::run(),
         "loom" => suite::loom(),
