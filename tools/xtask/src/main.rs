@@ -28,7 +28,8 @@ cargo xtask <command>
   sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
-  bench     the benches, end to end included; `bench peers` compares with other servers (`bench peers --help`)
+  bench     `cargo bench`, end to end included, with the server built before; `recovery` and `abuse` take long and run when
+            named; `bench peers` compares with other servers (`bench peers --help`)
 ";
 
 fn main() -> ExitCode {

@@ -163,15 +163,16 @@ pub(crate) fn sim(arguments: &[String]) -> Outcome {
     run("cargo", &line)
 }
 
-/// The benches; arguments go to criterion, or after `peers` to the comparison with other servers.
+/// `cargo bench` with the server that it measures; arguments go to criterion, or after `peers` to the comparison with other servers.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
     if let Some((first, rest)) = arguments.split_first()
         && first == "peers"
     {
         return peers(rest);
     }
-    run("cargo", &["build", "--release", "--locked", "--package", "switchyard"])?;
-    let mut line = vec!["bench", "--locked", "--package", "switchyard-bench"];
+    // The default members, as `cargo run --release` and `cargo bench` build them: with the same features of what they share.
+    run("cargo", &["build", "--release", "--locked"])?;
+    let mut line = vec!["bench", "--locked"];
     line.extend(arguments.iter().map(String::as_str));
     run("cargo", &line)
 }
