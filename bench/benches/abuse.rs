@@ -1,13 +1,14 @@
 //! What well-behaved clients notice while others abuse the server: every kind of abuse in one run, beside the same clients
 //! in peace. The 99th percentile of their accepts should stay within five times the quiet one.
 //!
-//! Needs a release build of the server (`cargo xtask bench` makes it). About four minutes and a half; `SWITCHYARD_BENCH_SECONDS` is
-//! how long each kind is measured (default 10, since a p99 of less has too few messages).
+//! Needs a release build of the server (`cargo xtask bench` makes it). About four minutes and a half, so it runs only when it is named:
+//! `cargo xtask bench abuse`, or `cargo bench -- abuse`. `SWITCHYARD_BENCH_SECONDS` is how long each kind is measured (default 10,
+//! since a p99 of less has too few messages).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::time::Duration;
 
-use switchyard_bench::settings::{binary, cores, is_asked_for, measured};
+use switchyard_bench::settings::{binary, cores, is_named, measured};
 use switchyard_bench::table;
 use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
@@ -21,7 +22,7 @@ const PAIRS: u32 = 32;
 const RATE: f64 = 400.0;
 
 fn main() {
-    if is_asked_for("abuse")
+    if is_named("abuse", "four minutes and more")
         && let Err(error) = measure()
     {
         eprintln!("abuse: {error}");

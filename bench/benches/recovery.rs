@@ -5,7 +5,8 @@
 //! fresh process; the data's pages are dropped from the system's cache before each. Sizes in `SWITCHYARD_BENCH_JOURNAL_GB`
 //! (default `1,10`), bytes of a message in `SWITCHYARD_BENCH_BODY_BYTES` (8,192), megabytes written before each kill in
 //! `SWITCHYARD_BENCH_TAIL_MB` (256), the folder in `SWITCHYARD_BENCH_DATA` (under the target folder). It needs as much
-//! space as the largest journal and leaves nothing behind.
+//! space as the largest journal and leaves nothing behind. Many minutes, so it runs only when it is named:
+//! `cargo xtask bench recovery`, or `cargo bench -- recovery`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
 
 #[path = "../../router/server/tests/common/mod.rs"]
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 use common::Rig;
 use rustix::fs::{Advice, fadvise, statvfs};
 use serde::{Deserialize, Serialize};
-use switchyard_bench::settings::setting;
+use switchyard_bench::settings::{is_named, setting};
 use switchyard_bench::table;
 use switchyard_router_server::RouterConfig;
 use switchyard_schema::link::{Origin, ToGateway};
@@ -83,12 +84,9 @@ fn main() {
     if let Ok(order) = std::env::var(ORDER) {
         return serve(&serde_json::from_str(&order).expect("an order of this bench"));
     }
-    // A filter that names another bench skips this one.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"recovery".contains(&name)) {
-        return;
-    }
-    if let Err(error) = compare() {
+    if is_named("recovery", "many minutes and twelve gigabytes of the disk")
+        && let Err(error) = compare()
+    {
         eprintln!("recovery: {error}");
         std::process::exit(1);
     }

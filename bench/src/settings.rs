@@ -14,8 +14,27 @@ use crate::table;
 /// another bench skip it.
 #[must_use]
 pub fn is_asked_for(bench: &str) -> bool {
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    !std::env::args().any(|argument| argument == "--test") && filter.is_none_or(|name| bench.contains(&name))
+    !is_test() && filter().is_none_or(|name| bench.contains(&name))
+}
+
+/// Whether cargo means the bench of this name and says so: for one that takes too much to run whenever all are asked for. When
+/// they are, it says what it `takes` and how it is named.
+#[must_use]
+pub fn is_named(bench: &str, takes: &str) -> bool {
+    let filter = filter();
+    if filter.is_none() && !is_test() {
+        eprintln!("{bench}: left out, for it takes {takes}; `cargo xtask bench {bench}` measures it\n");
+    }
+    filter.is_some() && is_asked_for(bench)
+}
+
+fn is_test() -> bool {
+    std::env::args().any(|argument| argument == "--test")
+}
+
+/// The first argument that is no option.
+fn filter() -> Option<String> {
+    std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
 }
 
 /// The server to measure: `$SWITCHYARD_BIN`, else the release build.
@@ -28,7 +47,7 @@ pub fn binary() -> Result<PathBuf, String> {
     if path.exists() {
         Ok(path)
     } else {
-        Err(format!("{} is not there; `cargo build --release --package switchyard` makes it", path.display()))
+        Err(format!("{} is not there; `cargo build --release` makes it", path.display()))
     }
 }
 

@@ -21,7 +21,7 @@ use counting_allocator::{Accounting, Entry};
 use places::Names;
 use rustls::ClientConfig;
 use server::Server;
-use switchyard_bench::settings::setting;
+use switchyard_bench::settings::{is_asked_for, setting};
 use switchyard_bench::table;
 use switchyard_gateway_server::CONNECTION_BYTES;
 use switchyard_schema::ids::UserId;
@@ -39,12 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SHOWN_BYTES_MIN: f64 = 0.5;
 
 fn main() {
-    // Criterion's arguments (a filter, `--test`) mean nothing here; a filter that names another bench skips this one.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"density".contains(&name)) {
-        return;
-    }
-    if let Err(error) = account() {
+    if is_asked_for("density")
+        && let Err(error) = account()
+    {
         eprintln!("density: {error}");
         std::process::exit(1);
     }

@@ -121,10 +121,16 @@ impl Gateway {
     /// [`SpawnError`], with every thread that had started ended again.
     ///
     /// # Panics
-    /// When a thread's parts name no router core.
+    /// When the threads' parts do not all name the same number of router cores, one at least.
     pub fn spawn(config: GatewayConfig, keys: Arc<KeySet>, parts: Vec<ThreadParts>) -> Result<Self, SpawnError> {
         let threads = u16::try_from(parts.len()).ok().filter(|&threads| threads > 0);
         let threads = threads.ok_or(SpawnError::ThreadCount(parts.len()))?;
+        let router_cores = parts[0].routers.len();
+        assert!(
+            parts.iter().all(|thread| thread.routers.len() == router_cores),
+            "each has a link with every router core"
+        );
+        let credits_per_pair = LinkSizes::of(usize::from(threads), router_cores).credits_per_pair;
         let addresses = Addresses {
             plain: config.listen,
             tls: config.tls.as_ref().map(|tls| tls.listen),
@@ -150,7 +156,8 @@ impl Gateway {
         for (index, parts) in (0..).zip(parts) {
             // The first thread finds the ports when none were named. Sockets that share a port are numbered as they are bound,
             // and the kernel steers QUIC by that number.
-            let started = gateway.start((index, threads), parts, quic.clone(), config.clone(), keys.clone());
+            let started =
+                gateway.start((index, threads), parts, credits_per_pair, quic.clone(), config.clone(), keys.clone());
             if let Err(error) = started {
                 gateway.drain(DrainPlan { deadline: std::time::Instant::now() });
                 // Why it cannot start is the news; a thread that failed as well is in the log.
@@ -165,12 +172,12 @@ impl Gateway {
         &mut self,
         (index, threads): (u16, u16),
         parts: ThreadParts,
+        credits_per_pair: usize,
         quic: Option<Startup>,
         config: Arc<GatewayConfig>,
         keys: Arc<KeySet>,
     ) -> Result<(), SpawnError> {
         let ThreadParts { doorbell, routers, processor } = parts;
-        let sizes = LinkSizes::of(usize::from(threads), routers.len());
         let threads = u32::from(threads);
         let counters = Arc::new(Counters::default());
         // A thread may hold more than its share, all together no more than the sum.
@@ -180,7 +187,7 @@ impl Gateway {
         let addresses = self.addresses;
         let state_parts = Parts {
             index,
-            routers: Routers::new(config.shards, routers, sizes.credits_per_pair),
+            routers: Routers::new(config.shards, routers, credits_per_pair),
             parker: doorbell.parker,
             control: self.control.clone(),
             keys,

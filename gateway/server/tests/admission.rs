@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -10,7 +11,7 @@ use serde_json::json;
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::Regarding;
 use switchyard_schema::ids::ShardId;
-use switchyard_schema::link::{ToGateway, ToRouter};
+use switchyard_schema::link::{Origin, ToGateway, ToRouter};
 use tungstenite::WebSocket;
 use tungstenite::protocol::Role;
 
@@ -63,6 +64,12 @@ fn greet(fixture: &Fixture, stream: TcpStream, user: u64, attaching: u64) -> Web
     socket
 }
 
+/// The router's answer to one who has too many devices.
+fn refuse(fixture: &Fixture, Origin { session, .. }: Origin) {
+    let (shard, code, regarding) = (ShardId(0), ErrorCode::TooManyDevices, Regarding::Session);
+    fixture.router().answer(ToGateway::Refused { session, shard, code, retry_after_ms: None, regarding });
+}
+
 #[test]
 fn given_newcomers_that_the_router_does_not_answer_for_then_some_wait_and_others_get_a_place_and_sessions_are_served() {
     const PER_SECOND: u32 = 10;
@@ -109,12 +116,34 @@ fn given_newcomers_of_whom_none_becomes_a_session_when_each_is_refused_then_the_
     let waiting: Vec<_> = (1..=WAITING).map(come).collect();
     for through in 1..=WAITING {
         let ToRouter::Attach(origin) = fixture.router().next() else { panic!("a hello becomes an attach") };
-        let (session, shard, code) = (origin.session, ShardId(0), ErrorCode::TooManyDevices);
-        let regarding = Regarding::Session;
-        fixture.router().answer(ToGateway::Refused { session, shard, code, retry_after_ms: None, regarding });
+        refuse(&fixture, origin);
         let line = || (fixture.counter("attaching"), fixture.counter("newcomers_through"));
         wait_for("it to be through", || (line() == (WAITING - through, through)).then_some(()));
     }
+    drop(waiting);
+    fixture.stop();
+}
+
+#[test]
+fn given_a_line_that_stood_still_when_it_moves_again_then_one_more_may_stand_in_it_than_before() {
+    // So many fit the line at four connections a second, and not at three, which is what is left when it stands still.
+    const WAITING: u64 = 10;
+    let mut config = config();
+    config.reconnects_per_second = 5;
+    let fixture = start(config, 1, 1);
+    let mut waiting: VecDeque<_> =
+        (1..=WAITING).map(|number| greet(&fixture, find_room(&fixture), number, number)).collect();
+    wait_for("nobody to be let in", || matches!(ask(&fixture), Answer::PutOff(..)).then_some(()));
+    let mut user = WAITING;
+    wait_for("the line to be seen to move", || {
+        let ToRouter::Attach(origin) = fixture.router().next() else { panic!("a hello becomes an attach") };
+        refuse(&fixture, origin);
+        wait_for("it to be through", || (fixture.counter("attaching") == WAITING - 1).then_some(()));
+        waiting.pop_front();
+        user += 1;
+        waiting.push_back(greet(&fixture, find_room(&fixture), user, WAITING));
+        matches!(ask(&fixture), Answer::Upgraded(_)).then_some(())
+    });
     drop(waiting);
     fixture.stop();
 }

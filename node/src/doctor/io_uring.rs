@@ -73,6 +73,8 @@ fn judge_ring(name: &str, missing: io::Result<Vec<&'static str>>, disabled: Opti
 
 #[cfg(test)]
 mod tests {
+    use switchyard_gateway_server::SpawnError;
+    use switchyard_router_server::executor::ExecutorError;
     use switchyard_tuning::Verdict;
 
     use super::*;
@@ -88,6 +90,19 @@ mod tests {
             ("", Verdict::Warn),
         ] {
             assert_eq!(judge_kernel(release).verdict, expect, "{release}");
+        }
+    }
+
+    #[test]
+    fn given_a_kernel_that_is_too_old_then_every_message_names_the_same_release() {
+        let (major, minor) = OLDEST;
+        let einval = || io::Error::from_raw_os_error(22);
+        for text in [
+            judge_ring("ring", Err(einval()), None).fix.expect("a failure says what to do"),
+            SpawnError::IoUring(einval()).to_string(),
+            ExecutorError::NoIoUring(einval()).to_string(),
+        ] {
+            assert!(text.contains(&format!("{major}.{minor} or newer")), "{text}");
         }
     }
 

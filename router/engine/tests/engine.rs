@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Core, origin, send, shards, user};
-use switchyard_engine::StoreAsk;
+use switchyard_engine::{EngineConfig, StoreAsk};
 use switchyard_log::limits::BATCH_BYTES_MAX;
+use switchyard_router_core::ShardStats;
 use switchyard_router_core::effects::StorageState;
 use switchyard_router_core::limits::INBOX_RECORD_MS;
 use switchyard_schema::error::ErrorCode;
@@ -86,6 +87,21 @@ fn given_a_changed_shard_when_its_snapshot_is_due_then_it_is_held_until_durable(
     core.engine.handle_tick(core.now);
     core.serve();
     assert!(core.commits.iter().any(of_shard), "now it is");
+}
+
+#[test]
+fn given_memory_over_its_budget_when_nothing_comes_any_more_and_a_snapshot_is_stored_then_what_it_holds_leaves() {
+    let mut config = EngineConfig::new(0, 1, 1, shards());
+    config.state_bytes = 0;
+    let mut core = Core::of(config);
+    core.conversation(send(1, 2, 1, b"hi"));
+    core.rest_with(5_000, |_| {});
+    assert!(core.engine.stats().shards.conversations > 0, "what is not stored stays");
+    assert!(!core.commits.is_empty(), "snapshots are on their way");
+    core.store();
+    core.rest(1_000);
+    let ShardStats { users, conversations, .. } = core.engine.stats().shards;
+    assert_eq!((users, conversations), (0, 0));
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub enum ExecutorError {
     },
     /// The kernel refuses io_uring.
     #[error(
-        "io_uring is not available ({0}); it needs Linux 5.8 or newer and kernel.io_uring_disabled = 0, and containers \
+        "io_uring is not available ({0}); it needs Linux 6.1 or newer and kernel.io_uring_disabled = 0, and containers \
          must allow the io_uring_* system calls"
     )]
     NoIoUring(#[source] io::Error),

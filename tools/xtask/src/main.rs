@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask <command>
 
   setup     install what the tests need besides Rust (Debian and Python packages)
-  test      everything that decides whether a change is good; what CI runs
+  test      everything that decides whether a change is good; what CI runs, hence `ci` as well
   quick     the Rust part of `test` alone: tidy, format, lints, unit and integration tests
   tidy      check import direction, file length, headers, leftovers, unsafe
   loom      model-check the rings' wake-up and credit protocols
@@ -28,7 +28,8 @@ cargo xtask <command>
   sweep     damage in every region of a real data folder, and what a start makes of it
   schema    regenerate schema/src/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
-  bench     the benches, end to end included; `bench peers` compares with other servers (`bench peers --help`)
+  bench     `cargo bench`, end to end included, with the server built before; `recovery` and `abuse` take long and run when
+            named; `bench peers` compares with other servers (`bench peers --help`)
 ";
 
 fn main() -> ExitCode {
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         "setup" => setup::install(),
-        "test" => suite::test(),
+        "test" | "ci" => suite::test(),
         "quick" => suite::quick(),
         "tidy" => tidy::run(),
         "loom" => suite::loom(),

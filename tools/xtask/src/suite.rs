@@ -1,5 +1,6 @@
 //! The test suite: which steps there are, and the command behind each.
 
+use std::fs;
 use std::path::Path;
 
 use crate::setup;
@@ -46,11 +47,17 @@ fn lints() -> Outcome {
 
 fn tests() -> Outcome {
     build_binaries()?;
-    if available("cargo", &["nextest", "--version"]) {
-        run("cargo", &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"])
+    let line: &[&str] = if available("cargo", &["nextest", "--version"]) {
+        &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]
     } else {
-        run("cargo", &["test", "--workspace", "--locked", "--lib", "--bins", "--tests"])
-    }
+        &["test", "--workspace", "--locked", "--lib", "--bins", "--tests"]
+    };
+    // Tests that this machine cannot run pass; each leaves a line here that says so.
+    let skipped = target().join("skipped-tests");
+    let _ = fs::remove_file(&skipped);
+    let outcome = run_with("cargo", line, &[("SWITCHYARD_SKIPPED", &absolute(&skipped))]);
+    eprint!("{}", fs::read_to_string(&skipped).unwrap_or_default());
+    outcome
 }
 
 fn documentation() -> Outcome {
@@ -110,7 +117,8 @@ pub(crate) fn metrics() -> Outcome {
 }
 
 fn pytest(what: &[String], arguments: &[String], environment: &[(&str, &str)]) -> Outcome {
-    let mut line = vec!["-m", "pytest", "-q"];
+    // With the reasons of what was skipped.
+    let mut line = vec!["-m", "pytest", "-q", "-rs"];
     line.extend(what.iter().chain(arguments).map(String::as_str));
     let binary = binary("switchyard");
     let environment = [environment, &[("SWITCHYARD_BIN", &*binary)]].concat();
@@ -155,15 +163,16 @@ pub(crate) fn sim(arguments: &[String]) -> Outcome {
     run("cargo", &line)
 }
 
-/// The benches; arguments go to criterion, or after `peers` to the comparison with other servers.
+/// `cargo bench` with the server that it measures; arguments go to criterion, or after `peers` to the comparison with other servers.
 pub(crate) fn bench(arguments: &[String]) -> Outcome {
     if let Some((first, rest)) = arguments.split_first()
         && first == "peers"
     {
         return peers(rest);
     }
-    run("cargo", &["build", "--release", "--locked", "--package", "switchyard"])?;
-    let mut line = vec!["bench", "--locked", "--package", "switchyard-bench"];
+    // The default members, as `cargo run --release` and `cargo bench` build them: with the same features of what they share.
+    run("cargo", &["build", "--release", "--locked"])?;
+    let mut line = vec!["bench", "--locked"];
     line.extend(arguments.iter().map(String::as_str));
     run("cargo", &line)
 }
@@ -188,9 +197,12 @@ fn binary(name: &str) -> String {
 }
 
 fn binary_of(profile: &str, name: &str) -> String {
-    let folder = target();
-    let folder = if folder.is_absolute() { folder } else { root().join(folder) };
-    folder.join(profile).join(name).to_string_lossy().into_owned()
+    absolute(&target().join(profile).join(name))
+}
+
+/// A path that holds wherever a program runs.
+fn absolute(path: &Path) -> String {
+    root().join(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

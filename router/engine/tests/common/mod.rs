@@ -60,6 +60,11 @@ impl Core {
     pub(crate) fn new(tail_bytes: usize) -> Self {
         let mut config = EngineConfig::new(0, 1, 1, shards());
         config.tail_bytes = tail_bytes;
+        Self::of(config)
+    }
+
+    /// Snapshots of its shards are due within a second, whatever the settings.
+    pub(crate) fn of(mut config: EngineConfig) -> Self {
         config.snapshots.every_ms = 1_000;
         let engine = Engine::new(config, 1);
         let mut core = Self {
@@ -162,6 +167,11 @@ impl Core {
 
     /// Everything that waits becomes durable; snapshots are stored.
     pub(crate) fn rest(&mut self, ms: u64) {
+        self.rest_with(ms, Self::store);
+    }
+
+    /// As [`Core::rest`], with what is to become of snapshots.
+    pub(crate) fn rest_with(&mut self, ms: u64, store: impl Fn(&mut Self)) {
         let until = self.now.0 + ms;
         while self.now.0 < until {
             self.now.0 += 1;
@@ -170,7 +180,7 @@ impl Core {
             while self.seal().is_some() {
                 self.written();
             }
-            self.store();
+            store(self);
         }
     }
 

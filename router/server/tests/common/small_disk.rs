@@ -2,7 +2,9 @@
 //! the tests say so and do nothing.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ impl SmallDisk {
     /// A new file system on an image of its own in the folder `path`. `None` where mounting is not allowed.
     pub(crate) fn new(path: &Path, megabytes: u64) -> Option<Self> {
         let image = path.join("image");
-        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).ok()?;
+        File::create(&image).and_then(|file| file.set_len(megabytes << 20)).ok()?;
         Self::on(image, path.join("mount"))
     }
 
@@ -106,10 +108,17 @@ pub(crate) fn detach_later(mount: &Path) {
     let _ = Command::new("umount").arg("-l").arg(mount).output();
 }
 
-/// Says why a test did nothing.
+/// Says why a test did nothing. What a test that passes prints is not shown, so the line goes to the file that
+/// `cargo xtask test` names as well, and shows.
 #[expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
+#[track_caller]
 pub(crate) fn skipped() {
-    eprintln!("skipped: this machine does not allow a file system to be mounted");
+    let line = format!("skipped: {}: this machine does not allow a file system to be mounted\n", Location::caller());
+    eprint!("{line}");
+    if let Some(path) = std::env::var_os("SWITCHYARD_SKIPPED") {
+        let file = File::options().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file can be written");
+    }
 }
 
 /// Runs a command of the system; what it has to say when it fails is shown with the test.

@@ -1,5 +1,5 @@
 //! Who may import whom. A crate that stands here may import only the crates of ours that are listed beside it; every
-//! crate of the workspace must stand here.
+//! crate of the workspace must stand here. The runtimes of the threads may be imported by one crate each.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -44,6 +44,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("switchyard-peers", &[BENCH]),
 ];
 
+/// Runtime → the crate that alone may import it, in tests and builds too (`docs/adr/0014-two-runtimes-and-a-side-thread.md`).
+const RUNTIMES: &[(&str, &str)] = &[("monoio", GATEWAY_SERVER), ("glommio", ROUTER_SERVER)];
+
 /// Every import that is not allowed, as a sentence.
 pub(super) fn check() -> Result<Vec<String>, String> {
     let output = Command::new("cargo")
@@ -54,7 +57,11 @@ pub(super) fn check() -> Result<Vec<String>, String> {
     if !output.status.success() {
         return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    let metadata = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    Ok(breaches(&metadata))
+}
+
+fn breaches(metadata: &serde_json::Value) -> Vec<String> {
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let mut breaches = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
@@ -71,7 +78,40 @@ pub(super) fn check() -> Result<Vec<String>, String> {
             if ours && !for_tests && !may.contains(&target) {
                 breaches.push(format!("{name} imports {target}, which ARCHITECTURE.md does not allow"));
             }
+            if RUNTIMES.iter().any(|&(runtime, only)| runtime == target && only != name) {
+                breaches.push(format!("{name} imports {target}, which docs/adr/0014 keeps in one crate"));
+            }
         }
     }
-    Ok(breaches)
+    breaches
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, dependency: serde_json::Value, expect: usize) {
+        let metadata = json!({"packages": [{"name": name, "dependencies": [dependency]}]});
+        let breaches = breaches(&metadata);
+        assert_eq!(breaches.len(), expect, "{breaches:?}");
+    }
+
+    #[test]
+    fn given_one_breach_of_each_rule_when_checked_then_each_is_reported() {
+        let of_crates_io = |name: &str, kind: Option<&str>| json!({"name": name, "kind": kind});
+        let ours = |name: &str, kind: Option<&str>| json!({"name": name, "kind": kind, "path": "/checkout"});
+        check(ROUTER_CORE, ours(SCHEMA, None), 0);
+        check(ROUTER_CORE, ours(ENGINE, None), 1);
+        check(ROUTER_CORE, ours(ENGINE, Some("dev")), 0);
+        check("a-new-crate", of_crates_io("bytes", None), 1);
+        check(GATEWAY_SERVER, of_crates_io("monoio", None), 0);
+        check(ROUTER_SERVER, of_crates_io("glommio", None), 0);
+        check(ROUTER_SERVER, of_crates_io("monoio", None), 1);
+        check("switchyard", of_crates_io("glommio", None), 1);
+        check(BENCH, of_crates_io("monoio", Some("dev")), 1);
+        check("switchyard", of_crates_io("tokio", None), 0);
+    }
 }
