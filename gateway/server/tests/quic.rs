@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use common::{Fixture, PATIENCE, accept, config, send_frame, start, wait_for};
 use quic::{Identity, Quic, QuicPhone, identity, wait_for_counter};
-use quinn_proto::{ConnectionError, Dir};
+use quinn_proto::{ConnectionError, Dir, TransportErrorCode};
 use serde_json::json;
 use smallvec::smallvec;
 use switchyard_gateway_core::framing;
@@ -255,13 +255,20 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_who_comes_is_refus
 }
 
 #[test]
-fn given_a_handshake_when_the_gateway_drains_then_it_ends() {
+fn given_a_handshake_when_the_gateway_drains_then_it_ends_for_that_reason() {
     let (fixture, identity) = started(|_| ());
     let mut begun = Quic::begin(&identity, fixture.quic_address(), Form::Json);
     begun.send();
     wait_for_counter(&fixture, "quic_upgrading", 1);
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
-    begun.wait_for("the end", |client| client.lost.clone());
+    let lost = begun.wait_for("the end", |client| client.lost.clone());
+    let went_away = match &lost {
+        ConnectionError::ApplicationClosed(close) => close.error_code.into_inner() == 1001,
+        // The code of an application is not shown to a client whose handshake is not done: RFC 9000 §10.2.3.
+        ConnectionError::ConnectionClosed(close) => close.error_code == TransportErrorCode::APPLICATION_ERROR,
+        _ => false,
+    };
+    assert!(went_away, "{lost}");
     fixture.stop();
 }
 
