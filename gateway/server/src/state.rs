@@ -200,7 +200,7 @@ impl State {
     }
 
     /// Takes a connection in, `secured` if it came to the TLS listener. When even a refusal has no place it is closed without a
-    /// word.
+    /// word, and so is one that could be told of it only after a TLS handshake, for which there is no room.
     pub(crate) fn on_accepted(&mut self, socket: OwnedFd, secured: bool) {
         self.around.now = self.clock.now();
         self.counters.accepted.add(1);
@@ -208,12 +208,15 @@ impl State {
             return self.counters.turned_away.add(1);
         }
         let turned_away = self.turns_away(socket.as_fd());
+        if secured && turned_away.is_some() {
+            return sys::reset(socket.as_fd());
+        }
         let slot = self.enter(Connection::new(socket));
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
         if secured {
-            return self.secure(slot, turned_away.is_some());
+            return self.secure(slot);
         }
         match turned_away {
             Some(why) => {

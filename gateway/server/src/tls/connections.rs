@@ -22,10 +22,9 @@ impl State {
         self.tls.get(slot).is_some_and(Secure::is_handshaking)
     }
 
-    /// A connection has come to the TLS listener. One that is turned away hears nothing of it: a word would cost the handshake
-    /// that there is no room for.
-    pub(crate) fn secure(&mut self, slot: Slot, is_turned_away: bool) {
-        if is_turned_away || !self.tls.insert(slot) {
+    /// A connection has come to the TLS listener.
+    pub(crate) fn secure(&mut self, slot: Slot) {
+        if !self.tls.insert(slot) {
             return self.abort(slot);
         }
         self.connection(slot).secured = true;
