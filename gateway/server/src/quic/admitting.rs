@@ -103,9 +103,16 @@ impl State {
         }
     }
 
+    /// The handshake of a connection has failed, perhaps with an address that may be forged.
+    pub(super) fn on_handshake_failed(&mut self, slot: Slot) {
+        if self.quic_mut().link_of(slot).is_some_and(|link| link.unverified) {
+            self.on_unverified_failed();
+        }
+    }
+
     /// A handshake with an address that may be forged has failed. It cost as much as one that succeeds, and leaves nothing here
     /// to count it by.
-    pub(super) fn on_unverified_failed(&mut self) {
+    fn on_unverified_failed(&mut self) {
         let now = self.around.now.monotonic;
         // When nothing is left everybody proves their address, and the rate fills again.
         let _ = self.quic_mut().unverified_failed.take(now, UNVERIFIED_FAILURES);
@@ -123,6 +130,7 @@ impl State {
     pub(crate) fn on_quic_handshake_timeout(&mut self, slot: Slot) {
         debug_assert_eq!(self.connection(slot).transport, Transport::Quic);
         self.counters.quic_handshakes_timed_out.add(1);
+        self.on_handshake_failed(slot);
         let reason = "the handshake took too long".into();
         self.quic_mut().close_later(slot, Close { code: CloseCode::Timeout, reason });
         self.abort(slot);

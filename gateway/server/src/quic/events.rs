@@ -29,7 +29,7 @@ impl State {
             let Some(slot) = link.slot else { continue };
             match event {
                 Event::Connected => self.on_quic_connected(handle, slot),
-                Event::ConnectionLost { reason } => self.on_quic_lost(handle, slot, &reason),
+                Event::ConnectionLost { reason } => self.on_quic_lost(slot, &reason),
                 Event::Stream(event) => self.on_stream_event(handle, slot, event),
                 Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
             }
@@ -49,7 +49,7 @@ impl State {
         self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
     }
 
-    fn on_quic_lost(&mut self, handle: usize, slot: Slot, reason: &ConnectionError) {
+    fn on_quic_lost(&mut self, slot: Slot, reason: &ConnectionError) {
         if let Phase::Handshake(_) = self.connection(slot).phase {
             let counters = &self.counters;
             let counter = match reason {
@@ -66,9 +66,7 @@ impl State {
                 _ => &counters.quic_handshakes_abandoned,
             };
             counter.add(1);
-            if self.quic_mut().link(handle).is_some_and(|link| link.unverified) {
-                self.on_unverified_failed();
-            }
+            self.on_handshake_failed(slot);
         }
         self.on_ended(slot);
     }
