@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use switchyard_gateway_core::admission::{Crowded, Turn};
 use switchyard_gateway_core::handshake::Refusal;
+use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::counters::Stage;
@@ -25,10 +26,13 @@ impl State {
         self.counters.turn_late_us.set(self.admission.late_us());
     }
 
-    /// Whether another connection may come now.
-    pub(crate) fn admit(&mut self) -> Result<(), Crowded> {
+    /// Whether another connection over `transport` may come now.
+    ///
+    /// # Errors
+    /// When too many newcomers wait.
+    pub(crate) fn admit(&self, transport: Transport) -> Result<(), Crowded> {
         let admitted = self.admission.admit(self.newcomers());
-        self.counters.handshakes_put_off.add(u64::from(admitted.is_err()));
+        self.counters.put_off(transport).add(u64::from(admitted.is_err()));
         admitted
     }
 

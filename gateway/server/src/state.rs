@@ -259,7 +259,7 @@ impl State {
             self.counters.turned_away.add(1);
             return Some(TurnedAway::Full);
         }
-        self.admit().err().map(TurnedAway::Crowded)
+        self.admit(Transport::WebSocket).err().map(TurnedAway::Crowded)
     }
 
     /// What a connection is told that is turned away, with a place in time for it. One of too many from an address gets none:

@@ -84,8 +84,7 @@ impl State {
             self.counters.quic_turned_away.add(1);
             return Verdict::Refuse;
         }
-        if self.admission.admit(self.newcomers()).is_err() {
-            self.counters.quic_handshakes_put_off.add(1);
+        if self.admit(Transport::Quic).is_err() {
             return Verdict::Refuse;
         }
         let (now, rate) = (self.around.now.monotonic, self.config.handshakes);

@@ -3,7 +3,7 @@
 use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, TransportErrorCode};
 use switchyard_gateway_core::admission::Crowded;
 use switchyard_gateway_core::framing;
-use switchyard_gateway_core::session::Packing;
+use switchyard_gateway_core::session::{Packing, Transport};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
@@ -39,8 +39,7 @@ impl State {
     fn on_quic_connected(&mut self, handle: usize, slot: Slot) {
         self.quic_mut().on_verified(handle);
         // It may have come when there was room, as many others did.
-        if let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) {
-            self.counters.quic_handshakes_put_off.add(1);
+        if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
         let form = self.quic_mut().link(handle).and_then(|link| link.form());
