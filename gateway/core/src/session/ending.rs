@@ -8,7 +8,7 @@ use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{Origin, ToRouter};
 
 use super::refusal::Refusal;
-use super::{Context, Session, SessionEffects, State, Transport};
+use super::{Close, Context, Session, SessionEffects, State, Transport};
 use crate::auth::TokenError;
 use crate::deadline::Deadline;
 
@@ -124,7 +124,7 @@ impl Session {
         match (self.packing.transport, refusal.retry_after_ms) {
             // The client may have no stream yet, and then the Error does not reach it.
             (Transport::Quic, Some(after_ms)) => {
-                out.close(Transport::Quic, code, &format!("reconnect_after_ms={after_ms}; {name}"));
+                out.close_connection(Close::come_back(code, after_ms, name));
             }
             (transport, _) => out.close(transport, code, name),
         }

@@ -117,11 +117,10 @@ impl State {
         let _ = self.quic_mut().unverified_failed.take(now, UNVERIFIED_FAILURES);
     }
 
-    /// Turns a client away that has no stream to be told on: the reason says in a form for programs when to come back.
+    /// Turns a client away that has no stream to be told on.
     pub(super) fn turn_away_quic(&mut self, slot: Slot, behind_ms: u64, why: &str) {
         let place_ms = self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms);
-        let reason = format!("reconnect_after_ms={place_ms}; {why}").into();
-        self.quic_mut().close_later(slot, Close { code: CloseCode::TryAgainLater, reason });
+        self.quic_mut().close_later(slot, Close::come_back(CloseCode::TryAgainLater, place_ms, why));
         self.abort(slot);
     }
 
