@@ -138,7 +138,10 @@ impl State {
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
-        self.count_stage(slot);
+        let opened = self.count_stage(slot);
+        if opened && self.connection(slot).transport == Transport::Quic {
+            self.quic_mut().widen(slot);
+        }
         if self.effects.sent_away {
             self.around.comebacks.reserve(self.around.now.monotonic);
         }

@@ -296,19 +296,19 @@ impl State {
         );
     }
 
-    /// Counts a connection where it is now, after its phase or its session's state may have changed.
-    pub(crate) fn count_stage(&mut self, slot: Slot) {
+    /// Counts a connection where it is now, after its phase or its session's state may have changed. Answers whether its session
+    /// has just become open.
+    pub(crate) fn count_stage(&mut self, slot: Slot) -> bool {
         let connection = self.connection(slot);
         let (transport, stage) = (connection.transport, connection.phase.stage());
         let before = std::mem::replace(&mut connection.counted, stage);
-        if stage != before {
-            self.counters.leave(transport, before);
-            self.counters.enter(transport, stage);
-            self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
-            if (transport, stage) == (Transport::Quic, Stage::Open) {
-                self.quic_mut().widen(slot);
-            }
+        if stage == before {
+            return false;
         }
+        self.counters.leave(transport, before);
+        self.counters.enter(transport, stage);
+        self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
+        stage == Stage::Open
     }
 
     /// Queues bytes to be written.
