@@ -8,7 +8,7 @@ use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
 use crate::connection::{Phase, Unpacker};
-use crate::limits::{HELD_BITE_BYTES, HELD_TIGHT_BYTES};
+use crate::readiness::bite_bytes;
 use crate::state::State;
 
 impl State {
@@ -95,7 +95,7 @@ impl State {
 
     /// Reads once what has arrived on the stream and handles it, as is done with a socket.
     pub(crate) fn read_stream(&mut self, slot: Slot) {
-        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { self.receive_buffer.len() };
+        let at_most = bite_bytes(self.held_bytes, self.receive_buffer.len());
         let connection = self.table.get_mut(slot).expect("it was just found");
         let quic = self.quic.as_mut().expect("a connection without a socket is over QUIC");
         match quic.read(slot, &mut self.receive_buffer[..at_most]) {

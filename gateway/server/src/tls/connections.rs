@@ -11,8 +11,8 @@ use switchyard_gateway_core::wheel::Slot;
 use super::SecureTable;
 use super::record::{Failure, Heard, Secure};
 use crate::connection::Phase;
-use crate::flush::Written;
-use crate::limits::{FLUSH_BYTES_PER_TURN, WRITE_BYTES, WRITE_DIRECT_BYTES};
+use crate::flush::{Written, next_write};
+use crate::limits::{FLUSH_BYTES_PER_TURN, WRITE_BYTES};
 use crate::state::State;
 use crate::sys;
 
@@ -179,16 +179,9 @@ fn encrypt_some(
     if secure.has_ended() {
         outbound.advance(outbound.queued_bytes());
     }
-    let Some(front) = outbound.front() else { return Ok(()) };
-    let plain = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
-        &front[..front.len().min(WRITE_BYTES)]
-    } else {
-        gathered.clear();
-        outbound.gather(gathered, WRITE_BYTES);
-        gathered.as_slice()
-    };
-    secure.encrypt(plain, cipher)?;
-    let plain_bytes = plain.len();
+    let Some(plain) = next_write(outbound, gathered) else { return Ok(()) };
+    let plain_bytes = plain.len().min(WRITE_BYTES);
+    secure.encrypt(&plain[..plain_bytes], cipher)?;
     outbound.advance(plain_bytes);
     Ok(())
 }
