@@ -84,7 +84,8 @@ impl State {
             connection.unread = true;
             return self.read_on(slot);
         }
-        let kept = if secured { self.tls.step(slot, |tls| tls.put_incomplete(&mut self.receive_buffer)) } else { 0 };
+        let kept =
+            if secured { self.tls.get(slot).map_or(0, |tls| tls.put_incomplete(&mut self.receive_buffer)) } else { 0 };
         let room = self.receive_buffer.len() - kept;
         let at_most = bite_bytes(self.held_bytes, room);
         let received = sys::receive(socket.as_fd(), &mut self.receive_buffer[kept..kept + at_most]);

@@ -323,8 +323,17 @@ impl State {
         Ok(())
     }
 
-    /// Queues the last bytes of a connection and lets it end when they are written. Where TLS is not established nothing can
-    /// be said, and it ends at once.
+    /// Whether the handshake of TLS or QUIC is under way, before which nothing can be said to the peer.
+    pub(crate) fn is_securing(&self, slot: Slot) -> bool {
+        let connection = self.table.get(slot).expect("a task, a line or a list names only slots in use");
+        match connection.transport {
+            Transport::WebSocket => self.tls.is_handshaking(slot),
+            Transport::Quic => matches!(connection.phase, Phase::Handshake(_)),
+        }
+    }
+
+    /// Queues the last bytes of a connection and lets it end when they are written. Where nothing can be said yet it ends at
+    /// once.
     pub(crate) fn say_last(&mut self, slot: Slot, bytes: Bytes) {
         if self.is_securing(slot) {
             return self.abort(slot);

@@ -17,11 +17,6 @@ use crate::state::State;
 use crate::sys;
 
 impl State {
-    /// Whether the connection's TLS is not established, so that nothing can be said to the peer.
-    pub(crate) fn is_securing(&self, slot: Slot) -> bool {
-        self.tls.get(slot).is_some_and(Secure::is_handshaking)
-    }
-
     /// A connection has come to the TLS listener.
     pub(crate) fn secure(&mut self, slot: Slot) {
         if !self.tls.insert(slot) {
@@ -39,7 +34,7 @@ impl State {
         let mut plain = std::mem::take(&mut self.tls.plain_buffer);
         plain.clear();
         let was_securing = self.is_securing(slot);
-        let heard = self.decrypt(slot, received, &mut plain);
+        let heard = self.decrypt(slot, received, &mut plain, was_securing);
         if !plain.is_empty() {
             self.on_bytes(slot, &mut plain);
         }
@@ -51,12 +46,17 @@ impl State {
         }
     }
 
-    fn decrypt(&mut self, slot: Slot, received: &mut [u8], plain: &mut Vec<u8>) -> Result<Heard, Failure> {
+    fn decrypt(
+        &mut self,
+        slot: Slot,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        was_securing: bool,
+    ) -> Result<Heard, Failure> {
         let counters = &self.counters;
         let (heard, answers) = self.tls.step(slot, |secure| {
-            let was_handshaking = secure.is_handshaking();
             let heard = secure.decrypt(received, plain);
-            if was_handshaking && !secure.is_handshaking() {
+            if was_securing && !secure.is_handshaking() {
                 let counter = if secure.is_resumed() { &counters.tls_resumed } else { &counters.tls_established };
                 counter.add(1);
             }
