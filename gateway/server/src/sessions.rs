@@ -70,7 +70,7 @@ impl State {
                 }
                 Err(error) => {
                     self.counters.protocol_errors(transport).add(1);
-                    open.session.on_bad_bytes(&context, error.close_code(), error, &mut self.effects);
+                    open.session.on_bad_bytes(&context, error, &mut self.effects);
                     input.len()
                 }
             };
