@@ -19,7 +19,7 @@ use crate::echo::Echo;
 pub(crate) struct Connection {
     /// What carries it. One over QUIC has no socket of its own ([`crate::quic`]).
     pub(crate) transport: Transport,
-    /// `None` once the connection has ended and only its place is kept.
+    /// `None` once the connection has ended and only its place is kept, and always over QUIC.
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) phase: Phase,
     pub(crate) outbound: Outbound,
