@@ -304,6 +304,25 @@ fn given_handshakes_that_fail_at_once_when_they_are_many_then_who_comes_proves_i
 }
 
 #[test]
+fn given_handshakes_that_are_never_done_when_many_have_timed_out_then_who_comes_proves_its_address_first() {
+    let (fixture, identity) = started(|_| ());
+    let at_once = u64::from(QUIC_UNVERIFIED_FAILURES_PER_SECOND * RATE_BURST_MS / 1_000);
+    let (start, mut begun) = (Instant::now(), Vec::new());
+    wait_for("a retry", || {
+        // As many at first as may fail at once, and then ten times as many as may fail as time goes on.
+        let since_ms = u64::try_from(start.elapsed().as_millis()).unwrap();
+        let due = at_once + 10 * u64::from(QUIC_UNVERIFIED_FAILURES_PER_SECOND) * since_ms / 1_000;
+        if (begun.len() as u64) < due {
+            begun.push(Quic::begin(&identity, fixture.quic_address(), Form::Json));
+            begun.last_mut().unwrap().send();
+        }
+        (fixture.counter("quic_retries") > 0).then_some(())
+    });
+    assert!(fixture.counter("quic_handshakes_timed_out") >= at_once);
+    fixture.stop();
+}
+
+#[test]
 fn given_an_address_with_too_many_connections_then_it_proves_itself_and_is_refused_after_that() {
     let (fixture, identity) = started(|config| config.handshakes = Rate::per_second(1));
     // Ten seconds' worth at once, for addresses that may be forged; as many again for one that is proven.
