@@ -4,12 +4,11 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
-use switchyard_gateway_core::framing::{self, FramingError};
+use switchyard_gateway_core::framing;
 use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::{Session, Transport};
-use switchyard_gateway_core::ws::{Decoder, Step, WsError};
-use switchyard_schema::error::CloseCode;
+use switchyard_gateway_core::session::{BadBytes, Session, Transport};
+use switchyard_gateway_core::ws::{Decoder, Step};
 use switchyard_schema::link::ToRouter;
 
 use crate::counters::Stage;
@@ -20,7 +19,7 @@ use crate::echo::Echo;
 pub(crate) struct Connection {
     /// What carries it. One over QUIC has no socket of its own ([`crate::quic`]).
     pub(crate) transport: Transport,
-    /// `None` once the connection has ended and only its place is kept.
+    /// `None` once the connection has ended and only its place is kept, and always over QUIC.
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) phase: Phase,
     pub(crate) outbound: Outbound,
@@ -127,30 +126,12 @@ pub(crate) enum Unpacker {
     Stream(Box<framing::Decoder>),
 }
 
-/// What a client did wrong below the level of frames.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(transparent)]
-pub(crate) enum BadBytes {
-    WebSocket(WsError),
-    Stream(FramingError),
-}
-
-impl BadBytes {
-    /// The code that says so.
-    pub(crate) const fn close_code(self) -> CloseCode {
-        match self {
-            Self::WebSocket(error) => error.close_code(),
-            Self::Stream(error) => error.close_code(),
-        }
-    }
-}
-
 impl Unpacker {
     /// Takes one event from the start of `input`, or all of it when more is needed.
     pub(crate) fn decode<'a>(&mut self, input: &'a mut [u8]) -> Result<Step<'a>, BadBytes> {
         match self {
-            Self::WebSocket(decoder) => decoder.decode(input).map_err(BadBytes::WebSocket),
-            Self::Stream(decoder) => decoder.decode(input).map_err(BadBytes::Stream),
+            Self::WebSocket(decoder) => decoder.decode(input).map_err(BadBytes::from),
+            Self::Stream(decoder) => decoder.decode(input).map_err(BadBytes::from),
         }
     }
 }

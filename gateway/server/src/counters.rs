@@ -249,6 +249,14 @@ impl Counters {
         }
     }
 
+    /// Connections told to come back later, or refused, because the thread had no room for newcomers.
+    pub(crate) const fn put_off(&self, transport: Transport) -> &Counter {
+        match transport {
+            Transport::WebSocket => &self.handshakes_put_off,
+            Transport::Quic => &self.quic_handshakes_put_off,
+        }
+    }
+
     /// Frames received.
     pub(crate) const fn frames_in(&self, transport: Transport) -> &Counter {
         match transport {

@@ -118,22 +118,16 @@ impl State {
 /// Writes what waits, as far as the socket takes it. Answers with the bytes that it took.
 fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u8>) -> (Written, usize) {
     let mut written_bytes = 0;
-    while let Some(front) = outbound.front() {
+    while let Some(piece) = next_write(outbound, buffer) {
         if written_bytes >= FLUSH_BYTES_PER_TURN {
             return (Written::Enough, written_bytes);
         }
-        let result = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
-            sys::transmit(socket, front).map(|bytes| (bytes, bytes == front.len()))
-        } else {
-            buffer.clear();
-            let gathered_bytes = outbound.gather(buffer, WRITE_BYTES);
-            sys::transmit(socket, buffer).map(|bytes| (bytes, bytes == gathered_bytes))
-        };
-        match result {
-            Ok((bytes, took_all)) => {
+        let piece_bytes = piece.len();
+        match sys::transmit(socket, piece) {
+            Ok(bytes) => {
                 outbound.advance(bytes);
                 written_bytes += bytes;
-                if !took_all {
+                if bytes < piece_bytes {
                     return (Written::Blocked, written_bytes);
                 }
             }
@@ -142,4 +136,16 @@ fn write_out(socket: BorrowedFd<'_>, outbound: &mut Outbound, buffer: &mut Vec<u
         }
     }
     (Written::All, written_bytes)
+}
+
+/// What one call writes next: the oldest frame where it is, when it is large or alone, or as many as fit `gathered`, where they are
+/// put together.
+pub(crate) fn next_write<'a>(outbound: &'a Outbound, gathered: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let front = outbound.front()?;
+    if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
+        return Some(front);
+    }
+    gathered.clear();
+    outbound.gather(gathered, WRITE_BYTES);
+    Some(gathered)
 }

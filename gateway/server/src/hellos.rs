@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_gateway_core::admission::{Crowded, Turn};
-use switchyard_gateway_core::handshake::Refusal;
+use switchyard_gateway_core::admission::Turn;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::counters::Stage;
@@ -23,24 +22,6 @@ impl State {
             left_line: through - std::mem::replace(&mut self.left_line_known, through),
         });
         self.counters.turn_late_us.set(self.admission.late_us());
-    }
-
-    /// Whether another connection may come now.
-    pub(crate) fn admit(&mut self) -> Result<(), Crowded> {
-        let admitted = self.admission.admit(self.newcomers());
-        self.counters.handshakes_put_off.add(u64::from(admitted.is_err()));
-        admitted
-    }
-
-    /// What one is told that may not.
-    pub(crate) fn put_off(&mut self, Crowded { wait_ms }: Crowded) -> Refusal {
-        self.send_away("This gateway is busy; connect again when the time has come.", wait_ms)
-    }
-
-    /// A refusal with a place in time for the client to come back, `behind_ms` after those who need not wait. It is for those who
-    /// hear it: the places of others lie behind.
-    pub(crate) fn send_away(&mut self, why: &str, behind_ms: u64) -> Refusal {
-        Refusal::unavailable(why, self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms))
     }
 
     /// Connections whose Hello has come, and that are no sessions yet.

@@ -34,6 +34,7 @@ mod config;
 mod connection;
 mod control;
 mod counters;
+mod door;
 mod echo;
 mod flush;
 mod gateway;

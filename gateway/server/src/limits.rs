@@ -1,6 +1,7 @@
 //! Limits of a gateway thread, each with its reason. Limits of one connection stand in `switchyard_gateway_core::limits`.
 
-use switchyard_schema::limits::TOKEN_BYTES_MAX;
+use switchyard_gateway_core::framing::LENGTH_BYTES;
+use switchyard_schema::limits::{CLIENT_FRAME_BYTES_MAX, TOKEN_BYTES_MAX};
 
 /// Entries of monoio's ring: a poll of the listener, a read of the doorbell, and what monoio adds of its own.
 pub const RUNTIME_ENTRIES: u32 = 32;
@@ -27,18 +28,6 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// How long accepting pauses when the process has no descriptor or memory left: until some connection has closed.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
-
-/// Tickets that a TLS client gets with each full or resumed handshake (RFC 8446 §4.6.1). It uses each once, and gets the next with
-/// the connection that it used it for.
-pub const TICKETS_PER_HANDSHAKE: usize = 1;
-
-/// Bytes that are kept of a record, or of a handshake message, that has not arrived whole: one record of the largest size
-/// (RFC 5246 §6.2.3; TLS 1.3 has smaller ones). Handshake messages of clients are far smaller.
-pub const TLS_INCOMPLETE_BYTES_MAX: usize = 5 + (1 << 14) + 2_048;
-/// Reads of connections whose TLS handshake is under way that one turn makes, for a full handshake takes a tenth of a
-/// millisecond and more with an ECDSA key, and more than a millisecond with RSA-2048, for the signature alone: open connections
-/// wait for no more than a few milliseconds of them, or a few tens.
-pub const TLS_STEPS_PER_TURN: usize = 32;
 
 /// Places of the table of connections for which memory is asked for at once: what one descriptor table holds on most
 /// systems three times over. A larger table grows as it fills.
@@ -139,6 +128,18 @@ pub const DRAINED_PER_TURN: usize = 1_024;
 /// How long after the drain's deadline the thread waits for the last connections to end.
 pub const DRAIN_LAST_MS: u64 = 1_000;
 
+/// Tickets that a TLS client gets with each full or resumed handshake (RFC 8446 §4.6.1). It uses each once, and gets the next with
+/// the connection that it used it for.
+pub const TICKETS_PER_HANDSHAKE: usize = 1;
+
+/// Bytes that are kept of a record, or of a handshake message, that has not arrived whole: one record of the largest size
+/// (RFC 5246 §6.2.3; TLS 1.3 has smaller ones). Handshake messages of clients are far smaller.
+pub const TLS_INCOMPLETE_BYTES_MAX: usize = 5 + (1 << 14) + 2_048;
+/// Reads of connections whose TLS handshake is under way that one turn makes, for a full handshake takes a tenth of a
+/// millisecond and more with an ECDSA key, and more than a millisecond with RSA-2048, for the signature alone: open connections
+/// wait for no more than a few milliseconds of them, or a few tens.
+pub const TLS_STEPS_PER_TURN: usize = 32;
+
 /// Bytes of the connection ids that a gateway thread gives out: one names the thread, seven nobody guesses.
 pub const QUIC_ID_BYTES: usize = 8;
 /// Gateway threads that one byte of a connection id can tell apart.
@@ -178,7 +179,8 @@ pub const QUIC_STREAMS_MAX: u8 = 1;
 pub const QUIC_HELLO_WINDOW_BYTES: u32 = 8 * 1024;
 const _: () = assert!(QUIC_HELLO_WINDOW_BYTES as usize >= 2 * TOKEN_BYTES_MAX);
 /// The same of a client whose session is open: two of the largest frames.
-pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 2 * (64 * 1024 + 4);
+#[expect(clippy::cast_possible_truncation, reason = "two frames are far smaller than 4 GiB")]
+pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 2 * (CLIENT_FRAME_BYTES_MAX + LENGTH_BYTES) as u32;
 /// Bytes on their way to a client, not acknowledged by its transport: those of a busy phone on a slow line. What is beyond waits
 /// in the connection's queue.
 pub const QUIC_SEND_WINDOW_BYTES: u64 = 256 * 1024;

@@ -84,9 +84,10 @@ impl State {
             connection.unread = true;
             return self.read_on(slot);
         }
-        let kept = if secured { self.tls.step(slot, |tls| tls.put_incomplete(&mut self.receive_buffer)) } else { 0 };
+        let kept =
+            if secured { self.tls.get(slot).map_or(0, |tls| tls.put_incomplete(&mut self.receive_buffer)) } else { 0 };
         let room = self.receive_buffer.len() - kept;
-        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { room };
+        let at_most = bite_bytes(self.held_bytes, room);
         let received = sys::receive(socket.as_fd(), &mut self.receive_buffer[kept..kept + at_most]);
         match received {
             Ok(0) => self.on_ended(slot),
@@ -157,6 +158,11 @@ impl State {
             Phase::Handshake(_) | Phase::Closing { .. } | Phase::Gone => {}
         }
     }
+}
+
+/// How many bytes one read may take into a buffer with `room`, when the thread holds `held_bytes`.
+pub(crate) const fn bite_bytes(held_bytes: usize, room: usize) -> usize {
+    if held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { room }
 }
 
 impl Connection {

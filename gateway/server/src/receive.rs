@@ -1,6 +1,7 @@
 //! From received bytes to what they mean: the upgrade request, then the WebSocket of a session or of the echo.
 
 use switchyard_gateway_core::handshake::{Handshake, Refusal, Route, Rules, Upgrade, parse_request};
+use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::Phase;
@@ -45,7 +46,7 @@ impl State {
         match upgrade.route {
             Route::Session(form) => {
                 // It may have come when there was room, as many others did.
-                if let Err(crowded) = self.admit() {
+                if let Err(crowded) = self.admit(Transport::WebSocket) {
                     let refusal = self.put_off(crowded);
                     return self.say_last(slot, refusal.response.into());
                 }

@@ -70,7 +70,7 @@ impl State {
                 }
                 Err(error) => {
                     self.counters.protocol_errors(transport).add(1);
-                    open.session.on_bad_bytes(&context, error.close_code(), error, &mut self.effects);
+                    open.session.on_bad_bytes(&context, error, &mut self.effects);
                     input.len()
                 }
             };
@@ -138,7 +138,10 @@ impl State {
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
-        self.count_stage(slot);
+        let opened = self.count_stage(slot);
+        if opened && self.connection(slot).transport == Transport::Quic {
+            self.quic_mut().widen(slot);
+        }
         if self.effects.sent_away {
             self.around.comebacks.reserve(self.around.now.monotonic);
         }

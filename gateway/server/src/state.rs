@@ -1,19 +1,18 @@
 //! What the tasks of a thread work on: connections, links, timers and the shared buffers. No call in here waits.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use switchyard_gateway_core::admission::{Admission, Crowded};
+use switchyard_gateway_core::admission::Admission;
 use switchyard_gateway_core::auth::KeySet;
 use switchyard_gateway_core::comebacks::Comebacks;
-use switchyard_gateway_core::handshake::Refusal;
-use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, FULL_COMEBACK_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
+use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
-use switchyard_gateway_core::rate::{KeyedRates, Rate, UserRates};
+use switchyard_gateway_core::rate::{KeyedRates, UserRates};
 use switchyard_gateway_core::session::{SessionEffects, Transport};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
@@ -56,7 +55,7 @@ pub(crate) struct State {
     pub(crate) drain: Option<Drain>,
     pub(crate) counters: Arc<Counters>,
     /// Connections of all threads.
-    occupied: Arc<AtomicU32>,
+    pub(crate) occupied: Arc<AtomicU32>,
     /// `None` where QUIC is not spoken.
     pub(crate) quic: Option<Box<Quic>>,
     /// Connections with something to write.
@@ -103,16 +102,6 @@ pub(crate) struct Drain {
     pub(crate) told: usize,
     /// Whether what was left at the deadline has been closed.
     pub(crate) forced: bool,
-}
-
-/// Why a connection is turned away at once.
-enum TurnedAway {
-    /// Its address has opened too many.
-    Limited { wait_ms: u32 },
-    /// Every connection is taken.
-    Full,
-    /// Too many newcomers wait.
-    Crowded(Crowded),
 }
 
 /// How a turn ended.
@@ -200,7 +189,7 @@ impl State {
     }
 
     /// Takes a connection in, `secured` if it came to the TLS listener. When even a refusal has no place it is closed without a
-    /// word.
+    /// word, and so is one that could be told of it only after a TLS handshake, for which there is no room.
     pub(crate) fn on_accepted(&mut self, socket: OwnedFd, secured: bool) {
         self.around.now = self.clock.now();
         self.counters.accepted.add(1);
@@ -208,12 +197,15 @@ impl State {
             return self.counters.turned_away.add(1);
         }
         let turned_away = self.turns_away(socket.as_fd());
+        if secured && turned_away.is_some() {
+            return sys::reset(socket.as_fd());
+        }
         let slot = self.enter(Connection::new(socket));
         let epoch = self.table.epoch(slot);
         let socket = self.table.get_mut(slot).and_then(|connection| connection.socket.as_ref());
         self.polls.watch(socket.expect("it was just put there").as_fd(), slot, epoch);
         if secured {
-            return self.secure(slot, turned_away.is_some());
+            return self.secure(slot);
         }
         match turned_away {
             Some(why) => {
@@ -240,47 +232,6 @@ impl State {
         slot
     }
 
-    /// Whether there is no room for another connection.
-    pub(crate) fn is_full(&self) -> bool {
-        self.table.used() >= self.config.connections_per_thread_max as usize
-            || self.occupied.load(Ordering::Relaxed) >= self.config.connections_max
-    }
-
-    /// Why a connection is turned away before anything of it is read, if it is.
-    fn turns_away(&mut self, socket: BorrowedFd<'_>) -> Option<TurnedAway> {
-        if let Some(wait_ms) = self.address_has_to_wait(socket) {
-            self.counters.handshakes_limited.add(1);
-            return Some(TurnedAway::Limited { wait_ms });
-        }
-        if self.is_full() {
-            self.counters.turned_away.add(1);
-            return Some(TurnedAway::Full);
-        }
-        self.admit().err().map(TurnedAway::Crowded)
-    }
-
-    /// What a connection is told that is turned away, with a place in time for it. One of too many from an address gets none:
-    /// it would take that of another.
-    fn refusal(&mut self, why: TurnedAway) -> Refusal {
-        match why {
-            TurnedAway::Limited { wait_ms } => Refusal::too_many(wait_ms.div_ceil(1_000)),
-            TurnedAway::Full => {
-                self.send_away("This gateway has no room; connect again when the time has come.", FULL_COMEBACK_MS)
-            }
-            TurnedAway::Crowded(crowded) => self.put_off(crowded),
-        }
-    }
-
-    /// For how many milliseconds the connection's address may open no more.
-    fn address_has_to_wait(&mut self, socket: BorrowedFd<'_>) -> Option<u32> {
-        if self.config.handshakes == Rate::UNLIMITED {
-            return None;
-        }
-        // A peer that has gone already has no address, and needs no answer.
-        let address = AddressBlock::from(sys::peer(socket)?);
-        self.addresses.take(self.around.now.monotonic, address, self.config.handshakes).err()
-    }
-
     /// Empties the slot of a connection that is gone.
     pub(crate) fn free(&mut self, slot: Slot) {
         let connection = self.table.remove(slot);
@@ -293,19 +244,19 @@ impl State {
         );
     }
 
-    /// Counts a connection where it is now, after its phase or its session's state may have changed.
-    pub(crate) fn count_stage(&mut self, slot: Slot) {
+    /// Counts a connection where it is now, after its phase or its session's state may have changed. Answers whether its session
+    /// has just become open.
+    pub(crate) fn count_stage(&mut self, slot: Slot) -> bool {
         let connection = self.connection(slot);
         let (transport, stage) = (connection.transport, connection.phase.stage());
         let before = std::mem::replace(&mut connection.counted, stage);
-        if stage != before {
-            self.counters.leave(transport, before);
-            self.counters.enter(transport, stage);
-            self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
-            if (transport, stage) == (Transport::Quic, Stage::Open) {
-                self.quic_mut().widen(slot);
-            }
+        if stage == before {
+            return false;
         }
+        self.counters.leave(transport, before);
+        self.counters.enter(transport, stage);
+        self.counters.newcomers_through.add(u64::from(before == Stage::Attaching));
+        stage == Stage::Open
     }
 
     /// Queues bytes to be written.
@@ -320,8 +271,17 @@ impl State {
         Ok(())
     }
 
-    /// Queues the last bytes of a connection and lets it end when they are written. Where TLS is not established nothing can
-    /// be said, and it ends at once.
+    /// Whether the handshake of TLS or QUIC is under way, before which nothing can be said to the peer.
+    pub(crate) fn is_securing(&self, slot: Slot) -> bool {
+        let connection = self.table.get(slot).expect("a task, a line or a list names only slots in use");
+        match connection.transport {
+            Transport::WebSocket => self.tls.is_handshaking(slot),
+            Transport::Quic => matches!(connection.phase, Phase::Handshake(_)),
+        }
+    }
+
+    /// Queues the last bytes of a connection and lets it end when they are written. Where nothing can be said yet it ends at
+    /// once.
     pub(crate) fn say_last(&mut self, slot: Slot, bytes: Bytes) {
         if self.is_securing(slot) {
             return self.abort(slot);

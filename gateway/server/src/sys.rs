@@ -1,6 +1,6 @@
 //! The system calls that monoio has no form of: non-blocking socket calls, placement of threads, descriptor tables.
 //!
-//! The only file of this crate with unsafe code.
+//! A driver module with unsafe code, as [`crate::poll_ring`] is: socket options, descriptor tables and a borrowed descriptor.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -156,7 +156,7 @@ pub(crate) fn steer_by_connection_id(socket: BorrowedFd<'_>, sharers: u32) -> io
     )
 }
 
-/// One step of a packet filter that does not jump.
+/// One step of a packet filter. One with a condition goes on with the next step either way, unless its `jt` or `jf` says otherwise.
 fn step(code: u32, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).expect("codes are short"), jt: 0, jf: 0, k }
 }

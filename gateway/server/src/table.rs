@@ -65,6 +65,10 @@ impl Table {
         Some(slot)
     }
 
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Connection> {
+        self.places.get(slot as usize)?.connection.as_ref()
+    }
+
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
         self.places.get_mut(slot as usize)?.connection.as_mut()
     }

@@ -141,12 +141,8 @@ impl State {
     fn on_drain(&mut self, slot: Slot) {
         let connection = self.connection(slot);
         match connection.phase {
-            Phase::Handshake(_) if connection.transport == Transport::Quic => {
-                // Nothing that it could be told when to come back with would reach it.
-                self.abort(slot);
-            }
             Phase::Handshake(_) => {
-                // Before TLS is established nothing is heard, and a place would be lost.
+                // Nothing is heard yet, and a place would be lost.
                 if self.is_securing(slot) {
                     return self.abort(slot);
                 }

@@ -7,9 +7,10 @@ mod quic;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use common::identity::Identity;
 use common::{Fixture, PATIENCE, accept, config, send_frame, start, wait_for};
-use quic::{Identity, Quic, QuicPhone, identity, wait_for_counter};
-use quinn_proto::{ConnectionError, Dir};
+use quic::{Quic, QuicPhone};
+use quinn_proto::{ConnectionError, Dir, TransportErrorCode};
 use serde_json::json;
 use smallvec::smallvec;
 use switchyard_gateway_core::framing;
@@ -29,7 +30,7 @@ const MOVES: usize = 5;
 
 /// A gateway with QUIC, and what its clients trust.
 fn started(change: impl FnOnce(&mut GatewayConfig)) -> (Fixture, Identity) {
-    let identity = identity();
+    let identity = Identity::new();
     let mut config = config();
     identity.add_to(&mut config, true);
     change(&mut config);
@@ -208,15 +209,15 @@ fn given_a_client_of_another_protocol_then_there_is_no_handshake() {
 fn given_a_client_that_gives_up_its_handshake_then_it_is_counted_by_why() {
     let (fixture, identity) = started(|_| ());
     // It does not trust the certificate.
-    let mut distrustful = Quic::begin(&self::identity(), fixture.quic_address(), Form::Json);
+    let mut distrustful = Quic::begin(&Identity::new(), fixture.quic_address(), Form::Json);
     distrustful.wait_for("its own refusal", |client| client.lost.clone());
-    wait_for_counter(&fixture, "quic_handshakes_refused", 1);
+    fixture.await_at_least("quic_handshakes_refused", 1);
     let mut fickle = Quic::begin(&identity, fixture.quic_address(), Form::Json);
     fickle.send();
-    wait_for_counter(&fixture, "quic_upgrading", 1);
+    fixture.await_at_least("quic_upgrading", 1);
     fickle.proto.close(Instant::now(), 0_u8.into(), "".into());
     fickle.send();
-    wait_for_counter(&fixture, "quic_handshakes_abandoned", 1);
+    fixture.await_at_least("quic_handshakes_abandoned", 1);
     assert_eq!((fixture.counter("quic_handshakes_refused"), fixture.counter("quic_handshakes_malformed")), (1, 0));
     fixture.stop();
 }
@@ -241,7 +242,7 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_who_comes_is_refus
     let (fixture, identity) = started(|_| ());
     let mut phone = fixture.quic_phone(&identity, 42);
     let mut newcomer = Quic::connect(&identity, fixture.quic_address(), Form::Json);
-    wait_for_counter(&fixture, "quic_awaiting_hello", 1);
+    fixture.await_at_least("quic_awaiting_hello", 1);
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
     let drain = phone.quic.hear();
     assert_eq!(drain["type"], "drain");
@@ -255,13 +256,20 @@ fn given_a_drain_then_sessions_are_told_when_to_come_back_and_who_comes_is_refus
 }
 
 #[test]
-fn given_a_handshake_when_the_gateway_drains_then_it_ends() {
+fn given_a_handshake_when_the_gateway_drains_then_it_ends_for_that_reason() {
     let (fixture, identity) = started(|_| ());
     let mut begun = Quic::begin(&identity, fixture.quic_address(), Form::Json);
     begun.send();
-    wait_for_counter(&fixture, "quic_upgrading", 1);
+    fixture.await_at_least("quic_upgrading", 1);
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() + PATIENCE });
-    begun.wait_for("the end", |client| client.lost.clone());
+    let lost = begun.wait_for("the end", |client| client.lost.clone());
+    let went_away = match &lost {
+        ConnectionError::ApplicationClosed(close) => close.error_code.into_inner() == 1001,
+        // The code of an application is not shown to a client whose handshake is not done: RFC 9000 §10.2.3.
+        ConnectionError::ConnectionClosed(close) => close.error_code == TransportErrorCode::APPLICATION_ERROR,
+        _ => false,
+    };
+    assert!(went_away, "{lost}");
     fixture.stop();
 }
 
@@ -272,7 +280,7 @@ fn given_many_handshakes_from_addresses_that_may_be_forged_then_others_prove_the
     let mut begun: Vec<_> =
         (0..QUIC_UNVERIFIED_MIN).map(|_| Quic::begin(&identity, fixture.quic_address(), Form::Json)).collect();
     begun.iter_mut().for_each(Quic::send);
-    wait_for_counter(&fixture, "quic_accepted", QUIC_UNVERIFIED_MIN as u64);
+    fixture.await_at_least("quic_accepted", QUIC_UNVERIFIED_MIN as u64);
     assert_eq!(fixture.counter("quic_retries"), 0);
     let mut phone = fixture.quic_phone(&identity, 42);
     phone.turn();
@@ -292,6 +300,25 @@ fn given_handshakes_that_fail_at_once_when_they_are_many_then_who_comes_proves_i
     assert!(fixture.counter("quic_handshakes_malformed") >= u64::from(at_once));
     let mut phone = fixture.quic_phone(&identity, 42);
     phone.turn();
+    fixture.stop();
+}
+
+#[test]
+fn given_handshakes_that_are_never_done_when_many_have_timed_out_then_who_comes_proves_its_address_first() {
+    let (fixture, identity) = started(|_| ());
+    let at_once = u64::from(QUIC_UNVERIFIED_FAILURES_PER_SECOND * RATE_BURST_MS / 1_000);
+    let (start, mut begun) = (Instant::now(), Vec::new());
+    wait_for("a retry", || {
+        // As many at first as may fail at once, and then ten times as many as may fail as time goes on.
+        let since_ms = u64::try_from(start.elapsed().as_millis()).unwrap();
+        let due = at_once + 10 * u64::from(QUIC_UNVERIFIED_FAILURES_PER_SECOND) * since_ms / 1_000;
+        if (begun.len() as u64) < due {
+            begun.push(Quic::begin(&identity, fixture.quic_address(), Form::Json));
+            begun.last_mut().unwrap().send();
+        }
+        (fixture.counter("quic_retries") > 0).then_some(())
+    });
+    assert!(fixture.counter("quic_handshakes_timed_out") >= at_once);
     fixture.stop();
 }
 
@@ -331,7 +358,7 @@ fn given_a_full_gateway_then_who_comes_over_quic_is_refused() {
 
 /// Phones that move; answers the gateway that they were at.
 fn moved(steered: bool) -> Fixture {
-    let identity = identity();
+    let identity = Identity::new();
     let mut config = config();
     identity.add_to(&mut config, steered);
     let fixture = start(config, THREADS, 1);
@@ -368,7 +395,7 @@ fn given_a_kernel_that_does_not_steer_when_phones_move_then_threads_pass_on_what
 /// The kernel numbers the sockets that are left anew: what it steers by the numbers before comes to wrong threads.
 #[test]
 fn given_a_thread_that_has_ended_then_phones_of_the_others_stay_when_they_move_and_newcomers_come_in() {
-    let identity = identity();
+    let identity = Identity::new();
     let mut config = config();
     identity.add_to(&mut config, true);
     let fixture = start(config, THREADS, 1);

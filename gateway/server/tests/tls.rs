@@ -4,19 +4,15 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::identity::{Identity, NAME};
 use common::{Fixture, PATIENCE, config, connect, http, start, wait_for};
-use rcgen::{CertificateParams, KeyPair};
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use switchyard_gateway_core::limits::{COMEBACK_MS_MIN, FULL_COMEBACK_MS, OUTBOUND_CONGESTED_BYTES};
 use switchyard_gateway_server::limits::TLS_STEPS_PER_TURN;
-use switchyard_gateway_server::tls::certificates::{Certificate, Certificates, Versions, server_config};
+use switchyard_gateway_server::tls::certificates::{Versions, server_config};
 use switchyard_gateway_server::{DrainPlan, GatewayConfig, TlsListen};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message, WebSocket};
@@ -26,32 +22,16 @@ type SecureSocket = WebSocket<StreamOwned<ClientConnection, TcpStream>>;
 /// A gateway with a TLS listener, and what it shows.
 struct Secured {
     fixture: Fixture,
-    certificates: Arc<Certificates>,
+    identity: Identity,
     client: Arc<ClientConfig>,
 }
 
-/// A certificate, and a client that trusts nothing else.
-fn made() -> (Certificate, Arc<ClientConfig>) {
-    let key = KeyPair::generate().unwrap();
-    let pem = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
-    let key = key.serialize_pem();
-    let certificate = Certificate::from_pem((Path::new("c"), pem.as_bytes()), (Path::new("k"), key.as_bytes()));
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (certificate.unwrap(), Arc::new(client))
-}
-
 fn start_secured(mut config: GatewayConfig, threads: usize) -> Secured {
-    let (certificate, client) = made();
-    let certificates = Arc::new(Certificates::new(certificate));
-    let server = server_config(certificates.clone(), Versions::Only13, b"http/1.1").unwrap();
+    let identity = Identity::new();
+    let client = Arc::new(identity.client());
+    let server = server_config(identity.certificates.clone(), Versions::Only13, b"http/1.1").unwrap();
     config.tls = Some(TlsListen { listen: "127.0.0.1:0".parse().unwrap(), config: Arc::new(server) });
-    Secured { fixture: start(config, threads, 1), certificates, client }
+    Secured { fixture: start(config, threads, 1), identity, client }
 }
 
 impl Secured {
@@ -64,17 +44,13 @@ impl Secured {
     }
 
     fn try_open(&self, client: &Arc<ClientConfig>) -> Option<SecureSocket> {
-        let connection = ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+        let connection = ClientConnection::new(client.clone(), NAME.try_into().unwrap()).unwrap();
         let stream = StreamOwned::new(connection, self.connect());
         let config = tungstenite::protocol::WebSocketConfig::default()
             .max_message_size(Some(64 << 20))
             .max_frame_size(Some(64 << 20));
         let opened = tungstenite::client::client_with_config("wss://localhost/echo", stream, Some(config));
         opened.ok().map(|(socket, _)| socket)
-    }
-
-    fn await_counter(&self, name: &str, value: u64) {
-        wait_for(name, || (self.fixture.counter(name) == value).then_some(()));
     }
 }
 
@@ -98,7 +74,7 @@ fn given_messages_of_many_sizes_when_echoed_over_tls_then_they_come_back_and_the
     // The library reads no further; what follows is close_notify, and without it this is an error.
     assert_eq!(socket.get_mut().read(&mut [0; 1]).unwrap(), 0);
     drop(socket);
-    secured.await_counter("open", 0);
+    secured.fixture.await_counter("open", 0);
     assert_eq!((secured.fixture.counter("tls"), secured.fixture.counter("tls_established")), (0, 1));
     secured.fixture.stop();
 }
@@ -129,7 +105,7 @@ fn given_a_client_that_sends_without_reading_over_tls_then_it_is_not_read_and_lo
     }
     writer.join().unwrap();
     drop(socket);
-    secured.await_counter("open", 0);
+    secured.fixture.await_counter("open", 0);
     secured.fixture.stop();
 }
 
@@ -158,7 +134,7 @@ fn given_more_handshakes_at_once_than_a_turn_takes_then_all_are_done_and_others_
     let mut open = secured.open();
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let connection = ClientConnection::new(secured.client.clone(), "localhost".try_into().unwrap()).unwrap();
+            let connection = ClientConnection::new(secured.client.clone(), NAME.try_into().unwrap()).unwrap();
             StreamOwned::new(connection, secured.connect())
         })
         .collect();
@@ -179,14 +155,13 @@ fn given_more_handshakes_at_once_than_a_turn_takes_then_all_are_done_and_others_
 #[test]
 fn given_a_certificate_that_is_replaced_while_connections_are_busy_then_none_ends_and_new_ones_see_the_new_one() {
     let secured = start_secured(config(), 2);
-    let (replacement, knows_the_new) = made();
     let mut sockets: Vec<_> = (0..8).map(|_| secured.open()).collect();
     std::thread::scope(|scope| {
         let busy: Vec<_> = sockets
             .iter_mut()
             .map(|socket| scope.spawn(move || (0..200_u32).for_each(|number| echo(socket, vec![1; number as usize]))))
             .collect();
-        secured.certificates.replace(replacement);
+        let knows_the_new = Arc::new(secured.identity.replace());
         wait_for("the new certificate", || secured.try_open(&knows_the_new));
         busy.into_iter().for_each(|busy| busy.join().unwrap());
     });
@@ -195,7 +170,7 @@ fn given_a_certificate_that_is_replaced_while_connections_are_busy_then_none_end
     let mut forgetful = ClientConfig::clone(&secured.client);
     forgetful.resumption = rustls::client::Resumption::disabled();
     assert!(secured.try_open(&Arc::new(forgetful)).is_none());
-    secured.await_counter("tls_refused", 1);
+    secured.fixture.await_counter("tls_refused", 1);
     secured.fixture.stop();
 }
 
@@ -209,7 +184,7 @@ fn given_plain_text_on_the_tls_port_then_the_answer_says_what_to_do() {
     let answer = http(address, "\u{16}\u{3}\u{3}nonsense");
     assert!(!answer.contains("HTTP"), "{answer:?}");
     assert_eq!(secured.fixture.counter("tls_malformed"), 1);
-    secured.await_counter("open", 0);
+    secured.fixture.await_counter("open", 0);
     secured.fixture.stop();
 }
 
@@ -222,7 +197,7 @@ fn given_an_established_client_that_sends_garbage_then_it_alone_is_ended() {
     assert!(broken.read().is_err());
     echo(&mut other, "undisturbed");
     drop(broken);
-    secured.await_counter("open", 1);
+    secured.fixture.await_counter("open", 1);
     assert_eq!(secured.fixture.counter("tls_broken"), 1);
     secured.fixture.stop();
 }
@@ -234,15 +209,15 @@ fn given_clients_that_begin_a_handshake_and_stop_then_each_ends_in_time_and_why_
     let mut begun = secured.connect();
     begun.write_all(&[22, 3, 1, 2, 0, 1]).unwrap();
     drop(secured.connect());
-    secured.await_counter("tls_abandoned", 1);
+    secured.fixture.await_counter("tls_abandoned", 1);
     for stream in [&mut silent, &mut begun] {
         // A reset, or an end: nothing can be said.
         assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
     }
     assert_eq!(secured.fixture.counter("tls_timed_out"), 2);
-    secured.await_counter("open", 0);
+    secured.fixture.await_counter("open", 0);
     // Gauges of bytes are shown when a turn ends, that of connections at once.
-    secured.await_counter("tls_kept_bytes", 0);
+    secured.fixture.await_counter("tls_kept_bytes", 0);
     assert_eq!(secured.fixture.counter("tls_abandoned"), 1);
     secured.fixture.stop();
 }
@@ -257,7 +232,7 @@ fn given_a_full_gateway_when_one_more_connects_over_tls_then_it_is_closed_before
         assert!(secured.try_open(&secured.client).is_none());
     }
     assert_eq!((secured.fixture.counter("turned_away"), secured.fixture.counter("tls")), (3, 1));
-    wait_for("them to be gone", || (secured.fixture.counter("open") == 1).then_some(()));
+    assert_eq!(secured.fixture.counter("open"), 1);
     // They were told no time to come back, so the first place of all is still free for one that hears of it.
     let answer = http(secured.fixture.address(), "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
     let place = format!("Retry-After-Ms: {}\r\n", FULL_COMEBACK_MS + COMEBACK_MS_MIN);

@@ -183,7 +183,7 @@ impl World {
     fn connection(&mut self, source: &mut Source<'_>) {
         let choice = source.below(8);
         self.step(|session, context, out| match choice {
-            0 => session.on_bad_bytes(context, WsError::BadUtf8.close_code(), WsError::BadUtf8, out),
+            0 => session.on_bad_bytes(context, WsError::BadUtf8, out),
             1 => session.on_overflow(context, out),
             2 => session.on_eof(context, out),
             _ => session.on_drain(context, out),

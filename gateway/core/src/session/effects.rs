@@ -50,6 +50,15 @@ pub struct Close {
     pub reason: Box<str>,
 }
 
+impl Close {
+    /// Tells a client when to come back that may have no stream to be told on: the reason says so in a form for programs, and why
+    /// for people.
+    #[must_use]
+    pub fn come_back(code: CloseCode, after_ms: u32, why: &str) -> Self {
+        Self { code, reason: format!("reconnect_after_ms={after_ms}; {why}").into() }
+    }
+}
+
 /// The buffers that frames are encoded in, kept so that a frame costs one allocation: its own.
 #[derive(Debug, Default)]
 struct Encoders {
@@ -151,6 +160,12 @@ impl SessionEffects {
             Transport::WebSocket => self.push(encode::close(code, reason)),
             Transport::Quic => self.close = Some(Close { code, reason: reason.into() }),
         }
+        self.finish = true;
+    }
+
+    /// The same of a QUIC connection.
+    pub(super) fn close_connection(&mut self, close: Close) {
+        self.close = Some(close);
         self.finish = true;
     }
 }

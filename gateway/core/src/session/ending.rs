@@ -1,29 +1,21 @@
 //! How sessions end: by the client, by a breach of the contract, by a drain. Each says Detach once.
 
-use std::fmt::Display;
-
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::ServerFrame;
 use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{Origin, ToRouter};
 
 use super::refusal::Refusal;
-use super::{Context, Session, SessionEffects, State, Transport};
+use super::{BadBytes, Close, Context, Session, SessionEffects, State, Transport};
 use crate::auth::TokenError;
 use crate::deadline::Deadline;
 
 impl Session {
-    /// The peer broke RFC 6455, or what frames on a stream look like, or sent more than is taken: it is told with `code` and
-    /// `error`.
-    pub fn on_bad_bytes(
-        &mut self,
-        context: &Context<'_>,
-        code: CloseCode,
-        error: impl Display,
-        out: &mut SessionEffects,
-    ) {
+    /// The peer broke RFC 6455, or what frames on a stream look like, or sent more than is taken: it is told so.
+    pub fn on_bad_bytes(&mut self, context: &Context<'_>, error: impl Into<BadBytes>, out: &mut SessionEffects) {
         if self.end(context, out) {
-            out.close(self.packing.transport, code, &error.to_string());
+            let error = error.into();
+            out.close(self.packing.transport, error.close_code(), &error.to_string());
         }
     }
 
@@ -124,7 +116,7 @@ impl Session {
         match (self.packing.transport, refusal.retry_after_ms) {
             // The client may have no stream yet, and then the Error does not reach it.
             (Transport::Quic, Some(after_ms)) => {
-                out.close(Transport::Quic, code, &format!("reconnect_after_ms={after_ms}; {name}"));
+                out.close_connection(Close::come_back(code, after_ms, name));
             }
             (transport, _) => out.close(transport, code, name),
         }

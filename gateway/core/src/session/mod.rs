@@ -15,6 +15,7 @@
 //!
 //! Every session whose Attach was asked for ends with exactly one Detach.
 
+mod bad_bytes;
 mod context;
 mod effects;
 mod ending;
@@ -40,6 +41,7 @@ use crate::ws::{Event, Opcode, encode as frames};
 use member::Member;
 use refusal::Refusal;
 
+pub use bad_bytes::BadBytes;
 pub use context::{Context, Now, Settings};
 pub use effects::{Close, SessionEffects};
 pub use from_router::{FromRouter, dispatch};

@@ -242,11 +242,11 @@ impl World {
     }
 
     pub(crate) fn ws_error(&mut self, error: WsError) -> Vec<Seen> {
-        self.step(|session, context, out| session.on_bad_bytes(context, error.close_code(), error, out))
+        self.step(|session, context, out| session.on_bad_bytes(context, error, out))
     }
 
     pub(crate) fn framing_error(&mut self, error: FramingError) -> Vec<Seen> {
-        self.step(|session, context, out| session.on_bad_bytes(context, error.close_code(), error, out))
+        self.step(|session, context, out| session.on_bad_bytes(context, error, out))
     }
 
     pub(crate) fn overflow(&mut self) -> Vec<Seen> {

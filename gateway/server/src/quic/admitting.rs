@@ -84,8 +84,7 @@ impl State {
             self.counters.quic_turned_away.add(1);
             return Verdict::Refuse;
         }
-        if self.admission.admit(self.newcomers()).is_err() {
-            self.counters.quic_handshakes_put_off.add(1);
+        if self.admit(Transport::Quic).is_err() {
             return Verdict::Refuse;
         }
         let (now, rate) = (self.around.now.monotonic, self.config.handshakes);
@@ -103,19 +102,25 @@ impl State {
         }
     }
 
+    /// The handshake of a connection has failed, perhaps with an address that may be forged.
+    pub(super) fn on_handshake_failed(&mut self, slot: Slot) {
+        if self.quic_mut().link_of(slot).is_some_and(|link| link.unverified) {
+            self.on_unverified_failed();
+        }
+    }
+
     /// A handshake with an address that may be forged has failed. It cost as much as one that succeeds, and leaves nothing here
     /// to count it by.
-    pub(super) fn on_unverified_failed(&mut self) {
+    fn on_unverified_failed(&mut self) {
         let now = self.around.now.monotonic;
         // When nothing is left everybody proves their address, and the rate fills again.
         let _ = self.quic_mut().unverified_failed.take(now, UNVERIFIED_FAILURES);
     }
 
-    /// Turns a client away that has no stream to be told on: the reason says in a form for programs when to come back.
+    /// Turns a client away that has no stream to be told on.
     pub(super) fn turn_away_quic(&mut self, slot: Slot, behind_ms: u64, why: &str) {
         let place_ms = self.around.comebacks.reserve_behind(self.around.now.monotonic, behind_ms);
-        let reason = format!("reconnect_after_ms={place_ms}; {why}").into();
-        self.quic_mut().close_later(slot, Close { code: CloseCode::TryAgainLater, reason });
+        self.quic_mut().close_later(slot, Close::come_back(CloseCode::TryAgainLater, place_ms, why));
         self.abort(slot);
     }
 
@@ -123,6 +128,7 @@ impl State {
     pub(crate) fn on_quic_handshake_timeout(&mut self, slot: Slot) {
         debug_assert_eq!(self.connection(slot).transport, Transport::Quic);
         self.counters.quic_handshakes_timed_out.add(1);
+        self.on_handshake_failed(slot);
         let reason = "the handshake took too long".into();
         self.quic_mut().close_later(slot, Close { code: CloseCode::Timeout, reason });
         self.abort(slot);

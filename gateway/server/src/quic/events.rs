@@ -3,12 +3,12 @@
 use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, TransportErrorCode};
 use switchyard_gateway_core::admission::Crowded;
 use switchyard_gateway_core::framing;
-use switchyard_gateway_core::session::Packing;
+use switchyard_gateway_core::session::{Packing, Transport};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
 use crate::connection::{Phase, Unpacker};
-use crate::limits::{HELD_BITE_BYTES, HELD_TIGHT_BYTES};
+use crate::readiness::bite_bytes;
 use crate::state::State;
 
 impl State {
@@ -29,7 +29,7 @@ impl State {
             let Some(slot) = link.slot else { continue };
             match event {
                 Event::Connected => self.on_quic_connected(handle, slot),
-                Event::ConnectionLost { reason } => self.on_quic_lost(handle, slot, &reason),
+                Event::ConnectionLost { reason } => self.on_quic_lost(slot, &reason),
                 Event::Stream(event) => self.on_stream_event(handle, slot, event),
                 Event::HandshakeDataReady | Event::DatagramReceived | Event::DatagramsUnblocked => {}
             }
@@ -39,8 +39,7 @@ impl State {
     fn on_quic_connected(&mut self, handle: usize, slot: Slot) {
         self.quic_mut().on_verified(handle);
         // It may have come when there was room, as many others did.
-        if let Err(Crowded { wait_ms }) = self.admission.admit(self.newcomers()) {
-            self.counters.quic_handshakes_put_off.add(1);
+        if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
         let form = self.quic_mut().link(handle).and_then(|link| link.form());
@@ -49,7 +48,7 @@ impl State {
         self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
     }
 
-    fn on_quic_lost(&mut self, handle: usize, slot: Slot, reason: &ConnectionError) {
+    fn on_quic_lost(&mut self, slot: Slot, reason: &ConnectionError) {
         if let Phase::Handshake(_) = self.connection(slot).phase {
             let counters = &self.counters;
             let counter = match reason {
@@ -66,9 +65,7 @@ impl State {
                 _ => &counters.quic_handshakes_abandoned,
             };
             counter.add(1);
-            if self.quic_mut().link(handle).is_some_and(|link| link.unverified) {
-                self.on_unverified_failed();
-            }
+            self.on_handshake_failed(slot);
         }
         self.on_ended(slot);
     }
@@ -98,7 +95,7 @@ impl State {
 
     /// Reads once what has arrived on the stream and handles it, as is done with a socket.
     pub(crate) fn read_stream(&mut self, slot: Slot) {
-        let at_most = if self.held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { self.receive_buffer.len() };
+        let at_most = bite_bytes(self.held_bytes, self.receive_buffer.len());
         let connection = self.table.get_mut(slot).expect("it was just found");
         let quic = self.quic.as_mut().expect("a connection without a socket is over QUIC");
         match quic.read(slot, &mut self.receive_buffer[..at_most]) {

@@ -22,7 +22,7 @@ mod socket;
 mod starting;
 mod steering;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
 use std::time::Instant;
@@ -55,8 +55,9 @@ pub(crate) struct Quic {
     misrouted: Misrouted,
     /// By the endpoint's handle.
     links: Vec<Option<Box<Link>>>,
-    links_used: usize,
-    by_slot: HashMap<Slot, usize>,
+    /// The handles of those that have places, by their slots.
+    of_slot: Vec<Option<usize>>,
+    slots_used: usize,
     deadlines: Deadlines,
     /// Datagrams of one receive call that have not been taken: a turn may end before it has.
     arrived: VecDeque<Datagram>,
@@ -103,8 +104,8 @@ impl Quic {
             steering,
             misrouted: queues.of(index),
             links: Vec::new(),
-            links_used: 0,
-            by_slot: HashMap::new(),
+            of_slot: Vec::new(),
+            slots_used: 0,
             deadlines: Deadlines::default(),
             arrived: VecDeque::new(),
             happened: VecDeque::new(),
@@ -164,7 +165,7 @@ impl Quic {
     /// The connection's place is given up; its link stays until the last datagrams are through.
     pub(crate) fn let_go(&mut self, slot: Slot) {
         self.close(slot, CloseCode::Normal);
-        if let Some(handle) = self.by_slot.remove(&slot) {
+        if let Some(handle) = self.give_up(slot) {
             self.on_verified(handle);
             self.link(handle).expect("a slot has a link").slot = None;
         }
@@ -175,7 +176,7 @@ impl Quic {
     }
 
     fn link_of(&mut self, slot: Slot) -> Option<&mut Link> {
-        let handle = *self.by_slot.get(&slot)?;
+        let handle = self.handle_of(slot)?;
         self.link(handle)
     }
 
@@ -189,24 +190,38 @@ impl Quic {
         link.slot = Some(slot);
         let before = self.links[handle].replace(link);
         assert!(before.is_none(), "the endpoint gives no handle twice");
-        self.links_used += 1;
-        self.by_slot.insert(slot, handle);
+        let index = slot as usize;
+        if index >= self.of_slot.len() {
+            self.of_slot.resize(index + 1, None);
+        }
+        self.of_slot[index] = Some(handle);
+        self.slots_used += 1;
         self.mark_happened(handle);
+    }
+
+    fn handle_of(&self, slot: Slot) -> Option<usize> {
+        *self.of_slot.get(slot as usize)?
+    }
+
+    /// The connection in the slot has its place no more; answers its handle.
+    fn give_up(&mut self, slot: Slot) -> Option<usize> {
+        let handle = self.of_slot.get_mut(slot as usize)?.take()?;
+        self.slots_used -= 1;
+        Some(handle)
     }
 
     /// Connections that have given up their places and wait for their last datagrams.
     fn lingering(&self) -> usize {
-        self.links_used - self.by_slot.len()
+        self.endpoint.open_connections() - self.slots_used
     }
 
     /// Nothing more comes of the connection.
     fn remove(&mut self, handle: usize) {
         let Some(mut link) = self.links.get_mut(handle).and_then(Option::take) else { return };
         self.deadlines.disarm(handle, &mut link.armed);
-        self.links_used -= 1;
         self.unverified -= usize::from(link.unverified);
         if let Some(slot) = link.slot {
-            self.by_slot.remove(&slot);
+            self.give_up(slot);
         }
     }
 
@@ -238,7 +253,7 @@ impl Quic {
     }
 
     fn touch_slot(&mut self, slot: Slot) -> Option<usize> {
-        let handle = *self.by_slot.get(&slot)?;
+        let handle = self.handle_of(slot)?;
         self.touch(handle);
         Some(handle)
     }

@@ -11,21 +11,15 @@ use switchyard_gateway_core::wheel::Slot;
 use super::SecureTable;
 use super::record::{Failure, Heard, Secure};
 use crate::connection::Phase;
-use crate::flush::Written;
-use crate::limits::{FLUSH_BYTES_PER_TURN, WRITE_BYTES, WRITE_DIRECT_BYTES};
+use crate::flush::{Written, next_write};
+use crate::limits::{FLUSH_BYTES_PER_TURN, WRITE_BYTES};
 use crate::state::State;
 use crate::sys;
 
 impl State {
-    /// Whether the connection's TLS is not established, so that nothing can be said to the peer.
-    pub(crate) fn is_securing(&self, slot: Slot) -> bool {
-        self.tls.get(slot).is_some_and(Secure::is_handshaking)
-    }
-
-    /// A connection has come to the TLS listener. One that is turned away hears nothing of it: a word would cost the handshake
-    /// that there is no room for.
-    pub(crate) fn secure(&mut self, slot: Slot, is_turned_away: bool) {
-        if is_turned_away || !self.tls.insert(slot) {
+    /// A connection has come to the TLS listener.
+    pub(crate) fn secure(&mut self, slot: Slot) {
+        if !self.tls.insert(slot) {
             return self.abort(slot);
         }
         self.connection(slot).secured = true;
@@ -40,7 +34,7 @@ impl State {
         let mut plain = std::mem::take(&mut self.tls.plain_buffer);
         plain.clear();
         let was_securing = self.is_securing(slot);
-        let heard = self.decrypt(slot, received, &mut plain);
+        let heard = self.decrypt(slot, received, &mut plain, was_securing);
         if !plain.is_empty() {
             self.on_bytes(slot, &mut plain);
         }
@@ -52,12 +46,17 @@ impl State {
         }
     }
 
-    fn decrypt(&mut self, slot: Slot, received: &mut [u8], plain: &mut Vec<u8>) -> Result<Heard, Failure> {
+    fn decrypt(
+        &mut self,
+        slot: Slot,
+        received: &mut [u8],
+        plain: &mut Vec<u8>,
+        was_securing: bool,
+    ) -> Result<Heard, Failure> {
         let counters = &self.counters;
         let (heard, answers) = self.tls.step(slot, |secure| {
-            let was_handshaking = secure.is_handshaking();
             let heard = secure.decrypt(received, plain);
-            if was_handshaking && !secure.is_handshaking() {
+            if was_securing && !secure.is_handshaking() {
                 let counter = if secure.is_resumed() { &counters.tls_resumed } else { &counters.tls_established };
                 counter.add(1);
             }
@@ -180,16 +179,9 @@ fn encrypt_some(
     if secure.has_ended() {
         outbound.advance(outbound.queued_bytes());
     }
-    let Some(front) = outbound.front() else { return Ok(()) };
-    let plain = if outbound.is_single() || front.len() >= WRITE_DIRECT_BYTES {
-        &front[..front.len().min(WRITE_BYTES)]
-    } else {
-        gathered.clear();
-        outbound.gather(gathered, WRITE_BYTES);
-        gathered.as_slice()
-    };
-    secure.encrypt(plain, cipher)?;
-    let plain_bytes = plain.len();
+    let Some(plain) = next_write(outbound, gathered) else { return Ok(()) };
+    let plain_bytes = plain.len().min(WRITE_BYTES);
+    secure.encrypt(&plain[..plain_bytes], cipher)?;
     outbound.advance(plain_bytes);
     Ok(())
 }

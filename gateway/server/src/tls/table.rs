@@ -56,6 +56,11 @@ impl SecureTable {
         self.of_slot.get(slot as usize)?.as_deref()
     }
 
+    /// Whether the connection's handshake is under way.
+    pub(crate) fn is_handshaking(&self, slot: Slot) -> bool {
+        self.get(slot).is_some_and(Secure::is_handshaking)
+    }
+
     /// Lets a connection that has TLS take a step.
     ///
     /// # Panics
@@ -71,7 +76,7 @@ impl SecureTable {
 
     /// Whether the connection's handshake must wait for the next turn. If not, it takes one of this turn's steps.
     pub(crate) fn must_wait(&mut self, slot: Slot) -> bool {
-        if !self.get(slot).is_some_and(Secure::is_handshaking) {
+        if !self.is_handshaking(slot) {
             return false;
         }
         let must_wait = self.steps_left == 0;

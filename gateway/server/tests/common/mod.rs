@@ -1,6 +1,8 @@
 //! A gateway with real sockets, and the router's side of its links in the hands of a test.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod identity;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -100,6 +102,16 @@ impl Fixture {
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let counters = self.gateway.counters();
         counters.map(|one| one.all().find(|(known, _)| *known == name).expect("the counter exists").1).sum()
+    }
+
+    /// Waits until a counter is this.
+    pub(crate) fn await_counter(&self, name: &str, value: u64) {
+        wait_for(name, || (self.counter(name) == value).then_some(()));
+    }
+
+    /// Waits until a counter is at least this.
+    pub(crate) fn await_at_least(&self, name: &str, at_least: u64) {
+        wait_for(name, || (self.counter(name) >= at_least).then_some(()));
     }
 
     /// Ends the gateway; every thread must end by itself.

@@ -11,36 +11,15 @@ use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event,
     StreamId, TransportConfig,
 };
-use rcgen::{CertificateParams, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use switchyard_gateway_core::framing::{self, Decoder};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::ws;
-use switchyard_gateway_server::tls::certificates::{Certificate, Certificates};
 use switchyard_gateway_server::{GatewayConfig, QuicConfig};
 use switchyard_schema::link::{Origin, ToGateway, ToRouter};
 
-use super::common::{Fixture, PATIENCE, RouterSide, wait_for};
-
-/// The name in the certificate.
-const NAME: &str = "localhost";
-
-/// A gateway's certificate, and what a client trusts.
-pub(crate) struct Identity {
-    certificates: Arc<Certificates>,
-    trusted: CertificateDer<'static>,
-}
-
-pub(crate) fn identity() -> Identity {
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
-    let files = ("chain.pem".as_ref(), "key.pem".as_ref());
-    let (pem, key_pem) = (certificate.pem(), key.serialize_pem());
-    let read = Certificate::from_pem((files.0, pem.as_bytes()), (files.1, key_pem.as_bytes())).unwrap();
-    Identity { certificates: Arc::new(Certificates::new(read)), trusted: certificate.der().clone() }
-}
+use super::common::identity::{Identity, NAME};
+use super::common::{Fixture, PATIENCE, RouterSide};
 
 impl Identity {
     /// QUIC on a free port.
@@ -50,13 +29,7 @@ impl Identity {
     }
 
     fn client_config(&self, protocols: &[&str]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.trusted.clone()).unwrap();
-        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut tls = self.client();
         tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         // A test that waits for the server must not be the one that gives up.
@@ -289,9 +262,4 @@ impl QuicPhone {
         self.quic.say(&json!({"type": "ping", "nonce": "7"}));
         assert_eq!(self.quic.hear(), json!({"type": "pong", "nonce": "7"}));
     }
-}
-
-/// Waits until a counter of the gateway is at least this.
-pub(crate) fn wait_for_counter(fixture: &Fixture, name: &str, at_least: u64) {
-    wait_for(name, || (fixture.counter(name) >= at_least).then_some(()));
 }

@@ -298,7 +298,7 @@ impl Gateway {
                     step.consumed
                 }
                 Err(error) => {
-                    session.on_bad_bytes(&context, error.close_code(), error, &mut self.effects);
+                    session.on_bad_bytes(&context, error, &mut self.effects);
                     input.len()
                 }
             };
