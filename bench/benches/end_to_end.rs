@@ -11,7 +11,6 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use switchyard_bench::compare::Comparison;
-use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
@@ -40,7 +39,8 @@ fn compare() -> Result<(), String> {
         places: Places { switchyard: binary()?, cores: cores()?, echoes: release, data: table::target().join("bench") },
         placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart)?,
         rounds: setting("SWITCHYARD_BENCH_PAIRS", ROUNDS)?,
-        times: Times { warm_up: TAIL_WARM_UP, measured: measured(Duration::from_secs(3))? },
+        // Both kinds of work ask for a warm-up of their own.
+        times: Times { warm_up: Duration::ZERO, measured: measured(Duration::from_secs(3))? },
     };
     let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
     let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;
