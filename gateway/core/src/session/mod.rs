@@ -40,7 +40,7 @@ use crate::ws::{Event, Opcode, encode as frames};
 use member::Member;
 use refusal::Refusal;
 
-pub use context::{Context, Now, Settings};
+pub use context::{Context, Now, Settings, Surroundings};
 pub use effects::{Close, SessionEffects};
 pub use from_router::{FromRouter, dispatch};
 pub use packing::{Packing, Transport};
