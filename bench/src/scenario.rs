@@ -260,15 +260,13 @@ fn talk(
 ) -> Result<Measured, String> {
     let depth = u32::try_from(depth).expect("a depth is small");
     let options = ChatOptions {
-        address: target.address,
-        pairs: u32::try_from(senders).expect("senders are few"),
         pace: Pace::Depth { depth, until: chat::Until::Accepted },
         length: Length::Time { warm_up: times.warm_up, measured: times.measured },
         text_bytes: MESSAGE_BYTES,
         recipients_online,
         ack_every: if depth > 1 { ACK_EVERY_WHEN_DEEP } else { 1 },
-        threads: 1,
         server_pid: Some(target.pid),
+        ..ChatOptions::new(target.address, u32::try_from(senders).expect("senders are few"))
     };
     let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
     if report.faults.any() {
