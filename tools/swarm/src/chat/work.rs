@@ -19,12 +19,12 @@ use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::random::random;
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
 use crate::stamp;
 use crate::tokens::Signer;
-use crate::users;
 
 const DEVICE: u64 = 1;
 
@@ -95,7 +95,7 @@ impl ChatWork {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
             let member = |user, sends| Member {
-                session: Session::new(user, device, signer.token(user), users::random()),
+                session: Session::new(user, device, signer.token(user), random()),
                 pair: pairs.len(),
                 sends,
             };
