@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use switchyard_bench::compare::Comparison;
@@ -15,8 +16,8 @@ use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
 use switchyard_bench::server::{Kind, Places};
-use switchyard_bench::settings::{binary, cores, is_asked_for, measured, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::{binary, cores, measured, setting};
+use switchyard_bench::{program, table};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,13 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs of each contender.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
-fn main() {
-    if is_asked_for("end_to_end")
-        && let Err(error) = compare()
-    {
-        eprintln!("end_to_end: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("end_to_end", compare)
 }
 
 fn compare() -> Result<(), String> {

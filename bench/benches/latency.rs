@@ -8,13 +8,14 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use switchyard_bench::plain_file::{AlignedBuffer, BLOCK_BYTES, PlainFile};
-use switchyard_bench::settings::{binary, cores, is_asked_for, measured, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::{binary, cores, measured, setting};
+use switchyard_bench::{program, table};
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::latency::{Latencies, Percentiles};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
@@ -29,8 +30,6 @@ const ROUNDS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 const FILE_BYTES: u64 = 256 << 20;
 /// Before a measurement counts.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Bytes of a message's text.
-const TEXT_BYTES: usize = 100;
 /// The slower pace.
 const PER_SECOND: u32 = 50;
 
@@ -43,13 +42,8 @@ struct Row {
     ratio: f64,
 }
 
-fn main() {
-    if is_asked_for("latency")
-        && let Err(error) = measure()
-    {
-        eprintln!("latency: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("latency", measure)
 }
 
 fn measure() -> Result<(), String> {
@@ -113,15 +107,9 @@ fn talk(server: &Server, signer: &Signer, per_second: Option<u32>, length: Durat
         None => Pace::Depth { depth: 1, until: Until::Accepted },
     };
     let options = ChatOptions {
-        address: server.websocket,
-        pairs: 1,
         pace,
         length: Length::Time { warm_up: WARM_UP, measured: length },
-        text_bytes: TEXT_BYTES,
-        recipients_online: true,
-        ack_every: 1,
-        threads: 1,
-        server_pid: None,
+        ..ChatOptions::new(server.websocket, 1)
     };
     let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
     if report.faults.any() {

@@ -6,7 +6,7 @@
 //! (default `1,10`), bytes of a message in `SWITCHYARD_BENCH_BODY_BYTES` (8,192), megabytes written before each kill in
 //! `SWITCHYARD_BENCH_TAIL_MB` (256), the folder in `SWITCHYARD_BENCH_DATA` (under the target folder). It needs as much
 //! space as the largest journal and leaves nothing behind.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 #[path = "../../router/server/tests/common/mod.rs"]
 mod common;
@@ -14,7 +14,7 @@ mod common;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use common::Rig;
 use rustix::fs::{Advice, fadvise, statvfs};
 use serde::{Deserialize, Serialize};
 use switchyard_bench::settings::setting;
-use switchyard_bench::table;
+use switchyard_bench::{program, table};
 use switchyard_router_server::RouterConfig;
 use switchyard_schema::link::{Origin, ToGateway};
 
@@ -79,19 +79,12 @@ struct Starts {
     after_kill: Vec<Start>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     if let Ok(order) = std::env::var(ORDER) {
-        return serve(&serde_json::from_str(&order).expect("an order of this bench"));
+        serve(&serde_json::from_str(&order).expect("an order of this bench"));
+        return ExitCode::SUCCESS;
     }
-    // A filter that names another bench skips this one.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"recovery".contains(&name)) {
-        return;
-    }
-    if let Err(error) = compare() {
-        eprintln!("recovery: {error}");
-        std::process::exit(1);
-    }
+    program::run("recovery", compare)
 }
 
 fn compare() -> Result<(), String> {

@@ -12,6 +12,7 @@ mod secure;
 mod server;
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,9 +23,8 @@ use places::Names;
 use rustls::ClientConfig;
 use server::Server;
 use switchyard_bench::settings::setting;
-use switchyard_bench::table;
+use switchyard_bench::{program, table};
 use switchyard_gateway_server::CONNECTION_BYTES;
-use switchyard_schema::ids::UserId;
 use switchyard_swarm::idle;
 use switchyard_swarm::tokens::Signer;
 
@@ -38,16 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Places that hold less per connection are summed up.
 const SHOWN_BYTES_MIN: f64 = 0.5;
 
-fn main() {
-    // Criterion's arguments (a filter, `--test`) mean nothing here; a filter that names another bench skips this one.
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    if std::env::args().any(|argument| argument == "--test") || filter.is_some_and(|name| !"density".contains(&name)) {
-        return;
-    }
-    if let Err(error) = account() {
-        eprintln!("density: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("density", account)
 }
 
 fn account() -> Result<(), String> {
@@ -92,8 +84,7 @@ impl Clients {
         let run = move || {
             let held = match secured {
                 Some((address, config)) => {
-                    let users = (until - count..until).map(|index| UserId::new(1 + index as u64).expect("not zero"));
-                    secure::hold(address, &config, users, &signer, &told).map_err(|error| error.to_string())
+                    secure::hold(address, &config, count, &signer, &told).map_err(|error| error.to_string())
                 }
                 None => idle::hold(address, count, &signer, &told).map_err(|error| error.to_string()),
             };
