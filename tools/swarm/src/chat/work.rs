@@ -486,13 +486,13 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
-        if self.phase == (Phase::Measuring { until: None }) {
-            self.note_progress(now);
-        }
         let more = self.send_due(sockets, now);
         let with_latencies = now >= self.latencies_at;
         self.publish(with_latencies);
         if with_latencies {
+            if self.phase == (Phase::Measuring { until: None }) {
+                self.note_progress(now);
+            }
             self.latencies_at = now + LATENCIES_PAUSE;
         }
         if self.failed.is_some() {
