@@ -6,10 +6,11 @@
 //! since a p99 of less has too few messages).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use switchyard_bench::settings::{binary, cores, is_named, measured};
-use switchyard_bench::table;
+use switchyard_bench::settings::{binary, cores, measured};
+use switchyard_bench::{program, table};
 use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::tokens::Signer;
@@ -21,13 +22,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PAIRS: u32 = 32;
 const RATE: f64 = 400.0;
 
-fn main() {
-    if is_named("abuse", "four minutes and more")
-        && let Err(error) = measure()
-    {
-        eprintln!("abuse: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run_when_named("abuse", "four minutes and more", measure)
 }
 
 fn measure() -> Result<(), String> {

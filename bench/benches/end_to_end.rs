@@ -8,16 +8,16 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use switchyard_bench::compare::Comparison;
-use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, Contender, ROUTE};
 use switchyard_bench::server::{Kind, Places};
-use switchyard_bench::settings::{binary, cores, is_asked_for, measured, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::{binary, cores, measured, setting};
+use switchyard_bench::{program, table};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,13 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs of each contender.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
-fn main() {
-    if is_asked_for("end_to_end")
-        && let Err(error) = compare()
-    {
-        eprintln!("end_to_end: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("end_to_end", compare)
 }
 
 fn compare() -> Result<(), String> {
@@ -40,7 +35,8 @@ fn compare() -> Result<(), String> {
         places: Places { switchyard: binary()?, cores: cores()?, echoes: release, data: table::target().join("bench") },
         placement: setting("SWITCHYARD_BENCH_PLACEMENT", Placement::Apart)?,
         rounds: setting("SWITCHYARD_BENCH_PAIRS", ROUNDS)?,
-        times: Times { warm_up: TAIL_WARM_UP, measured: measured(Duration::from_secs(3))? },
+        // Both kinds of work ask for a warm-up of their own.
+        times: Times { warm_up: Duration::ZERO, measured: measured(Duration::from_secs(3))? },
     };
     let takes_part = |contender: &Contender| matches!(contender.kind, Kind::Switchyard | Kind::Redis);
     let rows = comparison.run(&[ROUTE, ACCEPT].concat(), takes_part, |row| println!("{}", row.lines()))?;

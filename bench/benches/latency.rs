@@ -8,13 +8,14 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use switchyard_bench::plain_file::{AlignedBuffer, BLOCK_BYTES, PlainFile};
-use switchyard_bench::settings::{binary, cores, is_asked_for, measured, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::{binary, cores, measured, setting};
+use switchyard_bench::{program, table};
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::latency::{Latencies, Percentiles};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
@@ -25,16 +26,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measurements of each kind.
 const ROUNDS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
-/// Bytes of the plain file: more than is written in one measurement, so that no block is written twice.
+/// Bytes of the plain file, which is written from front to back and then again.
 const FILE_BYTES: u64 = 256 << 20;
 /// Before a measurement counts.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Bytes of a message's text.
-const TEXT_BYTES: usize = 100;
 /// The slower pace.
 const PER_SECOND: u32 = 50;
 
-/// What one pace gave, medians of the rounds in microseconds.
+/// What one pace gave: every round, and how the medians of both over the rounds compare.
 #[derive(Clone, Debug, Serialize)]
 struct Row {
     pace: &'static str,
@@ -43,13 +42,8 @@ struct Row {
     ratio: f64,
 }
 
-fn main() {
-    if is_asked_for("latency")
-        && let Err(error) = measure()
-    {
-        eprintln!("latency: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("latency", measure)
 }
 
 fn measure() -> Result<(), String> {
@@ -83,43 +77,39 @@ fn measure() -> Result<(), String> {
     server.stop().map_err(|error| error.to_string())
 }
 
-/// Writes single blocks and waits for each.
+/// Writes single blocks and waits for each. At a pace each counts from when it was due, as messages do.
 fn sync(file: &mut PlainFile, per_second: Option<u32>, length: Duration) -> std::io::Result<Percentiles> {
     let block = AlignedBuffer::new(BLOCK_BYTES);
     let mut latencies = Latencies::default();
     let (begun, mut number) = (Instant::now(), 0);
     while begun.elapsed() < WARM_UP + length {
-        if let Some(per_second) = per_second {
-            number += 1;
-            thread::sleep(
-                (begun + number * Duration::from_secs(1) / per_second).saturating_duration_since(Instant::now()),
-            );
-        }
-        let before = Instant::now();
+        let from = match per_second {
+            None => Instant::now(),
+            Some(per_second) => {
+                number += 1;
+                let due = begun + number * Duration::from_secs(1) / per_second;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                due
+            }
+        };
         file.append_durably(block.as_ref())?;
-        if before - begun >= WARM_UP {
-            latencies.record(before.elapsed());
+        if from - begun >= WARM_UP {
+            latencies.record(from.elapsed());
         }
     }
     Ok(latencies.percentiles())
 }
 
-/// Sends messages from one to another, from Send to Deliver.
+/// Sends messages from one to another. Each counts from its Send, or at a pace from when it was due, to its Deliver.
 fn talk(server: &Server, signer: &Signer, per_second: Option<u32>, length: Duration) -> Result<Percentiles, String> {
     let pace = match per_second {
         Some(per_second) => Pace::PerSecond(f64::from(per_second)),
         None => Pace::Depth { depth: 1, until: Until::Accepted },
     };
     let options = ChatOptions {
-        address: server.websocket,
-        pairs: 1,
         pace,
         length: Length::Time { warm_up: WARM_UP, measured: length },
-        text_bytes: TEXT_BYTES,
-        recipients_online: true,
-        ack_every: 1,
-        threads: 1,
-        server_pid: None,
+        ..ChatOptions::new(server.websocket, 1)
     };
     let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
     if report.faults.any() {

@@ -7,7 +7,7 @@
 //! `SWITCHYARD_BENCH_TAIL_MB` (256), the folder in `SWITCHYARD_BENCH_DATA` (under the target folder). It needs as much
 //! space as the largest journal and leaves nothing behind. Many minutes, so it runs only when it is named:
 //! `cargo xtask bench recovery`, or `cargo bench -- recovery`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 #[path = "../../router/server/tests/common/mod.rs"]
 mod common;
@@ -15,15 +15,15 @@ mod common;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Rig;
 use rustix::fs::{Advice, fadvise, statvfs};
 use serde::{Deserialize, Serialize};
-use switchyard_bench::settings::{is_named, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::setting;
+use switchyard_bench::{program, table};
 use switchyard_router_server::RouterConfig;
 use switchyard_schema::link::{Origin, ToGateway};
 
@@ -80,16 +80,12 @@ struct Starts {
     after_kill: Vec<Start>,
 }
 
-fn main() {
+fn main() -> ExitCode {
     if let Ok(order) = std::env::var(ORDER) {
-        return serve(&serde_json::from_str(&order).expect("an order of this bench"));
+        serve(&serde_json::from_str(&order).expect("an order of this bench"));
+        return ExitCode::SUCCESS;
     }
-    if is_named("recovery", "many minutes and twelve gigabytes of the disk")
-        && let Err(error) = compare()
-    {
-        eprintln!("recovery: {error}");
-        std::process::exit(1);
-    }
+    program::run_when_named("recovery", "many minutes and twelve gigabytes of the disk", compare)
 }
 
 fn compare() -> Result<(), String> {

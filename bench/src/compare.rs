@@ -18,7 +18,7 @@ pub struct Comparison {
     pub placement: Placement,
     /// Runs of each contender.
     pub rounds: NonZeroUsize,
-    /// How long each lasts.
+    /// How long each lasts; the warm-up is what the work makes of it ([`Work::warm_up`](crate::scenario::Work::warm_up)).
     pub times: Times,
 }
 
@@ -39,10 +39,11 @@ impl Comparison {
         for scenario in scenarios {
             let contenders: Vec<&Contender> = scenario.contenders.iter().filter(|one| takes_part(one)).collect();
             let mut entries: Vec<Entry<Measured>> = contenders.iter().map(|one| Entry::new(one.name)).collect();
+            let times = Times { warm_up: scenario.work.warm_up(self.times.warm_up), ..self.times };
             for _ in 0..self.rounds.get() {
                 for (contender, entry) in contenders.iter().zip(&mut entries) {
                     let server = self.server(&mut servers, contender.kind)?;
-                    match contender.run(scenario.work, server, self.times) {
+                    match contender.run(scenario.work, server, times) {
                         Ok(measured) => entry.runs.push(measured),
                         Err(reason) => return Err(failure(scenario.name, contender, &reason, server)),
                     }

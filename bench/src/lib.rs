@@ -9,6 +9,7 @@ pub mod limits;
 pub mod load;
 pub mod placement;
 pub mod plain_file;
+pub mod program;
 pub mod scenario;
 pub mod server;
 pub mod settings;

@@ -10,7 +10,7 @@ pub const START_MAX: Duration = Duration::from_secs(10);
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a server gets to calm down before its memory is read: allocators give back what a burst of handshakes used.
 pub const SETTLE: Duration = Duration::from_secs(1);
-/// How long durable messages are sent before they are measured: until the memory that a server keeps the newest in is full
+/// How long messages that ours keeps are sent before they are measured, to everybody alike: until the memory that a server keeps the newest in is full
 /// (`router.tail_bytes`). As long as it grows, pages that are touched for the first time are a tenth of what a message costs.
 pub const TAIL_WARM_UP: Duration = Duration::from_secs(5);
 /// Users who connect in turn where connecting is measured: so many that each has been forgotten before it comes again,

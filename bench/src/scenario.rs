@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use switchyard_schema::ids::UserId;
 use switchyard_schema::wire::Encoder;
@@ -9,7 +10,7 @@ use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
 use switchyard_swarm::tokens::Signer;
 
 use crate::client::{Command, EchoClient, NatsClient, RedisClient, Role, SessionClient};
-use crate::limits::RETURNING_USERS;
+use crate::limits::{RETURNING_USERS, TAIL_WARM_UP};
 use crate::load::messages::{MessageLoad, Until};
 use crate::load::{Target, Times, connects, idle, messages};
 use crate::server::{Kind, Running};
@@ -201,6 +202,16 @@ impl Contender {
 }
 
 impl Work {
+    /// How long it goes on before it is measured: as long as was `asked` for, and where messages are kept until the memory
+    /// for the newest is full.
+    #[must_use]
+    pub fn warm_up(self, asked: Duration) -> Duration {
+        match self {
+            Self::Route { .. } | Self::Accept { .. } => asked.max(TAIL_WARM_UP),
+            Self::Echo { .. } | Self::Connect | Self::FanOut { .. } => asked,
+        }
+    }
+
     fn message_load(self, kind: Kind) -> MessageLoad {
         let (senders, receivers, depth) = match self {
             Self::Echo { depth } => (TALKING, 0, depth),
@@ -249,15 +260,13 @@ fn talk(
 ) -> Result<Measured, String> {
     let depth = u32::try_from(depth).expect("a depth is small");
     let options = ChatOptions {
-        address: target.address,
-        pairs: u32::try_from(senders).expect("senders are few"),
         pace: Pace::Depth { depth, until: chat::Until::Accepted },
         length: Length::Time { warm_up: times.warm_up, measured: times.measured },
         text_bytes: MESSAGE_BYTES,
         recipients_online,
         ack_every: if depth > 1 { ACK_EVERY_WHEN_DEEP } else { 1 },
-        threads: 1,
         server_pid: Some(target.pid),
+        ..ChatOptions::new(target.address, u32::try_from(senders).expect("senders are few"))
     };
     let report = chat::run(&options, signer, &mut |_| {}).map_err(|error| error.to_string())?;
     if report.faults.any() {

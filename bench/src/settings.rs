@@ -1,4 +1,4 @@
-//! What benches of the whole server have in common: whether they are asked for, which binary they measure, and their settings.
+//! What benches of the whole server have in common: which binary they measure, and their settings.
 
 use std::env::VarError;
 use std::fmt::Display;
@@ -9,33 +9,6 @@ use std::time::Duration;
 use switchyard_swarm::time;
 
 use crate::table;
-
-/// Whether cargo means the bench of this name. Criterion's arguments mean nothing to it: `--test` and a filter that names
-/// another bench skip it.
-#[must_use]
-pub fn is_asked_for(bench: &str) -> bool {
-    !is_test() && filter().is_none_or(|name| bench.contains(&name))
-}
-
-/// Whether cargo means the bench of this name and says so: for one that takes too much to run whenever all are asked for. When
-/// they are, it says what it `takes` and how it is named.
-#[must_use]
-pub fn is_named(bench: &str, takes: &str) -> bool {
-    let filter = filter();
-    if filter.is_none() && !is_test() {
-        eprintln!("{bench}: left out, for it takes {takes}; `cargo xtask bench {bench}` measures it\n");
-    }
-    filter.is_some() && is_asked_for(bench)
-}
-
-fn is_test() -> bool {
-    std::env::args().any(|argument| argument == "--test")
-}
-
-/// The first argument that is no option.
-fn filter() -> Option<String> {
-    std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
-}
 
 /// The server to measure: `$SWITCHYARD_BIN`, else the release build.
 ///

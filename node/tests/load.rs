@@ -123,16 +123,12 @@ fn given_connections_that_are_cut_off_at_once_when_they_come_back_then_all_are_a
 fn given_pairs_that_talk_in_an_open_loop_when_measured_then_every_message_that_was_due_is_in_the_figures() {
     let (server, data) = server("chat");
     let options = ChatOptions {
-        address: target(&server, "/v1/ws").address,
-        pairs: 3,
         pace: Pace::PerSecond(1_000.0),
         length: Length::Time { warm_up: Duration::from_millis(100), measured: Duration::from_millis(500) },
-        text_bytes: 100,
-        recipients_online: true,
-        ack_every: 1,
         // More than there are pairs: those that have none must not change the rate.
         threads: 4,
         server_pid: Some(server.pid()),
+        ..ChatOptions::new(target(&server, "/v1/ws").address, 3)
     };
     let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
     assert_eq!(report.fault(), None, "{report:#?}");
@@ -150,15 +146,10 @@ fn given_a_sender_that_waits_for_each_receipt_when_its_recipient_acknowledges_se
 {
     let (server, data) = server("receipts");
     let options = ChatOptions {
-        address: target(&server, "/v1/ws").address,
-        pairs: 2,
         pace: Pace::Depth { depth: 1, until: Until::Receipt },
         length: Length::Messages(20),
-        text_bytes: 100,
-        recipients_online: true,
         ack_every: 8,
-        threads: 1,
-        server_pid: None,
+        ..ChatOptions::new(target(&server, "/v1/ws").address, 2)
     };
     let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
     assert_eq!((report.fault(), report.messages), (None, 40), "{report:#?}");

@@ -12,6 +12,7 @@ mod secure;
 mod server;
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,10 +22,9 @@ use counting_allocator::{Accounting, Entry};
 use places::Names;
 use rustls::ClientConfig;
 use server::Server;
-use switchyard_bench::settings::{is_asked_for, setting};
-use switchyard_bench::table;
+use switchyard_bench::settings::setting;
+use switchyard_bench::{program, table};
 use switchyard_gateway_server::CONNECTION_BYTES;
-use switchyard_schema::ids::UserId;
 use switchyard_swarm::idle;
 use switchyard_swarm::tokens::Signer;
 
@@ -38,13 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Places that hold less per connection are summed up.
 const SHOWN_BYTES_MIN: f64 = 0.5;
 
-fn main() {
-    if is_asked_for("density")
-        && let Err(error) = account()
-    {
-        eprintln!("density: {error}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    program::run("density", account)
 }
 
 fn account() -> Result<(), String> {
@@ -89,8 +84,7 @@ impl Clients {
         let run = move || {
             let held = match secured {
                 Some((address, config)) => {
-                    let users = (until - count..until).map(|index| UserId::new(1 + index as u64).expect("not zero"));
-                    secure::hold(address, &config, users, &signer, &told).map_err(|error| error.to_string())
+                    secure::hold(address, &config, count, &signer, &told).map_err(|error| error.to_string())
                 }
                 None => idle::hold(address, count, &signer, &told).map_err(|error| error.to_string()),
             };

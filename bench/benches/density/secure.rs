@@ -1,27 +1,32 @@
 //! The same clients over TLS: what it adds to a connection.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use switchyard_bench::client::{Client as _, Said, SessionClient};
+use switchyard_bench::limits::PATIENCE;
 use switchyard_gateway_server::TlsListen;
 use switchyard_gateway_server::tls::certificates::{Certificate, Certificates, Versions, server_config};
 use switchyard_schema::ids::UserId;
+use switchyard_schema::wire::Encoder;
+use switchyard_swarm::limits::LOOK_PAUSE;
 use switchyard_swarm::tokens::Signer;
+use switchyard_swarm::{process, users};
 
 const NAME: &str = "localhost";
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a client that only holds its connections looks whether it may leave.
-const LOOK: Duration = Duration::from_millis(20);
+/// Bytes read from a connection at once: a Welcome and a ping are much smaller.
+const READ_BYTES: usize = 1_024;
 
 /// What a server listens with, and clients that trust it.
 pub(crate) fn both_ends() -> Result<(TlsListen, Arc<ClientConfig>), Box<dyn Error>> {
@@ -45,56 +50,91 @@ pub(crate) fn both_ends() -> Result<(TlsListen, Arc<ClientConfig>), Box<dyn Erro
     Ok((TlsListen { listen, config: Arc::new(config) }, Arc::new(client)))
 }
 
-/// Opens sessions of `users` and keeps them until `leave` becomes true.
+/// Opens `count` sessions and keeps them, answering pings, until `leave` becomes true.
 pub(crate) fn hold(
     address: SocketAddr,
     config: &Arc<ClientConfig>,
-    users: impl Iterator<Item = UserId>,
+    count: usize,
     signer: &Signer,
     leave: &AtomicBool,
 ) -> io::Result<()> {
-    let mut held = Vec::new();
-    for user in users {
-        held.push(open(address, config, &signer.token(user))?);
-    }
+    process::raise_descriptor_limit();
+    let (first_user, encoder) = (users::first_user(), Rc::new(RefCell::new(Encoder::new())));
+    let mut held: Vec<Line> = Vec::new();
+    let mut look_at = Instant::now() + LOOK_PAUSE;
     while !leave.load(Ordering::Relaxed) {
-        thread::sleep(LOOK);
+        if held.len() < count && Instant::now() < look_at {
+            let user = UserId::new(first_user + held.len() as u64).expect("not zero");
+            held.push(Line::open(address, config, SessionClient::new(user, signer.token(user), encoder.clone()))?);
+            continue;
+        }
+        thread::sleep(look_at.saturating_duration_since(Instant::now()));
+        held.iter_mut().try_for_each(Line::answer)?;
+        look_at = Instant::now() + LOOK_PAUSE;
     }
     Ok(())
 }
 
-/// A session that has been welcomed.
-fn open(
-    address: SocketAddr,
-    config: &Arc<ClientConfig>,
-    token: &str,
-) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let name = NAME.try_into().expect("a name");
-    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-    let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut stream = StreamOwned::new(connection, stream);
-    let hello = format!(r#"{{"type":"hello","token":"{token}","device":"1"}}"#);
-    let length = u16::try_from(hello.len()).expect("a token is short");
-    // The upgrade, and a text frame whose mask is zero.
-    let mut request = format!(
-        "GET /v1/ws HTTP/1.1\r\nHost: {NAME}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    .into_bytes();
-    request.extend([0x81, 0xfe]);
-    request.extend(length.to_be_bytes());
-    request.extend([0; 4]);
-    request.extend(hello.as_bytes());
-    stream.write_all(&request)?;
-    let mut answer = Vec::new();
-    while !answer.windows(9).any(|window| window == br#""welcome""#) {
-        let mut some = [0; 1_024];
-        let bytes = stream.read(&mut some)?;
-        if bytes == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// One client and its connection.
+struct Line {
+    client: SessionClient,
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// What was received and is not whole.
+    input: Vec<u8>,
+}
+
+impl Line {
+    /// A session that has been welcomed.
+    fn open(address: SocketAddr, config: &Arc<ClientConfig>, client: SessionClient) -> io::Result<Self> {
+        let name = NAME.try_into().expect("a name");
+        let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut line = Self { client, stream: StreamOwned::new(connection, stream), input: Vec::new() };
+        let mut request = Vec::new();
+        line.client.start(&mut request);
+        line.stream.write_all(&request)?;
+        while line.take()? != Some(Said::Ready) {
+            line.read()?;
         }
-        answer.extend_from_slice(&some[..bytes]);
+        // From now on it is only looked at.
+        line.stream.sock.set_nonblocking(true)?;
+        Ok(line)
     }
-    Ok(stream)
+
+    /// Answers what has arrived.
+    fn answer(&mut self) -> io::Result<()> {
+        match self.read() {
+            Ok(()) => self.take().map(|_| ()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut some = [0; READ_BYTES];
+        match self.stream.read(&mut some)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            bytes => {
+                self.input.extend_from_slice(&some[..bytes]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what is whole; the last that was said.
+    fn take(&mut self) -> io::Result<Option<Said>> {
+        let (mut out, mut at, mut last) = (Vec::new(), 0, None);
+        while at < self.input.len() {
+            let taken = self.client.take(&mut self.input[at..], &mut out).map_err(io::Error::other)?;
+            if taken.consumed == 0 && taken.said.is_none() {
+                break;
+            }
+            at += taken.consumed;
+            last = taken.said.or(last);
+        }
+        self.input.drain(..at);
+        self.stream.write_all(&out)?;
+        Ok(last)
+    }
 }

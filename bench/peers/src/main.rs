@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use switchyard_bench::compare::Comparison;
-use switchyard_bench::limits::TAIL_WARM_UP;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
 use switchyard_bench::scenario::{ACCEPT, CONNECT, ECHO, FAN_OUT, IDLE, ROUTE};
@@ -33,7 +32,7 @@ struct Cli {
     /// How long each run is measured, such as 2s; seconds when it is a plain number.
     #[arg(long, value_parser = time::parse_some, default_value = "2")]
     seconds: Duration,
-    /// How long it goes on before that; in the part of durable accepts 5 seconds at least.
+    /// How long it goes on before that; 5 seconds at least where ours keeps messages (route and accept).
     #[arg(long, value_parser = time::parse, default_value = "0.5")]
     warm_up: Duration,
     /// The `switchyard` binary, instead of the one beside this.
@@ -96,9 +95,6 @@ impl Part {
                 return write("idle", &row);
             }
         };
-        let Times { warm_up, measured } = comparison.times;
-        let warm_up = if self == Self::Accept { warm_up.max(TAIL_WARM_UP) } else { warm_up };
-        let comparison = Comparison { times: Times { warm_up, measured }, ..comparison.clone() };
         let rows = comparison.run(scenarios, |_| true, |row| println!("{}", row.lines()))?;
         write(name, &rows)
     }

@@ -2,7 +2,7 @@
 
 use switchyard_gateway_core::handshake::{ClientRequest, ECHO_PATH};
 use switchyard_gateway_core::ws::{Opcode, encode};
-use switchyard_swarm::users;
+use switchyard_swarm::random::random;
 use switchyard_swarm::wire::{self, Masks, Wire, put_pong};
 
 use super::template::{Template, number_of};
@@ -22,7 +22,7 @@ impl EchoClient {
     /// A client of messages with a payload of this size, which holds at least the number.
     #[must_use]
     pub fn new(payload_bytes: usize) -> Self {
-        let random = users::random();
+        let random = random();
         let mut masks = Masks::new(random);
         let key = masks.next_mask();
         let mut bytes = Vec::new();

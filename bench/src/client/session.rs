@@ -6,8 +6,8 @@ use std::rc::Rc;
 use switchyard_schema::frame::ServerFrame;
 use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::{Encoder, parse_server};
+use switchyard_swarm::random::random;
 use switchyard_swarm::session::{Incoming, Session};
-use switchyard_swarm::users;
 
 use super::{Client, Said, Taken};
 
@@ -23,7 +23,7 @@ impl SessionClient {
     #[must_use]
     pub fn new(user: UserId, token: String, encoder: Rc<RefCell<Encoder>>) -> Self {
         let device = DeviceId::new(1).expect("not zero");
-        Self { session: Session::new(user, device, token, users::random()), encoder }
+        Self { session: Session::new(user, device, token, random()), encoder }
     }
 }
 

@@ -48,7 +48,6 @@ mod receive;
 mod runtime;
 mod sessions;
 mod state;
-mod surroundings;
 mod sys;
 mod table;
 mod thread;

@@ -13,7 +13,7 @@ use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, HANDSHAKE_MS, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Overflow;
 use switchyard_gateway_core::rate::{KeyedRates, UserRates};
-use switchyard_gateway_core::session::{SessionEffects, Transport};
+use switchyard_gateway_core::session::{SessionEffects, Surroundings, Transport};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_ring::Parker;
 use switchyard_ring::limits::SLEEP_MS_MAX;
@@ -30,7 +30,6 @@ use crate::limits::{RECEIVE_BYTES, RESERVED_PLACES_MAX, TURNED_AWAY_MAX, WRITE_B
 use crate::links::Routers;
 use crate::poll_ring::PollRing;
 use crate::quic::Quic;
-use crate::surroundings::Surroundings;
 use crate::sys;
 use crate::table::Table;
 use crate::tls::SecureTable;

@@ -1,12 +1,12 @@
 //! One session, driven by any sequence of what a client, a router and a clock can do.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, Claims, KeySet, SigningKey};
 use switchyard_gateway_core::comebacks::Comebacks;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::rate::{Rate, RateLimits, Rates, UserRates};
-use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
+use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, Surroundings, dispatch};
 use switchyard_gateway_core::ws::{Decoder, Event, Role, WsError};
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{
@@ -22,13 +22,6 @@ use crate::source::Source;
 const SESSION: SessionRef = SessionRef { gateway: 1, slot: 2, epoch: 3 };
 const START: Now = Now { monotonic: Millis(50_000), unix: Millis(1_800_000_000_000) };
 const COMEBACKS: Comebacks = Comebacks::new(1_000);
-/// Limits low enough to be met.
-static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
-    let sends = Rate::per_second(20);
-    let rates = Rates { sends, fetches: Rate::per_second(5), pings: Rate::per_second(2), ..Rates::default() };
-    let rates = RateLimits { frames: Rate::per_second(50), connection: rates, user: rates };
-    Settings { heartbeat_ms: 30_000, drain_grace_ms: 5_000, rates }
-});
 const ME: UserId = UserId::new(42).expect("not zero");
 const PEER: UserId = UserId::new(43).expect("not zero");
 const DEVICE: DeviceId = DeviceId::new(1).expect("not zero");
@@ -39,7 +32,7 @@ const STEPS_MAX: usize = 400;
 const HELLO_TOKENS: usize = 4;
 
 /// The server's keys, and tokens: a good one, a short one, one of another device, nonsense, one of another user.
-static KEYS: LazyLock<(KeySet, Vec<String>)> = LazyLock::new(|| {
+static KEYS: LazyLock<(Arc<KeySet>, Vec<String>)> = LazyLock::new(|| {
     let key = SigningKey::from_seed([7; 32]);
     let mut keys = KeySet::new(AUDIENCE_DEFAULT);
     keys.insert(key.kid(), key.public_key());
@@ -52,8 +45,16 @@ static KEYS: LazyLock<(KeySet, Vec<String>)> = LazyLock::new(|| {
         "nonsense".to_owned(),
         sign(PEER, None, 600_000),
     ];
-    (keys, tokens)
+    (Arc::new(keys), tokens)
 });
+
+/// Limits low enough to be met.
+fn settings() -> Settings {
+    let sends = Rate::per_second(20);
+    let rates = Rates { sends, fetches: Rate::per_second(5), pings: Rate::per_second(2), ..Rates::default() };
+    let rates = RateLimits { frames: Rate::per_second(50), connection: rates, user: rates };
+    Settings { heartbeat_ms: 30_000, drain_grace_ms: 5_000, rates }
+}
 
 /// First byte: the form and the header's token; then one operation after the other.
 pub(crate) fn run(data: &[u8]) {
@@ -73,7 +74,7 @@ pub(crate) fn run(data: &[u8]) {
 struct World {
     session: Session,
     form: Form,
-    now: Now,
+    around: Surroundings,
     users: UserRates,
     out: SessionEffects,
     timer: Option<Millis>,
@@ -92,14 +93,14 @@ impl World {
         let (keys, tokens) = &*KEYS;
         let header = (choice & 2 != 0).then(|| tokens[usize::from(choice >> 2) % HELLO_TOKENS].as_str().into());
         let mut out = SessionEffects::new();
-        let context = Context { now: START, keys, settings: &SETTINGS, comebacks: COMEBACKS };
-        let session = Session::new(SESSION, form, header, &context, &mut out);
+        let around = Surroundings { now: START, keys: keys.clone(), settings: settings(), comebacks: COMEBACKS };
+        let session = Session::new(SESSION, form, header, &around.context(), &mut out);
         let timer = out.timer.take();
         assert!(timer.is_some(), "who says nothing is not waited for for ever");
         Self {
             session,
             form,
-            now: START,
+            around,
             users: UserRates::new(7),
             out,
             timer,
@@ -241,20 +242,21 @@ impl World {
     }
 
     fn pass(&mut self, millis: u64) {
-        let end = self.now.monotonic.plus(millis);
+        let end = self.around.now.monotonic.plus(millis);
         while let Some(due) = self.timer.filter(|due| *due <= end) {
-            self.advance_to(due.max(self.now.monotonic));
+            self.advance_to(due.max(self.around.now.monotonic));
             self.timer = None;
             self.step(|session, context, out| session.on_timer(context, false, out));
-            let now = self.now.monotonic;
+            let now = self.around.now.monotonic;
             assert!(self.timer.is_none_or(|next| next > now), "a timer is never armed for a time that is over");
         }
         self.advance_to(end);
     }
 
     fn advance_to(&mut self, monotonic: Millis) {
-        self.now.unix = self.now.unix.plus(monotonic.since(self.now.monotonic));
-        self.now.monotonic = monotonic;
+        let now = &mut self.around.now;
+        now.unix = now.unix.plus(monotonic.since(now.monotonic));
+        now.monotonic = monotonic;
     }
 
     /// The driver's rule: a message is taken from the decoder only when the session wants it.
@@ -270,8 +272,7 @@ impl World {
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Session, &Context<'_>, &mut SessionEffects)) {
-        let context = Context { now: self.now, keys: &KEYS.0, settings: &SETTINGS, comebacks: COMEBACKS };
-        step(&mut self.session, &context, &mut self.out);
+        step(&mut self.session, &self.around.context(), &mut self.out);
         if self.finished {
             assert!(self.out.frames.is_empty(), "nothing is said after the end");
             assert!(self.out.messages.is_empty(), "nothing is asked for after the end");
@@ -316,7 +317,7 @@ impl World {
                     self.attached += 1;
                 }
                 ToRouter::Detach { last_seen, .. } => {
-                    assert!(last_seen <= self.now.unix);
+                    assert!(last_seen <= self.around.now.unix);
                     self.detached += 1;
                 }
                 ToRouter::Send(request) => {

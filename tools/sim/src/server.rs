@@ -1,6 +1,6 @@
 //! One run of the server's process: gateway threads and router cores, from recovery to its end.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use switchyard_engine::recovery::{RestoreError, restore};
 use switchyard_engine::{Engine, EngineConfig};
@@ -51,7 +51,7 @@ impl Server {
         shared: &mut Shared,
         below: &mut Below,
         cores: u16,
-        keys: &Rc<KeySet>,
+        keys: &Arc<KeySet>,
         canary: Option<Canary>,
     ) -> Result<Self, NotStarted> {
         shared.life += 1;

@@ -1,6 +1,6 @@
 //! A whole run: phones, network, server, disk, and the faults that befall them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, KeySet, SigningKey};
 use switchyard_schema::ids::{DeviceId, Sequence, UserId};
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) phones: Vec<Phone>,
     pub(crate) below: Below,
     pub(crate) server: Option<Server>,
-    keys: Rc<KeySet>,
+    keys: Arc<KeySet>,
     key: SigningKey,
     canary: Option<Canary>,
     calm_since_us: u64,
@@ -59,7 +59,7 @@ impl World {
             phones,
             below,
             server: None,
-            keys: Rc::new(keys),
+            keys: Arc::new(keys),
             key,
             canary,
             calm_since_us: 0,

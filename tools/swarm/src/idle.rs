@@ -12,6 +12,7 @@ use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{CONNECTING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::process;
+use crate::random::random;
 use crate::session::{Incoming, Session};
 use crate::tokens::Signer;
 use crate::users;
@@ -67,7 +68,7 @@ impl IdleWork<'_> {
                     if self.sessions.len() <= id {
                         self.sessions.resize_with(id + 1, || None);
                     }
-                    self.sessions[id] = Some(Session::new(user, device, self.signer.token(user), users::random()));
+                    self.sessions[id] = Some(Session::new(user, device, self.signer.token(user), random()));
                     self.opened += 1;
                 }
                 Err(error) => return self.failed = Some(format!("connecting: {error}")),

@@ -32,6 +32,7 @@ pub mod idle;
 pub mod latency;
 pub mod limits;
 pub mod process;
+pub mod random;
 pub mod reading;
 pub mod report;
 pub mod routes;

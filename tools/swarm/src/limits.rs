@@ -96,7 +96,8 @@ pub const CONNECTING_MAX: usize = 200;
 /// How long the pairs of a thread may take to connect, how long a counted run waits for the server's next answer, and how
 /// long the last ones may take.
 pub const CHAT_PATIENCE: Duration = Duration::from_secs(30);
-/// How often a thread of pairs publishes its latencies: adding histograms up is not for every turn.
+/// How often a thread of pairs publishes its latencies, and looks whether the server goes on answering: adding histograms and
+/// all pairs up is not for every turn.
 pub const LATENCIES_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends that a device of a crash run has unanswered: a kill always finds some, and the server takes more.

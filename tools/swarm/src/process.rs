@@ -55,5 +55,5 @@ pub fn raise_descriptor_limit() {
 /// # Errors
 /// When the kernel refuses.
 pub fn yield_to_others() -> Result<(), SwarmError> {
-    sys::run_when_idle().map_err(SwarmError::io("taking the lowest priority"))
+    sys::run_when_idle().map_err(SwarmError::io("running only when nobody else does"))
 }

@@ -1,4 +1,4 @@
-//! What a run tells while it runs, and the figures that it ends with.
+//! What a run tells while it goes on.
 //!
 //! Every long-running command calls its [`Observer`] once a second from its main thread with a [`Sample`]; live views and
 //! files of the course are written from that. The final report names its figures in one flat list

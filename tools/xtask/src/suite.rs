@@ -97,17 +97,29 @@ pub(crate) fn foreign(arguments: &[String]) -> Outcome {
 
 /// The files that are named, as paths in the checkout, and everything else. All of them when none is named.
 fn chosen_files(arguments: &[String]) -> (Vec<String>, Vec<String>) {
-    let is_file = |argument: &&String| {
-        // `test_x.py::test_y` is one test of a file.
-        let file = argument.split("::").next().unwrap_or_default();
-        !argument.starts_with('-') && Path::new(file).extension().is_some_and(|extension| extension == "py")
-    };
-    let (files, options): (Vec<&String>, Vec<&String>) = arguments.iter().partition(is_file);
-    if files.is_empty() {
-        return (vec![FOREIGN.to_owned()], arguments.to_vec());
-    }
     let in_checkout = |file: &String| if file.contains('/') { file.clone() } else { format!("{FOREIGN}/{file}") };
-    (files.into_iter().map(in_checkout).collect(), options.into_iter().cloned().collect())
+    let (mut files, mut options) = (Vec::new(), Vec::new());
+    let mut before = "";
+    for argument in arguments {
+        // In `--deselect test_x.py` it is the option's value.
+        let is_value = before.starts_with("--") && !before.contains('=');
+        if !is_value && names_file(argument) {
+            files.push(in_checkout(argument));
+        } else {
+            options.push(argument.clone());
+        }
+        before = argument;
+    }
+    if files.is_empty() {
+        files.push(FOREIGN.to_owned());
+    }
+    (files, options)
+}
+
+/// Whether it is `test_x.py`, or `test_x.py::test_y`: one test of the file.
+fn names_file(argument: &str) -> bool {
+    let file = argument.split("::").next().unwrap_or_default();
+    !argument.starts_with('-') && Path::new(file).extension().is_some_and(|extension| extension == "py")
 }
 
 /// What an operator watches the server with: metrics, alert rules and dashboard against the real binary.
@@ -220,6 +232,7 @@ mod tests {
         check("", "tests/foreign", "");
         check("-k reset", "tests/foreign", "-k reset");
         check("--ignore=tests/foreign/test_metrics.py", "tests/foreign", "--ignore=tests/foreign/test_metrics.py");
+        check("--deselect test_a.py::test_b test_c.py", "tests/foreign/test_c.py", "--deselect test_a.py::test_b");
         check("test_a.py -x test_b.py::test_c", "tests/foreign/test_a.py tests/foreign/test_b.py::test_c", "-x");
         check("tests/foreign/test_a.py", "tests/foreign/test_a.py", "");
     }

@@ -1,5 +1,7 @@
 //! What every step of a session is given: the time, the keys and the settings of its gateway.
 
+use std::sync::Arc;
+
 use switchyard_schema::ids::Millis;
 
 use crate::auth::KeySet;
@@ -44,4 +46,26 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// When a client that is sent away now is to come back.
     pub comebacks: Comebacks,
+}
+
+/// What the driver of many sessions keeps for all of them: one field of its state, so that it can be lent to a step beside the
+/// session itself, the rates and the effects.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The time of this turn or of the bytes just received.
+    pub now: Now,
+    /// What tokens are verified with.
+    pub keys: Arc<KeySet>,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// When those come back that the driver has no room for, and those that are told to leave.
+    pub comebacks: Comebacks,
+}
+
+impl Surroundings {
+    /// What a step that happens now is given.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks }
+    }
 }

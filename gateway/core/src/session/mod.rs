@@ -42,7 +42,7 @@ use member::Member;
 use refusal::Refusal;
 
 pub use bad_bytes::BadBytes;
-pub use context::{Context, Now, Settings};
+pub use context::{Context, Now, Settings, Surroundings};
 pub use effects::{Close, SessionEffects};
 pub use from_router::{FromRouter, dispatch};
 pub use packing::{Packing, Transport};

@@ -5,7 +5,7 @@
 mod routers;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use switchyard_gateway_core::auth::KeySet;
@@ -14,7 +14,7 @@ use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::limits::{CLOSE_GRACE_MS, OUTBOUND_BYTES_MAX, OUTBOUND_CONGESTED_BYTES, WHEEL_TICK_MS};
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::rate::UserRates;
-use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, dispatch};
+use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, Surroundings, dispatch};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
 use switchyard_gateway_core::ws::{Decoder, Role};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
@@ -79,21 +79,6 @@ struct Place {
     connection: Option<Connection>,
 }
 
-/// What every step of a session is given, as in `gateway/server`.
-#[derive(Debug)]
-struct Surroundings {
-    now: Now,
-    keys: Rc<KeySet>,
-    settings: Settings,
-    comebacks: Comebacks,
-}
-
-impl Surroundings {
-    fn context(&self) -> Context<'_> {
-        Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks }
-    }
-}
-
 /// A gateway thread.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -119,7 +104,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(shared: &Shared, index: u16, ends: Vec<GatewayEnd>, keys: Rc<KeySet>) -> Self {
+    pub(crate) fn new(shared: &Shared, index: u16, ends: Vec<GatewayEnd>, keys: Arc<KeySet>) -> Self {
         let now = clocks(shared);
         Self {
             index,

@@ -16,8 +16,8 @@ use switchyard_schema::wire::Encoder;
 use super::flood::{Flood, abusers, begin, connect, open};
 use super::unread;
 use crate::SwarmError;
+use crate::random::random;
 use crate::tokens::Signer;
-use crate::users;
 
 /// Connections that are open at a time and say nothing.
 const SILENT: usize = 10_000;
@@ -271,7 +271,7 @@ fn frames(frame: fn(ConversationId, u64) -> ClientFrame<'static>) -> Vec<u8> {
     let (mut bytes, mut encoder) = (Vec::new(), Encoder::default());
     for number in 0..FRAMES as u64 {
         // A conversation of strangers: the server must look before it can refuse.
-        let stranger = || UserId::new(users::random() | 1).expect("it is not 0");
+        let stranger = || UserId::new(random() | 1).expect("it is not 0");
         let conversation = ConversationId::direct(stranger(), stranger());
         encode::put_masked(&mut bytes, Opcode::Binary, encoder.client(&frame(conversation, number)), [0; 4]);
     }

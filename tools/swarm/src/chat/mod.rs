@@ -69,7 +69,7 @@ pub enum Length {
 }
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ChatOptions {
     /// The server.
     pub address: SocketAddr,
@@ -92,6 +92,23 @@ pub struct ChatOptions {
 }
 
 impl ChatOptions {
+    /// A run on one thread, of pairs that are both connected and have one message of 100 bytes under way, each of them
+    /// acknowledged: five seconds after one to warm up.
+    #[must_use]
+    pub const fn new(address: SocketAddr, pairs: u32) -> Self {
+        Self {
+            address,
+            pairs,
+            pace: Pace::Depth { depth: 1, until: Until::Accepted },
+            length: Length::Time { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
+            text_bytes: 100,
+            recipients_online: true,
+            ack_every: 1,
+            threads: 1,
+            server_pid: None,
+        }
+    }
+
     /// A thread without a pair would have nothing to do.
     fn threads_used(&self) -> u32 {
         self.threads.clamp(1, self.pairs.max(1))

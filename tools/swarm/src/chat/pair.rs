@@ -280,8 +280,7 @@ mod tests {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
         let (mut pair, mut paced) = (Pair::new(user(1), user(2), false), Paced::new(begun, MESSAGES_PER_S, (0, 1)));
-        let (mut report, mut counts, mut latencies) =
-            (ThreadReport::default(), Sample::default(), Latencies::default());
+        let mut noted = Noted::default();
         let mut under_way = VecDeque::new();
         for now in (0..RUN_MS).map(at) {
             while paced.take_due(now).is_some() {}
@@ -294,20 +293,29 @@ mod tests {
             if (at(STALL_MS.start)..at(STALL_MS.end)).contains(&now) {
                 continue;
             }
-            let mut recorder = Recorder {
-                report: &mut report,
-                window: Window::Due { from: begun, until: None },
-                counts: &mut counts,
-                latencies: &mut latencies,
-                online: false,
-            };
+            let mut recorder = noted.recorder(Window::Due { from: begun, until: None }, false);
             for number in under_way.drain(..) {
                 pair.on_accepted(now, &accepted(number), &mut recorder);
             }
         }
-        assert_eq!(report.faults, Default::default());
+        assert_eq!(noted.report.faults, Default::default());
         assert_eq!(paced.unsent(at(RUN_MS)).count(), 0, "the server caught up");
-        report.accepted.percentiles()
+        noted.report.accepted.percentiles()
+    }
+
+    /// What a thread notes of its pairs.
+    #[derive(Default)]
+    struct Noted {
+        report: ThreadReport,
+        counts: Sample,
+        latencies: Latencies,
+    }
+
+    impl Noted {
+        fn recorder(&mut self, window: Window, online: bool) -> Recorder<'_> {
+            let Self { report, counts, latencies } = self;
+            Recorder { report, window, counts, latencies, online }
+        }
     }
 
     fn user(number: u64) -> UserId {
@@ -342,14 +350,8 @@ mod tests {
     fn given_a_recipient_that_keeps_its_ack_back_when_all_has_arrived_then_the_server_owes_nothing() {
         let now = Instant::now();
         let mut pair = Pair::new(user(1), user(2), true);
-        let (mut report, mut counts, mut latencies) = Default::default();
-        let mut recorder = Recorder {
-            report: &mut report,
-            window: Window::Open,
-            counts: &mut counts,
-            latencies: &mut latencies,
-            online: true,
-        };
+        let mut noted = Noted::default();
+        let mut recorder = noted.recorder(Window::Open, true);
         let number = pair.on_sent(now);
         let Accepted { conversation, message, sequence, time, .. } = accepted(number);
         let mut body = switchyard_schema::body::text(&"x".repeat(stamp::DIGITS));
@@ -368,17 +370,11 @@ mod tests {
     fn given_an_accept_of_an_id_that_only_ends_like_the_next_when_it_comes_then_it_is_none_of_the_pairs() {
         let now = Instant::now();
         let mut pair = Pair::new(user(1), user(2), false);
-        let (mut report, mut counts, mut latencies) = Default::default();
-        let mut recorder = Recorder {
-            report: &mut report,
-            window: Window::Open,
-            counts: &mut counts,
-            latencies: &mut latencies,
-            online: false,
-        };
+        let mut noted = Noted::default();
+        let mut recorder = noted.recorder(Window::Open, false);
         let number = pair.on_sent(now);
         let foreign = ClientMessageId((u128::from(number) | 1 << 64).to_be_bytes());
         pair.on_accepted(now, &Accepted { client_message_id: foreign, ..accepted(number) }, &mut recorder);
-        assert_eq!((pair.pending(), report.faults.out_of_order), (1, 1));
+        assert_eq!((pair.pending(), noted.report.faults.out_of_order), (1, 1));
     }
 }

@@ -19,12 +19,12 @@ use crate::SwarmError;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::random::random;
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
 use crate::stamp;
 use crate::tokens::Signer;
-use crate::users;
 
 const DEVICE: u64 = 1;
 
@@ -95,7 +95,7 @@ impl ChatWork {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
             let member = |user, sends| Member {
-                session: Session::new(user, device, signer.token(user), users::random()),
+                session: Session::new(user, device, signer.token(user), random()),
                 pair: pairs.len(),
                 sends,
             };
@@ -486,13 +486,13 @@ impl Work for ChatWork {
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.connect_more(sockets);
         self.advance(sockets, now);
-        if self.phase == (Phase::Measuring { until: None }) {
-            self.note_progress(now);
-        }
         let more = self.send_due(sockets, now);
         let with_latencies = now >= self.latencies_at;
         self.publish(with_latencies);
         if with_latencies {
+            if self.phase == (Phase::Measuring { until: None }) {
+                self.note_progress(now);
+            }
             self.latencies_at = now + LATENCIES_PAUSE;
         }
         if self.failed.is_some() {

@@ -70,6 +70,13 @@ enum Recipients {
 }
 
 pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
+    let options = options(arguments)?;
+    let signer = Signer::of_data(&arguments.data)?;
+    let subject = Subject::new("chat", &arguments.url);
+    report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))
+}
+
+fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {
     if (arguments.until, arguments.recipients) == (Until::Receipt, Recipients::Offline) {
         let why = "--until receipt: nobody sends one while the recipients are away; leave out --recipients offline";
         return Err(SwarmError::Arguments(why.to_owned()));
@@ -78,7 +85,7 @@ pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
         Some(count) => Length::Messages(count),
         None => Length::Time { warm_up: arguments.warm_up, measured: arguments.duration },
     };
-    let options = ChatOptions {
+    Ok(ChatOptions {
         address: Target::parse(&arguments.url)?.address,
         pairs: arguments.pairs,
         pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
@@ -88,8 +95,21 @@ pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
         ack_every: arguments.ack_every,
         threads: arguments.threads,
         server_pid: arguments.server_pid,
-    };
-    let signer = Signer::of_data(&arguments.data)?;
-    let subject = Subject::new("chat", &arguments.url);
-    report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    #[test]
+    fn given_no_more_than_must_be_when_parsed_then_a_run_is_as_the_library_has_it() {
+        let command = ChatArguments::augment_args(clap::Command::new("chat"));
+        let matches = command.get_matches_from(["chat", "--url", "127.0.0.1:7400", "--data", "D", "--pairs", "9"]);
+        let arguments = ChatArguments::from_arg_matches(&matches).expect("they were parsed");
+        let address = "127.0.0.1:7400".parse().expect("an address");
+        assert_eq!(options(&arguments).expect("a target"), ChatOptions::new(address, 9));
+    }
 }

@@ -23,6 +23,7 @@ use crate::conduct::{Conductor, Progress};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
+use crate::random::random;
 use crate::reading::Reading;
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
@@ -103,7 +104,7 @@ fn take_part(
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
         text_bytes: options.text_bytes,
-        seed: users::random(),
+        seed: random(),
     });
     let number_of_destinations = routes.destinations();
     let plan = Arc::new(Plan {

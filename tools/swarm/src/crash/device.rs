@@ -11,9 +11,9 @@ use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::round::{Name, Round, conversation, user};
 use crate::limits::CRASH_SENDS_PENDING_MAX;
+use crate::random::random;
 use crate::session::Session;
 use crate::tokens::Signer;
-use crate::users;
 
 /// Every so many clients have a second device that listens.
 const LISTENER_EVERY: u32 = 5;
@@ -68,7 +68,7 @@ impl Device {
         let id = DeviceId::new(device).expect("not zero");
         Self {
             client,
-            session: Session::new(user, id, signer.token(user), users::random()),
+            session: Session::new(user, id, signer.token(user), random()),
             listener: device != 1,
             seen: BTreeMap::new(),
             contiguous: 0,

@@ -2,7 +2,7 @@
 
 use switchyard_schema::ids::{ClientMessageId, ConversationId, UserId};
 
-use crate::users;
+use crate::random::random;
 
 /// The first user; user number `n` is this plus `n`.
 const FIRST_USER: u64 = 100;
@@ -30,7 +30,7 @@ impl Round {
         let sends_per_client = (sends / clients).max(1);
         let messages = u64::from(sends_per_client) * u64::from(clients);
         // Anywhere between a fifth and four fifths of the way.
-        let kill_after = messages / 5 + users::random() % (messages * 3 / 5 + 1);
+        let kill_after = messages / 5 + random() % (messages * 3 / 5 + 1);
         Self { number, clients, sends_per_client, kill_after }
     }
 

@@ -14,8 +14,8 @@ use super::device::{Device, Seen};
 use super::round::{Name, Round, conversation, user};
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{CRASH_PATIENCE, TURN_PAUSE_MAX};
+use crate::random::random;
 use crate::session::{Incoming, Session};
-use crate::users;
 
 /// What must hold at the end of a round.
 pub(super) fn check(devices: &[Device], round: &Round, address: SocketAddr) -> Result<(), String> {
@@ -80,7 +80,7 @@ impl Reader {
         let waiting: Vec<(u32, Session)> = first_of_pair
             .map(|device| {
                 let token = device.session.token().to_owned();
-                (device.client, Session::new(user(device.client), reader_device, token, users::random()))
+                (device.client, Session::new(user(device.client), reader_device, token, random()))
             })
             .collect();
         let mut reader = Self {

@@ -15,9 +15,9 @@ use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{
     ECHO_BYTES_MAX, ECHOES_PENDING_MAX, OPENING_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX,
 };
+use crate::random::random;
 use crate::routes::Routes;
 use crate::schedule::Paced;
-use crate::users;
 use crate::wire::{Masks, Said, Wire, put_pong};
 
 /// Bytes at the start of a message that hold its number.
@@ -75,7 +75,7 @@ impl EchoWork {
             measured_from: None,
             paced: None,
             next: 0,
-            masks: Masks::new(users::random()),
+            masks: Masks::new(random()),
             failed: None,
             seat,
         }

@@ -23,11 +23,11 @@ use crate::crew::{self, Order, Seat, Stage};
 use crate::ending::Ending;
 use crate::event_loop::{Ended, SocketId, Sockets, Turn, Work};
 use crate::limits::{ASKED_MAX, OPENS_PER_TURN_MAX, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::random::random;
 use crate::routes::Routes;
 use crate::schedule::Schedule;
 use crate::session::{put_frame, put_hello, request};
 use crate::tokens::Signer;
-use crate::users;
 use crate::wire::{Masks, Said, Wire, put_ping, put_pong};
 
 use opening::Opening;
@@ -124,7 +124,7 @@ impl Fleet {
         Self {
             members,
             owners: Vec::with_capacity(count as usize),
-            opening: Opening::new(count, schedule, users::random()),
+            opening: Opening::new(count, schedule, random()),
             opening_max: u64::from(plan.opening_max.div_ceil(seat.layout.threads).max(1)),
             order: seat.orders.first(),
             talk: plan.talk.map(|talk| Talk::new(talk, plan.first_user, &seat)),
@@ -133,7 +133,7 @@ impl Fleet {
             next_asked: 0,
             unanswered: 0,
             encoder: Encoder::new(),
-            masks: Masks::new(users::random()),
+            masks: Masks::new(random()),
             failed: None,
             seat,
             plan,

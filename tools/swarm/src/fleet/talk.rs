@@ -210,10 +210,6 @@ impl Talk {
     /// A message came; what is to be acknowledged.
     pub(super) fn on_deliver(&mut self, member: u32, deliver: &Deliver<'_>, now: Instant, seat: &Seat) -> Ack {
         let ack = Ack { conversation: deliver.conversation, delivered: Some(deliver.sequence), read: None };
-        if deliver.sender == self.user(seat.global(member)) {
-            // Its own, once more, after the server has crashed.
-            return ack;
-        }
         let partner = self.pairing.partner(seat.global(member)).map(|partner| self.user(partner));
         let (number, due_us) = (stamp::get(&deliver.body, 0), stamp::get(&deliver.body, 1));
         let (Some(number), Some(due_us)) = (number.and_then(|number| u32::try_from(number).ok()), due_us) else {
