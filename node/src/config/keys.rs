@@ -34,7 +34,11 @@ pub(crate) const KEYS: &[Key] = &[
         "cores",
         "Gateway threads; 0 chooses by the host's cores, and by how many descriptor tables max_connections needs.",
     ),
-    key("gateway", "max_connections", "Connections of the whole process; beyond it a handshake gets 503, TLS no answer, QUIC a refusal."),
+    key(
+        "gateway",
+        "max_connections",
+        "Connections of the whole process; beyond it a handshake gets 503, TLS no answer, QUIC a refusal.",
+    ),
     key(
         "gateway",
         "reconnects_per_second",
