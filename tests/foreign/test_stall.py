@@ -10,9 +10,9 @@ import pytest
 
 from client import text_of
 from stand_still import stand_still
+from waiting import until
 
 STALL_SECONDS = 5
-DEADLINE_SECONDS = 30
 MEBIBYTE = 1 << 20
 SHARDS, CORES = 64, 2
 # Sends that one device may have unanswered, and how many devices use up what a gateway thread may have unanswered at a core.
@@ -79,13 +79,6 @@ def talk(one, other):
     one.expect_receipt(other.user, delivered=int(accepted["sequence"]))
 
 
-def until(what, look, meanwhile=lambda: None):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        meanwhile()
-
-
 def blames(server, thread):
     """Whether both health pages say that this thread, and no other, makes no progress."""
     for page in ("/healthz", "/readyz"):
@@ -107,11 +100,11 @@ def test_a_router_core(server, pair):
     assert is_well(server) and server.figure("router_stalls") == 0
     with stalled(server, "router-1") as is_over:
         name = there[0].send(there[1].user, "waits")
-        until("health to tell", lambda: blames(server, "router core 1"), lambda: talk(*here))
+        until("health to tell", lambda: blames(server, "router core 1"), meanwhile=lambda: talk(*here))
         silence = server.figures("router_silence_ms")
         assert silence["1"] >= 2_000 > silence["0"]
         assert 'switchyard_router_silence_seconds{core="1"}' in server.admin("/metrics")[1]
-        until("the stall to last", is_over, lambda: talk(*here))
+        until("the stall to last", is_over, meanwhile=lambda: talk(*here))
         assert blames(server, "router core 1")
         assert not there[0].held("accepted")
     accepted = there[0].expect("accepted", client_message_id=name)
@@ -139,8 +132,8 @@ def test_senders_and_acks_that_fill_every_link_to_a_router_core(server, pair):
         for _ in range(ACKS):
             peer.ack(acknowledging.user, delivered=1)
         until("the acks to want room", lambda: server.figure("gateway_room_stalls") > 0)
-        until("health to tell", lambda: blames(server, "router core 1"), lambda: talk(*here))
-        until("the stall to last", is_over, lambda: talk(*here))
+        until("health to tell", lambda: blames(server, "router core 1"), meanwhile=lambda: talk(*here))
+        until("the stall to last", is_over, meanwhile=lambda: talk(*here))
         assert server.memory_bytes() - before < 64 * MEBIBYTE
         newcomers = pair(0, 0, 0)
         talk(*newcomers)
@@ -173,8 +166,8 @@ def test_a_gateway_thread(own_server, connect, new_user):
     with stalled(server, "gateway-1") as is_over:
         name = there[0].send(here[0].user, "waits")
         accepted = here[1].say(there[1].user, "kept")
-        until("health to tell", lambda: blames(server, "gateway thread 1"), lambda: talk(*here))
-        until("the stall to last", is_over, lambda: talk(*here))
+        until("health to tell", lambda: blames(server, "gateway thread 1"), meanwhile=lambda: talk(*here))
+        until("the stall to last", is_over, meanwhile=lambda: talk(*here))
         assert blames(server, "gateway thread 1")
         assert server.figures("gateway_silence_ms")["1"] >= 2_000
     there[0].expect("accepted", client_message_id=name)

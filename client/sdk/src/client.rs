@@ -133,7 +133,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the server at `url`, such as `wss://chat.example`, or `ws://127.0.0.1:8080` without TLS.
+    /// A client for the server at `url`, such as `wss://chat.example`, or `ws://127.0.0.1:7400` without TLS.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder {
             url: url.into(),

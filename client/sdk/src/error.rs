@@ -11,7 +11,7 @@ use switchyard_client_core::{FetchRefused, SendRefused, StopReason};
 pub enum Error {
     /// The address is not one that this SDK can connect to.
     #[error(
-        "`{url}` is no address of a server: {problem}; it looks like wss://chat.example, or ws://127.0.0.1:8080 without TLS"
+        "`{url}` is no address of a server: {problem}; it looks like wss://chat.example, or ws://127.0.0.1:7400 without TLS"
     )]
     InvalidUrl {
         /// The address.

@@ -14,7 +14,7 @@
 //!
 //! # async fn run(token: String) -> Result<(), Box<dyn std::error::Error>> {
 //! let (client, mut events) =
-//!     Client::builder("ws://127.0.0.1:8080").token(token).store("alice.db").connect().await?;
+//!     Client::builder("ws://127.0.0.1:7400").token(token).store("alice.db").connect().await?;
 //! let me = client.connected().await?;
 //! let bob = UserId::new(43).ok_or("user ids start at 1")?;
 //! let conversation = ConversationId::direct(me, bob);

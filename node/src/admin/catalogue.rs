@@ -132,7 +132,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "switchyard_tls_certificate_reads_total",
         Counter,
         Plain,
-        "Times that the certificate's files had changed, by whether what they held is shown or was refused.",
+        "Times that the certificate's files had changed or SIGHUP came, by whether what they held is shown or was refused.",
         &[of("tls_certificate_reads")],
     ),
     metric(

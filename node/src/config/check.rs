@@ -66,7 +66,7 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         "the admin listener has no authentication and stays on loopback; put a proxy with authentication before it",
     )?;
     let tls = tls(&raw.gateway, &raw.data.dir, dev)?;
-    let keys_dir = if raw.auth.keys_dir.as_os_str().is_empty() { raw.data.dir.join("keys") } else { raw.auth.keys_dir };
+    let keys_dir = if named(&raw.auth.keys_dir) { raw.auth.keys_dir } else { raw.data.dir.join("keys") };
     Ok(Config {
         data_dir: raw.data.dir,
         shard_count,

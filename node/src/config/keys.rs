@@ -34,7 +34,11 @@ pub(crate) const KEYS: &[Key] = &[
         "cores",
         "Gateway threads; 0 chooses by the host's cores, and by how many descriptor tables max_connections needs.",
     ),
-    key("gateway", "max_connections", "Connections of the whole process; beyond it a handshake gets 503."),
+    key(
+        "gateway",
+        "max_connections",
+        "Connections of the whole process; beyond it a handshake gets 503, TLS no answer, QUIC a refusal.",
+    ),
     key(
         "gateway",
         "reconnects_per_second",
@@ -61,7 +65,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits",
         "frames_per_second",
-        "WebSocket messages and control frames of one connection; beyond it, it is not read.",
+        "WebSocket messages and control frames of one connection, or QUIC frames; beyond it, it is not read.",
     ),
     key("limits", "user_sends_per_second", "Sends of all connections of a user, at each gateway thread."),
     key("limits", "user_fetches_per_second", "Fetches of all connections of a user, at each gateway thread."),

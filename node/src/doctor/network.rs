@@ -8,18 +8,20 @@ const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
 
 /// Open files of the whole host.
 pub(super) fn files(needs: &Needs, tree: &SysctlTree) -> Vec<Finding> {
-    judge(needs, tree, "fs.").collect()
+    judge(needs, tree, Profile::MillionWebsocket, "fs.").collect()
 }
 
-/// Backlog, buffers, ports.
+/// Backlog, buffers, ports; where QUIC is spoken also the buffers of its sockets, which are as large as the kernel lets them.
 pub(super) fn examine(needs: &Needs, tree: &SysctlTree) -> Vec<Finding> {
-    judge(needs, tree, "net.").map(|finding| relaxed(needs, tree, finding)).collect()
+    let of_websockets = judge(needs, tree, Profile::MillionWebsocket, "net.");
+    let of_quic = needs.quic.then(|| judge(needs, tree, Profile::QuicMobile, "net.core.")).into_iter().flatten();
+    of_websockets.map(|finding| relaxed(needs, tree, finding)).chain(of_quic).collect()
 }
 
-fn judge(needs: &Needs, tree: &SysctlTree, prefix: &str) -> impl Iterator<Item = Finding> {
+fn judge(needs: &Needs, tree: &SysctlTree, profile: Profile, prefix: &str) -> impl Iterator<Item = Finding> {
     let settings =
         SETTINGS.iter().filter(move |setting| setting.place.sysctl().is_some_and(|key| key.starts_with(prefix)));
-    settings.filter_map(move |setting| setting.judge(Profile::MillionWebsocket, needs.connections, tree))
+    settings.filter_map(move |setting| setting.judge(profile, needs.connections, tree))
 }
 
 /// Whether its fix is to set a sysctl.
@@ -72,6 +74,8 @@ mod tests {
                 ("fs.file-max", "200000"),
                 ("fs.nr_open", "1048576"),
                 ("net.core.somaxconn", "128"),
+                ("net.core.rmem_max", "212992"),
+                ("net.core.wmem_max", "4194304"),
                 ("net.ipv4.tcp_mem", "47646 63529 95292"),
                 (PORT_RANGE, "32768 60999"),
                 ("net.netfilter.nf_conntrack_count", "3"),
@@ -86,6 +90,10 @@ mod tests {
         {
             assert_eq!(verdict(&findings, name), expect, "{name}");
         }
+        assert!(!findings.iter().any(|finding| finding.name == "net.core.rmem_max"), "WebSockets have other buffers");
+        let findings = examine(&Needs { quic: true, ..few }, &tree);
+        assert_eq!(verdict(&findings, "net.core.rmem_max"), Verdict::Warn);
+        assert_eq!(verdict(&findings, "net.core.wmem_max"), Verdict::Pass);
         let many = Needs { connections: 200_000, ..needs() };
         assert_eq!(verdict(&files(&many, &tree), "fs.file-max"), Verdict::Fail);
         let findings = examine(&many, &tree);

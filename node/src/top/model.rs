@@ -130,6 +130,7 @@ const HANDSHAKE_FAILURES: &[&str] = &[
 /// Sessions, over either transport.
 const SESSIONS: &[&str] = &["gateway_sessions", "gateway_quic_sessions"];
 const FRAMES_IN: &[&str] = &["gateway_frames_in", "gateway_quic_frames_in"];
+const FRAMES_OUT: &[&str] = &["gateway_frames_out", "gateway_quic_frames_out"];
 /// Connections on their way to a session.
 const OPENING: &[&str] = &[
     "gateway_upgrading",
@@ -230,7 +231,7 @@ impl Change<'_> {
         let per_s = |name| self.per_s(name, &[]);
         Messages {
             received_per_s: self.per_s_of(FRAMES_IN, &[]),
-            sent_per_s: per_s("gateway_frames_out") + per_s("gateway_quic_frames_out"),
+            sent_per_s: self.per_s_of(FRAMES_OUT, &[]),
             received_bytes_per_s: per_s("gateway_bytes_in") + per_s("gateway_quic_bytes_in"),
             sent_bytes_per_s: per_s("gateway_bytes_out") + per_s("gateway_quic_bytes_out"),
             accepted_per_s: per_s("gateway_sends_accepted"),
@@ -263,7 +264,7 @@ impl Change<'_> {
             connections: self.after.sum("gateway_open", labels),
             open: self.sum_of(SESSIONS, labels),
             received_per_s: self.per_s_of(FRAMES_IN, labels),
-            sent_per_s: self.per_s("gateway_frames_out", labels),
+            sent_per_s: self.per_s_of(FRAMES_OUT, labels),
             refused_per_s: self.per_s("gateway_refused", labels),
             rings: Rings {
                 depth: self.after.sum("gateway_ring_depth", labels),
@@ -349,6 +350,8 @@ mod tests {
                 ("gateway_turns", core(0), 1),
                 ("gateway_frames_in", core(0), 100),
                 ("gateway_frames_in", core(10), 0),
+                ("gateway_frames_out", core(0), 10),
+                ("gateway_quic_frames_out", core(0), 5),
                 ("gateway_refused", json!({"core": "0", "code": "overloaded"}), 4),
                 ("process_thread_cpu_ms", json!({"thread": "gateway-0"}), 1_000),
             ],
@@ -362,6 +365,8 @@ mod tests {
                 ("gateway_turns", core(0), 1),
                 ("gateway_frames_in", core(0), 300),
                 ("gateway_frames_in", core(10), 50),
+                ("gateway_frames_out", core(0), 30),
+                ("gateway_quic_frames_out", core(0), 45),
                 ("gateway_sessions", core(0), 3),
                 ("gateway_refused", json!({"core": "0", "code": "overloaded"}), 10),
                 ("gateway_refused", json!({"core": "0", "code": "draining"}), 0),
@@ -383,6 +388,7 @@ mod tests {
         let cores: Vec<_> = picture.gateways.iter().map(|gateway| gateway.core.as_str()).collect();
         assert_eq!(cores, ["0", "2", "10"]);
         assert!((picture.gateways[0].cpu - 0.75).abs() < 1e-9);
+        assert!((picture.gateways[0].sent_per_s - 30.0).abs() < 1e-9, "over either transport");
         let router = &picture.routers[0];
         assert_eq!((router.journal.as_str(), router.commits.records_mean), ("full", Some(4.0)));
         assert_eq!((router.commits.p50_us, router.commits.p99_us), (Some(150.0), Some(199.0)));
