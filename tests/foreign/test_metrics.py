@@ -13,11 +13,11 @@ import pytest
 
 from exposition import Exposition
 from server import REPOSITORY
+from waiting import until
 
 RULES = REPOSITORY / "packaging/prometheus"
 DASHBOARD = REPOSITORY / "packaging/grafana/switchyard.json"
 DOCUMENT = REPOSITORY / "docs/metrics.md"
-DEADLINE_SECONDS = 20
 # What Grafana puts in the place of its variables.
 VARIABLES = {"$__rate_interval": "1m", "$job": "switchyard", "$instance": ".+"}
 
@@ -36,13 +36,6 @@ def scrape(server):
     status, text = server.admin("/metrics")
     assert status == 200
     return Exposition(text)
-
-
-def until(what, look):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-    return found
 
 
 def alerts():

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 
 import pytest
 from cryptography import x509
@@ -17,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.sync.client import connect as websocket_connect
 
 from server import ServerFailed
+from waiting import until
 
-DEADLINE_SECONDS = 20
 LISTEN = ["--listen-wss", "127.0.0.1:0"]
 HTTP = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -30,13 +29,6 @@ def trusting(path):
 def address(server):
     host, port = server.addresses["wss"].rsplit(":", 1)
     return host, int(port)
-
-
-def until(what, look):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-    return found
 
 
 def s_client(server, *arguments):
