@@ -3,10 +3,11 @@
 
     autobahn.py                          starts the switchyard binary and tests its /echo
     autobahn.py ws://127.0.0.1:9000/     tests a server that is running
+    autobahn.py --install                installs the suite and tests nothing
 
 Groups 1-7, 9 and 10 (12 and 13 are compression, which is not offered). Any case that is not OK, NON-STRICT or
-INFORMATIONAL fails the run. The suite needs Python 2.7; without one this prints a line and exits 0. Everything else it
-installs by itself, once, into target/autobahn.
+INFORMATIONAL fails the run. The suite needs Python 2.7, and a Python 3.8-3.11 to install it with; without them this fails
+and says so. Everything else it installs by itself, once, into target/autobahn.
 """
 
 import argparse
@@ -46,18 +47,29 @@ def pythons(pattern):
             yield path
 
 
-def install(python27):
+def interpreter(names, purpose):
+    """The first of these interpreters that starts; without one there is nothing to go on with."""
+    found = next((path for name in names for path in pythons(name)), None)
+    if found is None:
+        version = names[0].removeprefix("python")
+        raise SystemExit(
+            f"autobahn: there is no {' or '.join(names)} {purpose}; install one that is found on PATH or in ~/.pyenv, "
+            f"for example with `pyenv install {version}`"
+        )
+    return found
+
+
+def install():
     """The `wstest` of a complete environment in the cache, made when the cache has none for these requirements."""
     digest = hashlib.sha256(REQUIREMENTS.read_bytes() + VIRTUALENV.encode()).hexdigest()[:16]
     home = CACHE / digest
     wstest, done = home / "suite/bin/wstest", home / "complete"
     if done.exists():
         return wstest
+    python27 = interpreter(["python2.7"], "for the suite to run with")
+    host = interpreter(["python3.11", "python3.10", "python3.9", "python3.8"], "to install the suite with")
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    host = next((path for name in ("python3.11", "python3.10", "python3.9", "python3.8") for path in pythons(name)), None)
-    if host is None:
-        raise SystemExit("autobahn: Python 2.7 is there, but no Python 3.8-3.11 to make its environment with")
     print("autobahn: installing the suite (about a minute, once)", flush=True)
     steps = [
         [host, "-m", "venv", home / "host"],
@@ -112,14 +124,11 @@ def summarise(results, reports):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?", help="the echo endpoint; without it the switchyard binary is started")
-    url = parser.parse_args().url
-
-    python27 = next(pythons("python2.7"), None)
-    if python27 is None:
-        print("autobahn: SKIPPED, no Python 2.7 (pyenv install 2.7.18)")
+    parser.add_argument("--install", action="store_true", help="install the suite and test nothing")
+    arguments = parser.parse_args()
+    url, wstest = arguments.url, install()
+    if arguments.install:
         return 0
-    wstest = install(python27)
-    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         folder, own = pathlib.Path(folder), None
         if url is None:

@@ -4,6 +4,7 @@ Most tests share one server and keep apart by using users of their own. A test t
 `own_server`.
 """
 
+import contextlib
 import itertools
 import pathlib
 import shutil
@@ -15,6 +16,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "harness"))
 
+from bystanders import Bystanders  # noqa: E402
 from client import Client  # noqa: E402
 from server import REPOSITORY, Server  # noqa: E402
 
@@ -28,14 +30,28 @@ def data_folder():
     return pathlib.Path(tempfile.mkdtemp(dir=parent))
 
 
-@pytest.fixture(scope="session")
-def shared_server():
+@contextlib.contextmanager
+def serving(arguments=(), environment=None):
+    """A server on a data folder of its own, for several tests; at the end it must stop in order."""
     folder = data_folder()
-    server = Server(folder / "data", ["--listen-wss", "127.0.0.1:0"]).start()
+    server = Server(folder / "data", arguments, environment).start()
     yield server
     code = server.stop()
     shutil.rmtree(folder)
     assert code == 0, server.log_text()
+
+
+@contextlib.contextmanager
+def closing_all(connect):
+    """Connects clients as `connect` does, and closes them at the end."""
+    with contextlib.ExitStack() as clients:
+        yield lambda *which, **options: clients.enter_context(contextlib.closing(connect(*which, **options)))
+
+
+@pytest.fixture(scope="session")
+def shared_server():
+    with serving(["--listen-wss", "127.0.0.1:0"]) as server:
+        yield server
 
 
 @pytest.fixture
@@ -64,15 +80,21 @@ def new_user():
 @pytest.fixture
 def connect():
     """Connects clients and closes them after the test: `connect(server, user, device=1, …)` as `Client.connect`."""
-    clients = []
+    with closing_all(Client.connect) as connect:
+        yield connect
 
-    def connect(server, user, device=1, **options):
-        clients.append(Client.connect(server, user, device, **options))
-        return clients[-1]
 
-    yield connect
-    for client in clients:
-        client.close()
+@pytest.fixture(scope="module")
+def talkers(shared_server):
+    with contextlib.closing(Bystanders(shared_server)) as talkers:
+        yield talkers
+
+
+@pytest.fixture
+def bystanders(server, talkers):
+    """Two users whose sessions were open before the test; fails the test after which they cannot talk as before it."""
+    yield
+    talkers.talk()
 
 
 @pytest.fixture

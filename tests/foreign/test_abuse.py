@@ -1,13 +1,14 @@
-"""Floods and the silent: the server's memory stays bounded, and a pair of bystanders talks on as if nothing was.
+"""Floods and the silent: the server's memory stays bounded, it says that it is well, and a pair of bystanders talks on as
+if nothing was, during each abuse and after it.
 
 The server has the rate limits of a deployment. Connections come from several addresses of this host, because the limit
 of one address would stop most of them at the door.
 """
 
 import asyncio
+import contextlib
 import json
 import resource
-import shutil
 import socket
 import threading
 import time
@@ -18,9 +19,10 @@ import pytest
 import websockets.asyncio.client
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from client import JSON, Client, direct, text_of
-from conftest import data_folder
-from server import Server
+from bystanders import Bystanders
+from client import JSON, Client, direct
+from conftest import serving
+from waiting import DEADLINE_SECONDS, until
 
 LIMITS = {
     "SENDS_PER_SECOND": 50, "FETCHES_PER_SECOND": 20, "PINGS_PER_SECOND": 5, "FRAMES_PER_SECOND": 1000,
@@ -28,8 +30,9 @@ LIMITS = {
     "HANDSHAKES_PER_SECOND": 200, "NEW_CONVERSATIONS_PER_HOUR": 100,
 }
 SILENT = 10_000
-MEBIBYTE = 1 << 20
-DEADLINE_SECONDS = 60
+# Requests that a flood must have been refused: more than ten connections may ask for at once.
+FLOOD = 40_000
+GROWTH_BYTES_MAX = 128 << 20
 UPGRADE = (
     b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "
@@ -44,44 +47,36 @@ def abused():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < SILENT + 1_000:
         pytest.skip(f"this host gives {hard} descriptors; raise `ulimit -n`")
-    folder = data_folder()
-    server = Server(folder / "data", environment={f"SWITCHYARD_LIMITS__{k}": str(v) for k, v in LIMITS.items()})
-    server.start()
-    yield server
-    code = server.stop()
-    shutil.rmtree(folder)
-    assert code == 0, server.log_text()
+    with serving(environment={f"SWITCHYARD_LIMITS__{k}": str(v) for k, v in LIMITS.items()}) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def pair(abused):
-    talkers = [Client.connect(abused, user) for user in (900_001, 900_002)]
-    yield talkers
-    for talker in talkers:
-        talker.close()
+def talkers(abused):
+    with contextlib.closing(Bystanders(abused)) as talkers:
+        yield talkers
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(abused, pair):
-    """The pair talks after each abuse, and the server says that it is well."""
-    talk(*pair)
-    yield
-    talk(*pair)
-    assert abused.admin("/healthz")[0] == abused.admin("/readyz")[0] == 200
+def undisturbed(abused, talkers):
+    """Looks whether the abuse costs anybody else something. Every test calls it at the height of its abuse; it looks once
+    more when the abuse is over, and at the most memory that there was in all that time."""
+    looks = 0
 
+    def look():
+        nonlocal looks
+        looks += 1
+        talkers.talk()
+        assert abused.is_well(), (abused.admin("/healthz"), abused.admin("/readyz"))
+        grown = abused.memory_bytes_max() - before
+        assert grown < GROWTH_BYTES_MAX, f"{grown} bytes more than before the abuse"
 
-def talk(one, other):
-    text = f"undisturbed {uuid.uuid4()}"
-    accepted = one.say(other.user, text)
-    assert text_of(other.expect("deliver", message=accepted["message"])) == text
-    other.ack(one.user, delivered=accepted["sequence"])
-    one.expect_receipt(other.user, delivered=int(accepted["sequence"]))
-
-
-def until(what, look):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+    talkers.talk()
+    abused.forget_memory_max()
+    before = abused.memory_bytes()
+    yield look
+    assert looks > 0, "nobody looked during the abuse"
+    look()
 
 
 def raw(server, number=0):
@@ -108,69 +103,115 @@ def session(server, user, number=0):
     return stream
 
 
-def pour(stream, frames):
-    """Sends a flood until the server takes no more of it."""
+def frame(**fields):
+    return masked(1, json.dumps(fields).encode())
+
+
+def pour(stream, frames, at=0):
+    """Sends a flood until the server takes no more of it; returns how far into the frames that was, to go on from there."""
     stream.setblocking(False)
-    try:
+    with contextlib.suppress(BlockingIOError):
         for _ in range(1_000):
-            stream.send(frames)
-    except BlockingIOError:
-        pass
+            at = (at + stream.send(frames[at:])) % len(frames)
+    return at
 
 
-def test_ten_thousand_connections_that_never_say_hello(abused, pair):
-    before, quiet = abused.memory_bytes(), abused.figure("gateway_open")
+def drain(stream):
+    """Reads, and forgets, what the server has said so far."""
+    stream.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(1_000):
+            assert stream.recv(1 << 16), "the flood's connection was closed"
+
+
+def refused(server):
+    """How many requests went beyond a rate."""
+    samples = json.loads(server.admin("/stats")[1])["gateway_refused"]
+    return sum(sample["value"] for sample in samples if sample["labels"]["code"] == "rate_limited")
+
+
+def flood(server, streams, frames, undisturbed):
+    """Asks for more than is allowed, and reads what comes, until the server has refused a flood of it."""
+    before, reached = refused(server), dict.fromkeys(streams, 0)
+
+    def ask():
+        for stream in streams:
+            reached[stream] = pour(stream, frames, reached[stream])
+            drain(stream)
+        undisturbed()
+
+    until("the flood to be refused", lambda: refused(server) - before >= FLOOD, meanwhile=ask)
+    for stream in streams:
+        stream.close()
+
+
+def test_ten_thousand_connections_that_never_say_hello(abused, undisturbed):
+    accepted, quiet = abused.figure("gateway_accepted"), abused.figure("gateway_open")
     silent = [raw(abused, number) for number in range(SILENT)]
     for stream in silent[::2]:
         stream.sendall(UPGRADE)
-    talk(*pair)
-    assert abused.figure("gateway_accepted") >= SILENT
-    assert abused.memory_bytes() - before < 128 * MEBIBYTE
+    until("all to be let in", lambda: abused.figure("gateway_accepted") - accepted >= SILENT, meanwhile=undisturbed)
+    undisturbed()
     until("all of them to be sent away", lambda: abused.figure("gateway_open") <= quiet)
     for stream in silent:
         stream.close()
 
 
-def test_readers_that_stop_reading(abused, pair, new_user):
-    before = abused.memory_bytes()
+def test_readers_that_stop_reading(abused, undisturbed, new_user):
     user, peer = new_user(), new_user()
     writer = Client.connect(abused, user)
     for _ in range(60):
-        writer.expect("accepted", client_message_id=writer.send(peer, "x" * 4_000))
+        writer.say(peer, "x" * 4_000)
     writer.close()
-    fetch = {"type": "fetch", "request": "1", "conversation": direct(peer), "after": "0", "limit": 100}
-    frames = masked(1, json.dumps(fetch).encode()) * 200
+    frames = frame(type="fetch", request="1", conversation=direct(peer), after="0", limit=100) * 200
     deaf = [session(abused, user if number < 5 else new_user(), number) for number in range(20)]
     for stream in deaf:
         pour(stream, frames)
-    talk(*pair)
-    assert abused.memory_bytes() - before < 128 * MEBIBYTE
+    undisturbed()
     for stream in deaf:
         stream.close()
 
 
-def test_floods_of_pings(abused, pair, new_user):
+def test_floods_of_pings(abused, undisturbed, new_user):
     floods = [session(abused, new_user(), number) for number in range(10)]
-    ping = masked(9, b"") * 5_000 + masked(1, b'{"type":"ping","nonce":"1"}') * 500
+    ping = masked(9, b"") * 5_000 + frame(type="ping", nonce="1") * 500
     for stream in floods:
         pour(stream, ping)
     for _ in range(20):
-        talk(*pair)
+        undisturbed()
     until("a flood to be stopped", lambda: abused.figure("gateway_flood_pauses") > 0)
     for stream in floods:
         stream.close()
 
 
-def test_frames_that_look_compressed_or_are_too_large(abused, pair, new_user):
-    for frame in (b"\xc1\x82" + bytes(4) + b"hi", b"\x81\xff" + (1 << 62).to_bytes(8, "big") + bytes(4)):
+def test_floods_of_sends(abused, undisturbed, new_user):
+    """As many different messages as a connection may send at once; the same again is refused, or has its answer already."""
+    peer, text = new_user(), {"text": "x" * 1_000}
+    sends = [frame(type="send", client_message_id=str(uuid.uuid4()), conversation=direct(peer), body=text) for _ in range(500)]
+    flood(abused, [session(abused, new_user(), number) for number in range(10)], b"".join(sends), undisturbed)
+
+
+def test_floods_of_fetches(abused, undisturbed, new_user):
+    user, peer = new_user(), new_user()
+    writer = Client.connect(abused, user)
+    for _ in range(20):
+        writer.say(peer, "x" * 1_000)
+    writer.close()
+    fetch = frame(type="fetch", request="1", conversation=direct(peer), after="0", limit=100)
+    flood(abused, [session(abused, user, number) for number in range(5)], fetch * 500, undisturbed)
+
+
+def test_frames_that_look_compressed_or_are_too_large(abused, undisturbed, new_user):
+    for bad in (b"\xc1\x82" + bytes(4) + b"hi", b"\x81\xff" + (1 << 62).to_bytes(8, "big") + bytes(4)):
         streams = [session(abused, new_user(), number) for number in range(5)]
         for stream in streams:
-            stream.sendall(frame)
+            stream.sendall(bad)
             assert b"\x88" in stream.makefile("rb").read(), "a close comes, and then the end"
+            undisturbed()
             stream.close()
 
 
-def test_all_clients_reconnect_at_once(abused, pair):
+def test_all_clients_reconnect_at_once(abused, undisturbed):
     key = load_pem_private_key((abused.data / "keys/dev.pem").read_bytes(), None)
 
     def token(user):
@@ -206,5 +247,5 @@ def test_all_clients_reconnect_at_once(abused, pair):
     thread = threading.Thread(target=run)
     thread.start()
     while thread.is_alive():
-        talk(*pair)
+        undisturbed()
     assert not failed, failed

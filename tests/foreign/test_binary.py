@@ -1,4 +1,4 @@
-"""The binary form from Python, and both forms in one conversation."""
+"""The binary form from Python, and both forms in one conversation. What is wrong with a frame disturbs nobody else."""
 
 import time
 import uuid
@@ -7,6 +7,8 @@ import pytest
 
 import flat
 from client import BINARY, DEADLINE_SECONDS, Client, open_socket, text_of
+
+pytestmark = pytest.mark.usefixtures("bystanders")
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ import fcntl
 import os
 import struct
 import subprocess
-import time
 
 import pytest
 
 from client import direct, text_of
+from waiting import until
 
 # EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH, linux/fs/ext4/ext4.h.
 EXT4_IOC_SHUTDOWN, NOLOGFLUSH = 0x8004587D, 2
 MEGABYTES = 640
-DEADLINE_SECONDS = 30
 
 
 def quietly(*command):
@@ -92,9 +91,7 @@ def test_damage_that_only_a_reader_meets_shows(own_server, connect):
     server.start()
     assert server.admin("/healthz")[0] == 200, "the state store has what a start needs"
     connect(server, 2)  # what it lacks cannot be delivered, and it did not ask for it
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while server.admin("/healthz")[0] == 200:
-        assert time.monotonic() < deadline
+    until("health to tell", lambda: server.admin("/healthz")[0] != 200)
     assert "met damaged data" in server.admin("/healthz")[1]
     assert f"message 1 of direct:1-2 in {segment.name}, byte" in server.log_text()
     alice = connect(server, 1)

@@ -1,9 +1,11 @@
-"""Requests that do not become WebSockets get an HTTP answer that says what to do."""
+"""Requests that do not become WebSockets get an HTTP answer that says what to do, and disturb nobody else."""
 
 import contextlib
 import socket
 
 import pytest
+
+pytestmark = pytest.mark.usefixtures("bystanders")
 
 UPGRADE = {
     "Host": "localhost",

@@ -1,13 +1,11 @@
 """Who asks for too much is told when to try again, and is served then; others do not notice."""
 
-import shutil
 import socket
 
 import pytest
 
 from client import Client, direct
-from conftest import data_folder
-from server import Server
+from conftest import serving
 
 # One a second, so that ten at once are the most.
 LIMITS = {
@@ -18,13 +16,8 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def limited():
-    folder = data_folder()
-    server = Server(folder / "data", environment={f"SWITCHYARD_LIMITS__{k}": str(v) for k, v in LIMITS.items()})
-    server.start()
-    yield server
-    code = server.stop()
-    shutil.rmtree(folder)
-    assert code == 0, server.log_text()
+    with serving(environment={f"SWITCHYARD_LIMITS__{k}": str(v) for k, v in LIMITS.items()}) as server:
+        yield server
 
 
 def errors_of(client, names):

@@ -1,36 +1,14 @@
-"""Every kind of bad input gets the documented error or close code, and disturbs nobody else.
-
-A pair of bystanders talks before, and with the same sessions after, each bad input.
-"""
+"""Every kind of bad input gets the documented error or close code, and disturbs nobody else."""
 
 import json
 import uuid
 
 import pytest
 
-from client import Client, direct, open_socket, text_of
+from client import Client, direct, open_socket
 
 
-@pytest.fixture(scope="module")
-def pair(shared_server):
-    talkers = [Client.connect(shared_server, user) for user in (900_001, 900_002)]
-    yield talkers
-    for talker in talkers:
-        talker.close()
-
-
-@pytest.fixture(autouse=True)
-def bystanders(server, pair):
-    """Fails the test after which the pair can no longer talk."""
-    yield
-    one, other = pair
-    text = f"undisturbed {uuid.uuid4()}"
-    accepted = one.say(other.user, text)
-    delivered = other.expect("deliver", message=accepted["message"])
-    assert text_of(delivered) == text
-    other.ack(one.user, delivered=delivered["sequence"])
-    one.expect_receipt(other.user, delivered=int(accepted["sequence"]))
-    assert one.held("error") == other.held("error") == []
+pytestmark = pytest.mark.usefixtures("bystanders")
 
 
 # RFC 6455: sent as raw bytes, for no honest library would.

@@ -1,7 +1,7 @@
 """Sessions over QUIC from Python."""
 
+import functools
 import random
-import shutil
 import socket
 import struct
 import uuid
@@ -9,34 +9,22 @@ import uuid
 import pytest
 
 import flat
-from client import BINARY, DEADLINE_SECONDS, JSON, Client, text_of
-from conftest import data_folder
+from client import DEADLINE_SECONDS, JSON, Client, text_of
+from conftest import closing_all, serving
 from quic import QuicClient
-from server import Server
 
 
 @pytest.fixture(scope="module")
 def quic_server():
-    folder = data_folder()
-    server = Server(folder / "data", ["--listen-quic", "127.0.0.1:0", "--gateway-cores", "2"]).start()
-    yield server
-    code = server.stop()
-    shutil.rmtree(folder)
-    assert code == 0, server.log_text()
+    with serving(["--listen-quic", "127.0.0.1:0", "--gateway-cores", "2"]) as server:
+        yield server
 
 
 @pytest.fixture
 def phone(quic_server):
     """Connects QUIC clients and closes them after the test."""
-    clients = []
-
-    def phone(form=BINARY, **options):
-        clients.append(QuicClient(quic_server, form, **options))
-        return clients[-1]
-
-    yield phone
-    for client in clients:
-        client.close()
+    with closing_all(functools.partial(QuicClient, quic_server)) as phone:
+        yield phone
 
 
 @pytest.fixture

@@ -6,8 +6,13 @@ import uuid
 
 import pytest
 
-from client import Client, open_socket, text_of
+from client import text_of
 from server import Server
+from stand_still import stand_still
+from waiting import until
+
+# A server that waits for its clients, and for the answers that they wait for, for longer than any test.
+NO_HURRY = {"SWITCHYARD_SHUTDOWN__DRAIN_MS": "3600000", "SWITCHYARD_SHUTDOWN__ANSWERS_MS": "3600000"}
 
 
 def end_by_sigterm(server):
@@ -79,7 +84,7 @@ def test_sigterm_drains(own_server, connect):
 
 
 def test_sigterm_does_not_wait_for_clients_that_wait_for_nothing(own_server, connect):
-    own_server.environment |= {"SWITCHYARD_SHUTDOWN__DRAIN_MS": "3600000", "SWITCHYARD_SHUTDOWN__ANSWERS_MS": "3600000"}
+    own_server.environment |= NO_HURRY
     server = own_server.start()
     clients = [connect(server, user) for user in range(1, 6)]
     clients[0].say(2, "answered")
@@ -106,12 +111,21 @@ def test_a_start_waits_a_moment_for_the_lock_of_a_predecessor(own_server, connec
 
 
 def test_a_second_sigterm_stops_at_once(own_server, connect):
+    own_server.environment |= NO_HURRY
+    own_server.arguments = ["--router-cores", "1"]
     server = own_server.start()
-    silent = Client(open_socket(server), 1, 1)  # never says hello and never closes
-    server.signal(signal.SIGTERM)
-    server.signal(signal.SIGTERM)
-    server.wait()
-    silent.socket.socket.close()
+    waiting = connect(server, 1)
+    with stand_still(server.pid, "router-0"):
+        # What is never answered keeps the session, and that the server.
+        waiting.send(2, "too late")
+        assert not waiting.held("accepted")
+        server.signal(signal.SIGTERM)
+        waiting.expect("drain")
+        assert not waiting.held("accepted")
+        server.signal(signal.SIGTERM)
+        until("the second signal to be heard", lambda: "stopped at once by a second signal" in server.log_text())
+    assert server.wait() == 1, server.log_text()
+    assert "everything is flushed" not in server.log_text()
 
 
 def test_the_data_folder_is_locked(own_server):

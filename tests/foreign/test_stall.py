@@ -4,10 +4,10 @@ else notices, and nothing is lost. It is stopped as a debugger stops a thread, w
 
 import contextlib
 import time
-import uuid
 
 import pytest
 
+from bystanders import talk
 from client import text_of
 from stand_still import stand_still
 from waiting import until
@@ -70,15 +70,6 @@ def stalled(server, thread):
         yield lambda: time.monotonic() - begun >= STALL_SECONDS
 
 
-def talk(one, other):
-    """One message from one to the other, all the way."""
-    text = f"undisturbed {uuid.uuid4()}"
-    accepted = one.say(other.user, text)
-    assert text_of(other.expect("deliver", message=accepted["message"])) == text
-    other.ack(one.user, delivered=accepted["sequence"])
-    one.expect_receipt(other.user, delivered=int(accepted["sequence"]))
-
-
 def blames(server, thread):
     """Whether both health pages say that this thread, and no other, makes no progress."""
     for page in ("/healthz", "/readyz"):
@@ -89,15 +80,11 @@ def blames(server, thread):
     return True
 
 
-def is_well(server):
-    return server.admin("/healthz")[0] == server.admin("/readyz")[0] == 200
-
-
 def test_a_router_core(server, pair):
     here, there = pair(0, 0, 0), pair(1, 1, 1)
     talk(*here)
     talk(*there)
-    assert is_well(server) and server.figure("router_stalls") == 0
+    assert server.is_well() and server.figure("router_stalls") == 0
     with stalled(server, "router-1") as is_over:
         name = there[0].send(there[1].user, "waits")
         until("health to tell", lambda: blames(server, "router core 1"), meanwhile=lambda: talk(*here))
@@ -109,7 +96,7 @@ def test_a_router_core(server, pair):
         assert not there[0].held("accepted")
     accepted = there[0].expect("accepted", client_message_id=name)
     assert text_of(there[1].expect("deliver", message=accepted["message"])) == "waits"
-    until("health to return", lambda: is_well(server))
+    until("health to return", lambda: server.is_well())
     assert server.figures("router_stalls") == {"0": 0, "1": 1}
     assert "router core 1: no progress" in server.log_text() and "this router core stood still" in server.log_text()
 
@@ -146,7 +133,7 @@ def test_senders_and_acks_that_fill_every_link_to_a_router_core(server, pair):
             recipient.ack(sender.user, delivered=len(delivered))
         assert delivered == [str(number) for number in range(len(names))]
     talk(acknowledging, peer)
-    until("health to return", lambda: is_well(server))
+    until("health to return", lambda: server.is_well())
 
 
 def test_a_gateway_thread(own_server, connect, new_user):
@@ -173,6 +160,6 @@ def test_a_gateway_thread(own_server, connect, new_user):
     there[0].expect("accepted", client_message_id=name)
     assert text_of(here[0].expect("deliver", sender=str(there[0].user))) == "waits"
     assert text_of(there[1].expect("deliver", message=accepted["message"])) == "kept"
-    until("health to return", lambda: is_well(server))
+    until("health to return", lambda: server.is_well())
     assert server.figures("gateway_stalls") == {"0": 0, "1": 1}
     assert server.stop() == 0, server.log_text()

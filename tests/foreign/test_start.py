@@ -1,18 +1,36 @@
-"""What the server says when the host does not give it what it needs."""
+"""What the server says of itself, and what when the host does not give it what it needs."""
 
 import ctypes
 import errno
+import json
 import subprocess
+import tomllib
 
 import pytest
 
-from server import binary
+from server import REPOSITORY, binary
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x0005_0000, 0x7FFF_0000
 # The same number on every architecture (linux/include/uapi/asm-generic/unistd.h).
 IO_URING_SETUP = 425
 LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
+
+
+def test_the_version_is_that_of_the_workspace():
+    version = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    done = subprocess.run([str(binary()), "--version"], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"switchyard {version}\n", "")
+
+
+def test_a_log_for_machines_is_an_object_a_line(own_server):
+    own_server.arguments = ["--log-format", "json"]
+    own_server.start()
+    assert own_server.stop() == 0, own_server.log_text()
+    said = "everything is flushed"
+    lines = [json.loads(line) for line in own_server.log if said in line]
+    assert [(line["level"], line["message"]) for line in lines] == [("INFO", said)]
+    assert lines[0]["timestamp"]
 
 
 class Instruction(ctypes.Structure):

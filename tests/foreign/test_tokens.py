@@ -1,12 +1,18 @@
-"""Tokens: wrong, foreign, swapped and expired ones, and Renew."""
+"""Tokens: wrong, foreign, swapped and expired ones, which disturb nobody else, and Renew."""
 
+import contextlib
+import signal
 import time
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import Client, claims_of, open_socket
+from waiting import until
+
+pytestmark = pytest.mark.usefixtures("bystanders")
 
 INVALID = (4001, [(1006, "invalid_token", True)])
 
@@ -96,6 +102,33 @@ def test_renew_keeps_a_session_beyond_its_first_token(server, connect, new_user)
     assert outcome(other)[0] == 4001
     assert time.time() >= claims_of(first)["exp"]
     assert client.held("error") == []
+
+
+def test_keys_are_read_again_at_sighup_and_open_sessions_stay(own_server, connect, new_user):
+    server = own_server.start()
+    before = connect(server, new_user())
+    key, user = Ed25519PrivateKey.generate(), new_user()
+    token = jwt.encode(claims_of(server.token(user)), key, algorithm="EdDSA", headers={"kid": "second"})
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (server.data / "keys/second.pem").write_bytes(public)
+    assert refused(server, token) == INVALID, "nobody has said that there is a new key"
+
+    def welcomed():
+        client = Client(open_socket(server), user, 1)
+        with contextlib.closing(client):
+            client.put(type="hello", token=token, device="1")
+            return client.expect("welcome", "error")["type"] == "welcome"
+
+    server.signal(signal.SIGHUP)
+    until("the new key to be taken", welcomed)
+    before.say(user, "still here")
+    connect(server, user, token=token).expect("deliver", sender=str(before.user))
+
+    (server.data / "keys/second.pem").write_text("nonsense")
+    server.signal(signal.SIGHUP)
+    until("the refusal", lambda: "keys not reloaded" in server.log_text())
+    assert welcomed(), "the keys from before stay in force"
+    before.say(user, "still here")
 
 
 def test_renew_with_another_users_token_ends_the_session(server, alice, new_user):

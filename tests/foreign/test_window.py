@@ -57,6 +57,7 @@ def test_the_window_is_shared_by_conversations(flood, bob):
     assert len(bob.held("deliver")) == WINDOW
 
 
+@pytest.mark.usefixtures("bystanders")
 def test_an_ack_beyond_what_was_sent_is_clamped(alice, bob):
     alice.say(bob.user, "only one")
     bob.expect("deliver")
@@ -76,6 +77,7 @@ def test_an_ack_of_zero_changes_nothing(alice, bob):
     assert (receipt["delivered"], receipt["read"]) == ("1", "0")
 
 
+@pytest.mark.usefixtures("bystanders")
 def test_an_ack_of_an_unknown_conversation_creates_nothing(bob, new_user, server, connect):
     stranger = new_user()
     bob.ack(stranger, delivered=5, read=5)

@@ -45,7 +45,7 @@ class Server:
         self.data = pathlib.Path(data)
         self.arguments = list(arguments)
         self.environment = {**os.environ, **(environment or {})}
-        self.process = None
+        self.process = self.reader = None
         self.addresses = {}
         self.log = []
 
@@ -58,7 +58,8 @@ class Server:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             env=self.environment,
         )
-        threading.Thread(target=self._read, args=(self.process.stdout, lines), daemon=True).start()
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, lines), daemon=True)
+        self.reader.start()
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
@@ -124,18 +125,35 @@ class Server:
         """A figure of /stats, over all threads."""
         return sum(self.figures(name).values())
 
+    def is_well(self):
+        """Whether both health pages say so."""
+        return self.admin("/healthz")[0] == self.admin("/readyz")[0] == 200
+
     def memory_bytes(self):
         """Resident memory of the process."""
+        return self._memory("VmRSS:")
+
+    def memory_bytes_max(self):
+        """The most resident memory since `forget_memory_max`."""
+        return self._memory("VmHWM:")
+
+    def forget_memory_max(self):
+        # proc(5): 5 sets the high-water mark to what is resident now.
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def _memory(self, name):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith(name))
 
     def signal(self, number):
         self.process.send_signal(number)
 
     def wait(self, seconds=STOP_SECONDS_MAX):
-        """The exit code, once the server has ended by itself."""
+        """The exit code, once the server has ended by itself and all that it printed is in the log."""
         try:
-            return self.process.wait(seconds)
+            code = self.process.wait(seconds)
+            self.reader.join(seconds)
+            return code
         except subprocess.TimeoutExpired:
             self.kill()
             raise ServerFailed(f"still running after {seconds} s:\n{self.log_text()}") from None

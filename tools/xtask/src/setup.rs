@@ -8,6 +8,9 @@ use crate::steps::{Outcome, available, root, run, target};
 const DEBIAN: &[(&str, &str)] =
     &[("cmake", "cmake"), ("redis-server", "redis-server"), ("nodejs", "node"), ("npm", "npm")];
 
+/// Runs the Autobahn Testsuite, which it installs by itself.
+pub(crate) const AUTOBAHN: &str = "tests/conformance/autobahn.py";
+
 /// Installs whatever is missing.
 pub(crate) fn install() -> Outcome {
     debian(DEBIAN)?;
@@ -17,7 +20,9 @@ pub(crate) fn install() -> Outcome {
     }
     node_modules()?;
     promtool()?;
-    python_environment().map(drop)
+    python_environment()?;
+    // Last, because it needs what no package has any more, and says so where that is missing.
+    run(AUTOBAHN, &["--install"])
 }
 
 /// Installs those of these packages whose program is missing.

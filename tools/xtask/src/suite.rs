@@ -129,7 +129,7 @@ pub(crate) fn metrics() -> Outcome {
 }
 
 fn pytest(what: &[String], arguments: &[String], environment: &[(&str, &str)]) -> Outcome {
-    // With the reasons of what was skipped.
+    // With the reason of every test that this machine cannot run.
     let mut line = vec!["-m", "pytest", "-q", "-rs"];
     line.extend(what.iter().chain(arguments).map(String::as_str));
     let binary = binary("switchyard");
@@ -140,7 +140,7 @@ fn pytest(what: &[String], arguments: &[String], environment: &[(&str, &str)]) -
 /// The Autobahn Testsuite against `/echo` of the real binary.
 pub(crate) fn autobahn() -> Outcome {
     build_binaries()?;
-    run_with("tests/conformance/autobahn.py", &[], &[("SWITCHYARD_BIN", &binary("switchyard"))])
+    run_with(setup::AUTOBAHN, &[], &[("SWITCHYARD_BIN", &binary("switchyard"))])
 }
 
 /// kill -9 under load with the client's own journal as the judge, in the length that CI can afford.
