@@ -7,8 +7,9 @@ use std::net::Shutdown;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use common::{config, connect, http, start, wait_for};
+use common::{config, connect, http, start, thread_parts, wait_for};
 use switchyard_gateway_core::limits::{COMEBACK_MS_MIN, FULL_COMEBACK_MS};
+use switchyard_gateway_server::limits::LinkSizes;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message};
@@ -175,16 +176,11 @@ fn given_a_port_in_use_then_a_second_gateway_says_so() {
     let error = switchyard_gateway_server::Gateway::spawn(
         taken,
         std::sync::Arc::new(switchyard_gateway_core::auth::KeySet::new("x")),
-        start_parts(),
+        vec![thread_parts(1, LinkSizes::of(1, 1)).0],
     )
     .expect_err("the port is taken");
     assert!(error.to_string().contains("cannot listen at"), "{error}");
     fixture.stop();
-}
-
-fn start_parts() -> Vec<switchyard_gateway_server::ThreadParts> {
-    let (doorbell, _) = switchyard_gateway_server::doorbell().unwrap();
-    vec![switchyard_gateway_server::ThreadParts { doorbell, routers: Vec::new(), processor: None }]
 }
 
 #[test]

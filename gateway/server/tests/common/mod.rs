@@ -69,7 +69,7 @@ pub(crate) fn start(config: GatewayConfig, threads: usize, cores: usize) -> Fixt
     Fixture { gateway, routers, key }
 }
 
-fn thread_parts(cores: usize, sizes: LinkSizes) -> (ThreadParts, Vec<RouterSide>) {
+pub(crate) fn thread_parts(cores: usize, sizes: LinkSizes) -> (ThreadParts, Vec<RouterSide>) {
     let (doorbell, waker) = doorbell().expect("a descriptor is free");
     let mut ends = Vec::new();
     let mut sides = Vec::new();
