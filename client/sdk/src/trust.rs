@@ -40,7 +40,8 @@ impl Trust {
     /// # Errors
     /// [`Error::InvalidAuthority`].
     pub(crate) fn quic(&self) -> Result<QuicClientConfig, Error> {
-        let config = self.config(Form::Binary.subprotocol())?;
+        let mut config = self.config(Form::Binary.subprotocol())?;
+        config.enable_early_data = true;
         Ok(QuicClientConfig::try_from(config).expect("ring has what a first packet is encrypted with"))
     }
 

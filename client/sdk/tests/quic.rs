@@ -156,6 +156,42 @@ async fn given_messages_both_ways_when_the_client_moves_again_and_again_then_eac
 }
 
 #[tokio::test]
+async fn given_a_client_that_comes_back_then_it_says_hello_early_and_again_when_that_is_not_taken() {
+    let identity = Identity::new();
+    let script = QuicScript::new(&identity);
+    let url = script.url();
+    let other = identity.clone();
+    let server = tokio::spawn(async move {
+        let mut peer = script.accept_early().await.welcomed().await;
+        assert!(!peer.receiver.is_0rtt(), "there is nothing to resume yet");
+        let send = peer.expect_send().await;
+        peer.end(1001, "").await;
+
+        let mut peer = script.accept_early().await.welcomed().await;
+        assert!(peer.receiver.is_0rtt());
+        assert_eq!(peer.expect_send().await, send);
+        script.forget(&other);
+        peer.end(1001, "").await;
+
+        let mut peer = script.accept_early().await.welcomed().await;
+        assert!(!peer.receiver.is_0rtt(), "what came early was not heard");
+        assert_eq!(peer.expect_send().await, send);
+        peer.accept_send(&send, 1).await;
+        peer.end(1001, "").await;
+
+        let mut peer = script.accept_early().await.welcomed().await;
+        assert!(peer.receiver.is_0rtt());
+        peer.deliver(2, "all is well").await;
+        peer.until_closed().await;
+    });
+    let (client, mut events) = connect(&url, &identity).await;
+    client.send_text(conversation(), "once").await.unwrap().await.unwrap();
+    assert_eq!(next_text(&mut events).await, "all is well");
+    client.close().await;
+    finish(server).await;
+}
+
+#[tokio::test]
 async fn given_bytes_that_are_no_frame_when_they_arrive_then_the_client_tries_a_new_connection() {
     let identity = Identity::new();
     let script = QuicScript::new(&identity);

@@ -13,7 +13,7 @@ use super::websocket::WebSocket;
 use super::{Transport, TransportError, quic, race};
 use crate::address::{Address, Host, WebSocketAddress};
 use crate::error::Error;
-use crate::limits::OPEN_TIMEOUT;
+use crate::limits::{HEAD_START_TRUSTED, OPEN_TIMEOUT};
 use crate::trust::Trust;
 
 /// A server, by the transports that the application names.
@@ -58,7 +58,7 @@ impl Destination {
                 Self::WebSocket(target) => target.open().await,
                 Self::Quic(target) => {
                     let addresses = target.resolve().await?;
-                    Ok(Transport::Quic(Box::new(target.open(addresses).await?)))
+                    Ok(Transport::Quic(Box::new(target.open(addresses, Some(OPEN_TIMEOUT)).await?)))
                 }
                 Self::Either(websocket, quic, networks) => open_either(websocket, quic, networks).await,
             }
@@ -68,6 +68,9 @@ impl Destination {
 
     /// The client is in this network now, or in one that the application does not name.
     pub(crate) fn enter(&self, network: Option<NetworkId>) {
+        if let Self::Quic(quic) | Self::Either(_, quic, _) = self {
+            quic.network_changed();
+        }
         if let Self::Either(_, _, networks) = self {
             lock(networks).enter(network);
         }
@@ -87,9 +90,10 @@ async fn open_either(
         // What does not get through this way either may be another network with the same addresses.
         return websocket.open().await.inspect_err(|_| lock(networks).forget(network));
     };
+    let early = Some(head_start).filter(|&head_start| head_start == HEAD_START_TRUSTED);
     let refused = AtomicBool::new(false);
     let over_quic = async {
-        let opened = quic.open(addresses).await;
+        let opened = quic.open(addresses, early).await;
         refused.store(opened.as_ref().is_err_and(TransportError::is_answer), Ordering::Relaxed);
         Ok(Transport::Quic(Box::new(opened?)))
     };

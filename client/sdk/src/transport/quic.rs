@@ -1,73 +1,30 @@
 //! A session over QUIC: frames behind their length on one stream of both directions, and large ones of the server on streams
 //! of their own. The connection outlives the address it was opened from.
 
+mod early;
+mod moving;
 mod pages;
 mod settings;
+mod target;
 
 use std::future::pending;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ReadError, RecvStream, SendStream, TokioRuntime};
+use quinn::{Connection, Endpoint, ReadError, RecvStream, SendStream, WriteError};
 use switchyard_gateway_core::framing::{Decoder, length};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::ws::Event;
 use switchyard_schema::error::CloseCode;
 use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::race::{self, Attempt};
 use super::{Progress, TransportError};
-use crate::address::Host;
-use crate::error::Error;
-use crate::limits::{CLOSE_TIMEOUT, HEAD_START, MOVE_TIMEOUT, QUIC_ADDRESSES_MAX, READ_CHUNKS_MAX};
-use crate::trust::Trust;
+use crate::limits::{CLOSE_TIMEOUT, READ_CHUNKS_MAX};
+use early::Early;
+use moving::{Move, due};
 use pages::Pages;
-
-/// A server that speaks QUIC.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    host: Host,
-    /// Kept for all connections of a client: it knows what they resume with.
-    config: ClientConfig,
-}
-
-impl Target {
-    /// # Errors
-    /// [`Error::InvalidAuthority`].
-    pub(crate) fn new(host: Host, trust: &Trust) -> Result<Self, Error> {
-        Ok(Self { host, config: settings::client(trust.quic()?) })
-    }
-
-    pub(crate) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let addresses = tokio::net::lookup_host((self.host.name.as_str(), self.host.port)).await?;
-        Ok(addresses.take(QUIC_ADDRESSES_MAX).collect())
-    }
-
-    /// Connects to whichever of the addresses answers first.
-    pub(crate) async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Quic, TransportError> {
-        let attempts = addresses.into_iter().map(|address| Box::pin(self.open_at(address)) as Attempt<'_, Quic>);
-        race::first(attempts.collect(), HEAD_START).await
-    }
-
-    async fn open_at(&self, address: SocketAddr) -> Result<Quic, TransportError> {
-        let socket = free_socket(address)?;
-        let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
-        let connecting = endpoint.connect_with(self.config.clone(), address, &self.host.name);
-        let connection = connecting.map_err(io::Error::other)?.await?;
-        Quic::new(endpoint, connection).await
-    }
-}
-
-/// A socket from which `remote` can be reached.
-pub(super) fn free_socket(remote: SocketAddr) -> io::Result<UdpSocket> {
-    match remote {
-        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
-    }
-}
+pub(super) use target::{Target, free_socket};
 
 /// An open connection.
 ///
@@ -77,6 +34,8 @@ pub(super) fn free_socket(remote: SocketAddr) -> io::Result<UdpSocket> {
 pub(crate) struct Quic {
     endpoint: Endpoint,
     connection: Connection,
+    /// While the handshake is not done.
+    early: Option<Early>,
     sender: SendStream,
     receiver: RecvStream,
     decoder: Decoder,
@@ -92,11 +51,12 @@ pub(crate) struct Quic {
 }
 
 impl Quic {
-    async fn new(endpoint: Endpoint, connection: Connection) -> Result<Self, TransportError> {
+    async fn new(endpoint: Endpoint, connection: Connection, early: Option<Early>) -> Result<Self, TransportError> {
         let (sender, receiver) = connection.open_bi().await?;
         Ok(Self {
             endpoint,
             connection,
+            early,
             sender,
             receiver,
             decoder: Decoder::new(Form::Binary, SERVER_FRAME_BYTES_MAX),
@@ -115,15 +75,31 @@ impl Quic {
     }
 
     pub(crate) async fn progress(&mut self, read: bool) -> Result<Progress, TransportError> {
-        let Self { connection, sender, receiver, received, pages, unsent, ends_until, moving, .. } = self;
+        let Self { connection, early, sender, receiver, received, pages, unsent, ends_until, moving, .. } = self;
         if read && (!received.is_empty() || pages.is_ready()) {
             return Ok(Progress::Received);
         }
         let mut chunks = [const { Bytes::new() }; READ_CHUNKS_MAX];
         loop {
             tokio::select! {
+                stream = settle(early.as_mut(), connection) => {
+                    let said = early.take().map(Early::into_said).unwrap_or_default();
+                    if let Some(stream) = stream? {
+                        (*sender, *receiver) = stream;
+                        *unsent = [said, std::mem::take(unsent)].concat().as_slice().into();
+                    }
+                }
                 written = sender.write(unsent), if !unsent.is_empty() => {
-                    unsent.advance(written.unwrap_or(unsent.len()));
+                    let written_bytes = match written {
+                        Ok(bytes) => bytes,
+                        // The handshake is done, and there is another stream for it.
+                        Err(WriteError::ZeroRttRejected) => continue,
+                        Err(_) => unsent.len(),
+                    };
+                    if let Some(early) = early {
+                        early.on_said(&unsent[..written_bytes]);
+                    }
+                    unsent.advance(written_bytes);
                     if unsent.is_empty() && !read {
                         return Ok(Progress::Written);
                     }
@@ -134,6 +110,7 @@ impl Quic {
                         return Ok(Progress::Received);
                     }
                     Err(ReadError::ConnectionLost(error)) => return Err(error.into()),
+                    Err(ReadError::ZeroRttRejected) => {}
                     Ok(None) | Err(_) => *ends_until = Some(Instant::now() + CLOSE_TIMEOUT),
                 },
                 page = pages.read(connection), if read => {
@@ -172,6 +149,10 @@ impl Quic {
 
     /// Goes on from a new socket, and so from whatever address this machine has now.
     pub(crate) fn network_changed(&mut self) -> Result<(), TransportError> {
+        if self.early.is_some() {
+            // RFC 9000 §9: not before the handshake is done.
+            return Err(TransportError::CutOff);
+        }
         self.endpoint.rebind(free_socket(self.connection.remote_address())?)?;
         self.moving = Some(Move::new(&self.connection));
         Ok(())
@@ -192,29 +173,13 @@ impl Drop for Quic {
     }
 }
 
-/// A change of this end's address that the server may not have heard of: not everywhere does UDP get through.
-#[derive(Debug)]
-struct Move {
-    until: Instant,
-    challenges: u64,
-}
-
-impl Move {
-    fn new(connection: &Connection) -> Self {
-        Self { until: Instant::now() + MOVE_TIMEOUT, challenges: connection.stats().frame_rx.path_challenge }
-    }
-
-    /// Whether the server has asked if this end is at the new address (RFC 9000 §9.3), which it does once it has heard from there.
-    /// What still arrived at the old one proves nothing.
-    fn has_arrived(&self, connection: &Connection) -> bool {
-        connection.stats().frame_rx.path_challenge > self.challenges
-    }
-}
-
-/// Waits until it is time to know whether the server has heard of a move.
-async fn due(moving: Option<&Move>) {
-    match moving {
-        Some(moving) => sleep_until(moving.until).await,
+/// Waits until a handshake is done that is not yet.
+async fn settle(
+    early: Option<&mut Early>,
+    connection: &Connection,
+) -> Result<Option<(SendStream, RecvStream)>, TransportError> {
+    match early {
+        Some(early) => early.settle(connection).await,
         None => pending().await,
     }
 }

@@ -41,9 +41,10 @@ pub(crate) fn conversation() -> ConversationId {
 }
 
 /// A key, and a certificate for it that vouches for itself.
+#[derive(Clone)]
 pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
-    key: KeyPair,
+    key: Arc<KeyPair>,
     pub(crate) pem: String,
 }
 
@@ -52,7 +53,7 @@ impl Identity {
         let key = KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        Self { certificate: certificate.der().clone(), key, pem: certificate.pem() }
+        Self { certificate: certificate.der().clone(), key: Arc::new(key), pem: certificate.pem() }
     }
 
     pub(crate) fn server(&self) -> ServerConfig {

@@ -18,10 +18,12 @@ pub(crate) struct QuicScript {
 
 impl QuicScript {
     pub(crate) fn new(identity: &Identity) -> Self {
-        let mut tls = identity.server();
-        tls.alpn_protocols = vec![b"switchyard.v1.fb".to_vec()];
-        let config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-        Self { endpoint: Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap() }
+        Self { endpoint: Endpoint::server(config(identity), "127.0.0.1:0".parse().unwrap()).unwrap() }
+    }
+
+    /// Forgets what clients could resume.
+    pub(crate) fn forget(&self, identity: &Identity) {
+        self.endpoint.set_server_config(Some(config(identity)));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -44,20 +46,33 @@ impl QuicScript {
         QuicPeer { connection, sender, receiver }
     }
 
+    /// The next connection, from the first datagram that it takes.
+    pub(crate) async fn accept_early(&self) -> QuicPeer {
+        let connecting = self.endpoint.accept().await.unwrap().accept().unwrap();
+        let Ok((connection, _)) = connecting.into_0rtt() else { panic!("a server can speak early") };
+        let (sender, receiver) = connection.accept_bi().await.unwrap();
+        QuicPeer { connection, sender, receiver }
+    }
+
     /// The next connection, up to Welcome.
     pub(crate) async fn welcome(&self) -> QuicPeer {
-        let mut peer = self.accept().await;
-        peer.hello().await;
-        peer.send(&ServerFrame::Welcome(welcome())).await;
-        peer
+        self.accept().await.welcomed().await
     }
+}
+
+/// One that takes early data, and keeps what clients resume for itself.
+fn config(identity: &Identity) -> quinn::ServerConfig {
+    let mut tls = identity.server();
+    tls.alpn_protocols = vec![b"switchyard.v1.fb".to_vec()];
+    tls.max_early_data_size = u32::MAX;
+    quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()))
 }
 
 /// The server's side of a connection.
 pub(crate) struct QuicPeer {
     pub(crate) connection: Connection,
     pub(crate) sender: SendStream,
-    receiver: RecvStream,
+    pub(crate) receiver: RecvStream,
 }
 
 impl QuicPeer {
@@ -83,6 +98,13 @@ impl QuicPeer {
         let mut frame = vec![0; u32::from_le_bytes(length) as usize];
         self.receiver.read_exact(&mut frame).await.unwrap();
         Some(frame)
+    }
+
+    /// Hears Hello and says Welcome.
+    pub(crate) async fn welcomed(mut self) -> Self {
+        self.hello().await;
+        self.send(&ServerFrame::Welcome(welcome())).await;
+        self
     }
 
     pub(crate) async fn hello(&mut self) {
