@@ -9,6 +9,8 @@
 //!   handled may come again;
 //! - nothing is acknowledged to the server before the store has it.
 //!
+//! It speaks WebSocket (`ws://`, `wss://`), QUIC (`quic://`), or whichever of the two gets through ([`Builder::quic`]).
+//!
 //! ```no_run
 //! use switchyard_client::{Client, ConversationId, Event, UserId};
 //!

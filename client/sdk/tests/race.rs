@@ -137,6 +137,25 @@ async fn given_a_move_to_where_no_quic_gets_through_when_the_server_stays_silent
 }
 
 #[tokio::test]
+async fn given_quic_that_gets_through_no_more_when_the_client_comes_back_early_then_it_ends_with_a_websocket() {
+    let identity = Identity::new();
+    let (script, websocket_url) = Script::new();
+    let script_of_quic = QuicScript::new(&identity);
+    let relay = relay_for_one(script_of_quic.address()).await.to_string();
+    let over_quic = tokio::spawn(async move { script_of_quic.welcome().await.end(1001, "").await });
+    let over_websocket = spawn(move || {
+        let (mut peer, _) = script.welcome();
+        peer.deliver(1, "over a WebSocket");
+        peer.until_closed();
+    });
+    let (client, mut events) = connect_with(Client::builder(&websocket_url).quic(relay), &identity).await;
+    assert_eq!(next_text(&mut events).await, "over a WebSocket");
+    client.close().await;
+    quic::finish(over_quic).await;
+    finish(over_websocket).await;
+}
+
+#[tokio::test]
 async fn given_addresses_that_do_not_go_together_then_the_error_says_so() {
     let refused = |url: &str, quic: &str| {
         let builder = Client::builder(url).quic(quic).token("token");
