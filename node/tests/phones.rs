@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{BINARY, Server};
-use switchyard_client::{Client, ConversationId, Event, Events, UserId};
+use switchyard_client::{Client, ConversationId, Event, Events, FetchRange, Sequence, UserId};
 use switchyard_swarm::tokens::Signer;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -64,6 +64,17 @@ impl Phone {
         };
         tokio::join!(saying, hearing).1
     }
+
+    /// Says `count` long texts, and fetches them: a page that is large.
+    async fn look_back(&self, count: usize) {
+        let long = "x".repeat(4_000);
+        for _ in 0..count {
+            self.client.send_text(self.other, &long).await.unwrap().await.unwrap();
+        }
+        let range = FetchRange::Before(Sequence(u64::MAX));
+        let page = self.client.fetch(self.other, range, u32::try_from(count).unwrap()).await.unwrap();
+        assert!(page.messages.len() == count && page.messages.iter().all(|message| message.text() == Some(&*long)));
+    }
 }
 
 /// Both talk; what each hears is what the other said.
@@ -88,6 +99,7 @@ async fn given_phones_over_quic_when_they_move_and_the_server_is_restarted_then_
     assert!(server.stop().success());
     let _server = Server::start_on(&data, &[BINARY], &[cores, ("SWITCHYARD_GATEWAY__LISTEN_QUIC", &address)]);
     talk(&mut alice, &mut bob, "second").await;
+    alice.look_back(20).await;
     alice.client.close().await;
     bob.client.close().await;
 }
