@@ -8,12 +8,12 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::networks::{NetworkId, Networks};
+use super::networks::{NetworkId, Networks, Prospect};
 use super::websocket::WebSocket;
 use super::{Transport, TransportError, quic, race};
 use crate::address::{Address, Host, WebSocketAddress};
 use crate::error::Error;
-use crate::limits::{HEAD_START_TRUSTED, OPEN_TIMEOUT};
+use crate::limits::{HEAD_START, HEAD_START_TRUSTED, OPEN_TIMEOUT};
 use crate::trust::Trust;
 
 /// A server, by the transports that the application names.
@@ -86,11 +86,13 @@ async fn open_either(
     let addresses = quic.resolve().await.unwrap_or_default();
     let Some(&address) = addresses.first() else { return websocket.open().await };
     let network = lock(networks).current(address);
-    let Some(head_start) = lock(networks).head_start(network, Instant::now()) else {
+    let prospect = lock(networks).prospect(network, Instant::now());
+    let (head_start, early) = match prospect {
         // What does not get through this way either may be another network with the same addresses.
-        return websocket.open().await.inspect_err(|_| lock(networks).forget(network));
+        Prospect::None => return websocket.open().await.inspect_err(|_| lock(networks).forget(network)),
+        Prospect::Unknown => (HEAD_START, None),
+        Prospect::Good => (HEAD_START_TRUSTED, Some(HEAD_START_TRUSTED)),
     };
-    let early = Some(head_start).filter(|&head_start| head_start == HEAD_START_TRUSTED);
     let refused = AtomicBool::new(false);
     let over_quic = async {
         let opened = quic.open(addresses, early).await;

@@ -3,12 +3,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::quic::free_socket;
-use crate::limits::{HEAD_START, HEAD_START_TRUSTED, NETWORKS_MAX, QUIC_AGAIN_AFTER};
+use crate::limits::{NETWORKS_MAX, QUIC_AGAIN_AFTER};
 
 /// By which an application tells networks apart: whatever number it likes, such as a hash of the name that a wireless network
 /// gives itself.
@@ -42,7 +41,16 @@ impl Network {
     }
 }
 
-/// Whether QUIC gets through.
+/// What is to be expected of QUIC in a network.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Prospect {
+    Unknown,
+    Good,
+    /// It is not to be tried.
+    None,
+}
+
+/// Whether QUIC got through.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Verdict {
     Works,
@@ -72,13 +80,13 @@ impl Networks {
         self.named.map(Network::Named).or_else(|| Network::towards(remote))
     }
 
-    /// How long QUIC is tried alone; `None` when it is not to be tried at all.
-    pub(crate) fn head_start(&self, network: Option<Network>, now: Instant) -> Option<Duration> {
+    /// What is to be expected there.
+    pub(crate) fn prospect(&self, network: Option<Network>, now: Instant) -> Prospect {
         let known = self.known.iter().find(|(known, _)| Some(*known) == network);
         match known.map(|(_, verdict)| *verdict) {
-            Some(Verdict::Blocked { again_at }) if now < again_at => None,
-            Some(Verdict::Works) => Some(HEAD_START_TRUSTED),
-            _ => Some(HEAD_START),
+            Some(Verdict::Works) => Prospect::Good,
+            Some(Verdict::Blocked { again_at }) if now < again_at => Prospect::None,
+            Some(Verdict::Blocked { .. }) | None => Prospect::Unknown,
         }
     }
 
@@ -116,17 +124,17 @@ mod tests {
     #[test]
     fn given_a_network_that_lets_no_quic_pass_then_it_is_not_tried_there_until_its_time_has_come() {
         let (mut networks, now) = (Networks::default(), Instant::now());
-        assert_eq!(networks.head_start(named(1), now), Some(HEAD_START), "nothing is known yet");
+        assert_eq!(networks.prospect(named(1), now), Prospect::Unknown, "nothing is known yet");
         networks.on_quic_blocked(named(1), now);
-        assert_eq!(networks.head_start(named(1), now + QUIC_AGAIN_AFTER / 2), None);
-        assert_eq!(networks.head_start(named(1), now + QUIC_AGAIN_AFTER), Some(HEAD_START));
-        assert_eq!(networks.head_start(named(2), now), Some(HEAD_START), "another network is another matter");
+        assert_eq!(networks.prospect(named(1), now + QUIC_AGAIN_AFTER / 2), Prospect::None);
+        assert_eq!(networks.prospect(named(1), now + QUIC_AGAIN_AFTER), Prospect::Unknown);
+        assert_eq!(networks.prospect(named(2), now), Prospect::Unknown, "another network is another matter");
         networks.on_quic_works(named(1));
-        assert_eq!(networks.head_start(named(1), now), Some(HEAD_START_TRUSTED));
+        assert_eq!(networks.prospect(named(1), now), Prospect::Good);
         networks.forget(named(1));
-        assert_eq!(networks.head_start(named(1), now), Some(HEAD_START));
+        assert_eq!(networks.prospect(named(1), now), Prospect::Unknown);
         networks.on_quic_blocked(None, now);
-        assert_eq!(networks.head_start(None, now), Some(HEAD_START), "of no network nothing is kept");
+        assert_eq!(networks.prospect(None, now), Prospect::Unknown, "of no network nothing is kept");
     }
 
     #[test]
@@ -138,8 +146,8 @@ mod tests {
         networks.on_quic_works(named(0));
         networks.on_quic_works(named(1_000));
         let now = Instant::now();
-        assert_eq!(networks.head_start(named(1), now), Some(HEAD_START));
-        assert_eq!(networks.head_start(named(0), now), Some(HEAD_START_TRUSTED));
+        assert_eq!(networks.prospect(named(1), now), Prospect::Unknown);
+        assert_eq!(networks.prospect(named(0), now), Prospect::Good);
         assert_eq!(networks.known.len(), NETWORKS_MAX);
     }
 
