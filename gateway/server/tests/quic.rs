@@ -5,6 +5,7 @@ mod common;
 mod quic;
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use common::identity::Identity;
@@ -418,4 +419,35 @@ fn given_a_thread_that_has_ended_then_phones_of_the_others_stay_when_they_move_a
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() });
     wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));
     assert_eq!(fixture.gateway.join().unwrap_err().0, 1);
+}
+
+/// What the first gateway says at its end goes to where the phones were: it is as one that was killed, and says nothing.
+#[test]
+fn given_a_gateway_that_ends_unheard_when_another_with_its_key_follows_then_phones_learn_it_by_a_stateless_reset() {
+    let identity = Identity::new();
+    let mut config = config();
+    identity.add_to(&mut config, true);
+    let fixture = start(config, THREADS, 1);
+    let address = fixture.quic_address();
+    let mut phones: Vec<QuicPhone> = (1..=PHONES).map(|user| fixture.quic_phone(&identity, user)).collect();
+    phones.iter_mut().for_each(|phone| phone.quic.rebind());
+    fixture.stop();
+
+    let next = start_at(address, &identity, THREADS - 1);
+    for phone in &mut phones {
+        phone.quic.say(&json!({"type": "ping", "nonce": "7"}));
+        let lost = phone.quic.wait_for("the reset", |quic| quic.lost.clone());
+        assert_eq!(lost, ConnectionError::Reset);
+    }
+    drop(phones);
+    next.stop();
+}
+
+/// A gateway at an address that another had, whose sockets the kernel may close a moment after its end.
+fn start_at(address: SocketAddr, identity: &Identity, threads: usize) -> Fixture {
+    wait_for("the address", || UdpSocket::bind(address).ok());
+    let mut config = config();
+    identity.add_to(&mut config, true);
+    config.quic.as_mut().expect("it was just added").listen = address;
+    start(config, threads, 1)
 }

@@ -16,6 +16,7 @@ mod events;
 mod link;
 mod misrouted;
 mod receiving;
+mod reset;
 mod sending;
 mod settings;
 mod socket;
@@ -43,6 +44,7 @@ use settings::Shared;
 use socket::{Datagram, Socket};
 use steering::Steering;
 
+pub use reset::ResetKey;
 pub use settings::QuicConfig;
 pub(crate) use starting::Startup;
 
