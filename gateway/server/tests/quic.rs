@@ -126,6 +126,25 @@ fn given_more_than_the_window_holds_then_everything_arrives_in_order() {
 }
 
 #[test]
+fn given_a_phone_that_says_little_when_much_comes_for_it_then_it_gets_all_of_that() {
+    let (fixture, identity) = started(|_| ());
+    let mut phone = fixture.quic_phone(&identity, 42);
+    // 16 KB.
+    phone.quic.say(&send_frame(1, 43, &"𝄞".repeat(4_000)));
+    let ToRouter::Send(sent) = request(&fixture, &mut phone) else { panic!("a send comes") };
+    let (accepted, frame) = accept(sent, 1);
+    fixture.router().answer(accepted);
+    assert_eq!(phone.quic.hear()["type"], "accepted");
+    // Far more than three times what it has said, which is all that an address that is not proven may get.
+    for _ in 0..20 {
+        fixture.router().answer(ToGateway::Deliver { sessions: smallvec![phone.origin.session], frame: frame.clone() });
+        assert_eq!(phone.quic.hear()["type"], "deliver");
+    }
+    drop(phone);
+    fixture.stop();
+}
+
+#[test]
 fn given_a_client_then_it_may_send_little_ahead_until_its_session_is_open() {
     let (fixture, identity) = started(|_| ());
     let large = framing::frame(format!(r#"{{"type":"ping","nonce":"7"{}}}"#, " ".repeat(60_000)).as_bytes());

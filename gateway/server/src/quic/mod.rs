@@ -22,6 +22,7 @@ mod settings;
 mod socket;
 mod starting;
 mod steering;
+mod unproven;
 
 use std::collections::VecDeque;
 use std::io;
