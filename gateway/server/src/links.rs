@@ -123,7 +123,7 @@ impl Routers {
             None => {
                 let core = &self.cores[target];
                 let passes = first_in_line || core.waiting_for_room.is_empty();
-                if passes && core.end.requests.room() > 0 {
+                if passes && core.end.requests.has_room() {
                     Ok(Place { target, shard, reserved: false })
                 } else {
                     Err(WaitsFor::Room(target))
@@ -199,7 +199,7 @@ impl Routers {
     pub(crate) fn next_in_line(&mut self, waits_for: WaitsFor) -> Option<Slot> {
         let has_chance = match waits_for {
             WaitsFor::Credit { target, answering } => self.cores[target].pairs[answering].credits.free() > 0,
-            WaitsFor::Room(core) => self.cores[core].end.requests.room() > 0,
+            WaitsFor::Room(core) => self.cores[core].end.requests.has_room(),
         };
         let first = if has_chance { self.line(waits_for).pop_front() } else { None };
         self.waiting -= usize::from(first.is_some());

@@ -4,10 +4,6 @@
 /// busiest pair of threads needs between two turns. A larger figure is a mistake in the wiring.
 pub const LINK_SLOTS_MAX: usize = 1 << 18;
 
-/// Slots that a link has beyond those it promises, so that a push never meets a slot that a pop is just leaving (see
-/// [`crate::link()`]).
-pub const LINK_SPARE_SLOTS: usize = 1;
-
 /// A thread of the message path that has given no sign of life for so long has stalled. Far longer than any of them sleeps
 /// or is kept from its processor on a busy machine, and short enough that the stall is seen before clients give up.
 pub const STALL_AFTER_MS: u64 = 2_000;

@@ -21,14 +21,16 @@
 //! at least half of O, that turn answers `true`. If not, more than half of O are left when the next turn begins, and that
 //! one does.
 //!
-//! # Why a push never waits
+//! # What passing a message costs
 //!
-//! `ArrayQueue::push` spins when the slot it wants is one that a pop has claimed and not yet left. With one consumer that
-//! is at most the slot just before the head, and with [`LINK_SPARE_SLOTS`] beyond the promise the tail never comes
-//! around to it.
+//! The ring is [`rtrb`]'s: each end writes a position of its own and knows the other's as it last saw it. So a push or a pop
+//! is a copy and a store, without a locked instruction, and the producer looks at the consumer's position, which lies in a
+//! cache line that the other thread keeps writing, only when by what it knows there is no room.
 
-use crate::limits::{LINK_SLOTS_MAX, LINK_SPARE_SLOTS};
-use crate::sync::{Arc, ArrayQueue};
+use std::cell::RefCell;
+
+use crate::limits::LINK_SLOTS_MAX;
+use crate::sync::{PopEnd, PushEnd, RingBuffer};
 
 /// Makes a link with `reserved` slots for credited messages and `open` slots for the others.
 ///
@@ -38,15 +40,15 @@ use crate::sync::{Arc, ArrayQueue};
 pub fn link<T>(reserved: usize, open: usize) -> (Producer<T>, Consumer<T>) {
     let promised = reserved.saturating_add(open);
     assert!((1..=LINK_SLOTS_MAX).contains(&promised), "a link has 1 to {LINK_SLOTS_MAX} slots, not {promised}");
-    let queue = Arc::new(ArrayQueue::new(promised + LINK_SPARE_SLOTS));
-    (Producer { queue: queue.clone(), reserved, open }, Consumer { queue, open })
+    let (push, pop) = RingBuffer::new(promised);
+    (Producer { ring: RefCell::new(push), promised, open }, Consumer { ring: RefCell::new(pop), open })
 }
 
-/// The end of a link that pushes. There is one: it is `Send`, and not `Clone`.
+/// The end of a link that pushes. There is one: it is `Send`, and neither `Sync` nor `Clone`.
 #[derive(Debug)]
 pub struct Producer<T> {
-    queue: Arc<ArrayQueue<T>>,
-    reserved: usize,
+    ring: RefCell<PushEnd<T>>,
+    promised: usize,
     open: usize,
 }
 
@@ -56,8 +58,7 @@ impl<T> Producer<T> {
     /// # Panics
     /// When the link is full: more messages claimed a reserved slot than there are credits, which is our own bug.
     pub fn push_reserved(&self, message: T) {
-        assert!(self.queue.len() < self.reserved + self.open, "a reserved message found its link full");
-        assert!(self.queue.push(message).is_ok(), "a link holds more than it promises");
+        assert!(self.ring.borrow_mut().push(message).is_ok(), "a reserved message found its link full");
     }
 
     /// Pushes a message that no credit stands for, when an open slot is left.
@@ -65,20 +66,35 @@ impl<T> Producer<T> {
     /// # Errors
     /// Gives the message back when there is none.
     pub fn try_push(&self, message: T) -> Result<(), T> {
-        if self.room() == 0 { Err(message) } else { self.queue.push(message) }
+        if !self.has_room() {
+            return Err(message);
+        }
+        assert!(self.ring.borrow_mut().push(message).is_ok(), "a link holds more than it promises");
+        Ok(())
+    }
+
+    /// Whether an open slot is left.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.open_beside(self.ring.borrow().cached_slots()) > 0 || self.room() > 0
     }
 
     /// Open slots left. This thread is the only one that pushes, so by the time it does there are at least as many.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.open.saturating_sub(self.queue.len())
+        self.open_beside(self.ring.borrow().slots())
+    }
+
+    /// Open slots left when `free` slots of both classes are.
+    fn open_beside(&self, free: usize) -> usize {
+        self.open.saturating_sub(self.promised - free)
     }
 }
 
-/// The end of a link that pops. There is one: it is `Send`, and not `Clone`.
+/// The end of a link that pops. There is one: it is `Send`, and neither `Sync` nor `Clone`.
 #[derive(Debug)]
 pub struct Consumer<T> {
-    queue: Arc<ArrayQueue<T>>,
+    ring: RefCell<PopEnd<T>>,
     open: usize,
 }
 
@@ -86,7 +102,7 @@ impl<T> Consumer<T> {
     /// The oldest message; `None` when the link is empty.
     #[must_use]
     pub fn pop(&self) -> Option<T> {
-        self.queue.pop()
+        self.ring.borrow_mut().pop().ok()
     }
 
     /// Whether a turn that found `found` messages and popped `popped` may have made the room that the producer waits for. A
@@ -100,13 +116,13 @@ impl<T> Consumer<T> {
     /// Messages in the link as seen now; there may be more by the time they are popped.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.ring.borrow().slots()
     }
 
     /// Whether the link was empty just now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.ring.borrow().is_empty()
     }
 }
 
