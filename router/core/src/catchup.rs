@@ -2,9 +2,8 @@
 
 use switchyard_schema::encode;
 use switchyard_schema::frame::Receipt;
-use switchyard_schema::ids::{Sequence, ShardId};
-use switchyard_schema::link::{DeliverFrame, Recipients, ToGateway};
-use switchyard_schema::record::MessageRecord;
+use switchyard_schema::ids::ShardId;
+use switchyard_schema::link::{Recipients, ToGateway};
 
 use crate::agenda::{SessionKey, pop_due};
 use crate::config::ShardConfig;
@@ -78,12 +77,13 @@ impl Shard {
         if let ReadOutcome::Messages { void_to, messages } = reply.outcome {
             found = void_to > marks.sent || !messages.is_empty();
             marks.sent = marks.sent.max(void_to);
-            for (record, frame) in messages {
+            for record in messages {
                 if record.sequence <= marks.sent {
                     continue;
                 }
                 let sequence = record.sequence;
-                let frame = frame_for(&record, frame, record.sender == user_id);
+                // The sender's own devices are told its origin.
+                let frame = encode::deliver(&record, record.sender == user_id);
                 let is_next = sequence == marks.sent.next();
                 let has_room = fx.gateway_room.get(usize::from(at.gateway)).is_some_and(|room| *room > 0);
                 if !is_next || !has_room || !session.admit(*now, index, sequence, frame.websocket().len()) {
@@ -237,10 +237,4 @@ fn step(
     };
     post::reserved(config, to, Peer::Read(request), fx);
     Step::Done
-}
-
-/// The frame of a message for one of its members: the sender's own devices are told its origin.
-fn frame_for(record: &MessageRecord, frame: Option<DeliverFrame>, own: bool) -> DeliverFrame {
-    debug_assert!(record.sequence > Sequence::ZERO);
-    frame.filter(|_| !own).unwrap_or_else(|| encode::deliver(record, own))
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 use switchyard_schema::ids::{ConversationId, ConversationKind, DeviceId, Sequence, UserId};
-use switchyard_schema::link::DeliverFrame;
 use switchyard_schema::record::MessageRecord;
 
 use crate::cursor::Mark;
@@ -12,8 +11,8 @@ use crate::dedupe::Dedupe;
 use crate::facts::FactSlot;
 use crate::limits::POSITION_EVERY;
 use crate::memory::Resident;
-use crate::peer::LiveMessage;
 use crate::rows::{ConversationRow, Decoded, RowError, decode};
+use crate::tail::Place;
 use crate::{dedupe::First, effects::Row};
 
 /// A conversation in memory. One without a message does not exist; it is kept only to know that.
@@ -27,8 +26,8 @@ pub(crate) struct Conversation {
     pub(crate) void_to: Sequence,
     pub(crate) members: SmallVec<[Member; 2]>,
     pub(crate) dedupe: Dedupe,
-    /// The newest messages without a gap, pending ones included.
-    pub(crate) tail: VecDeque<LiveMessage>,
+    /// Where the newest messages lie in the memory tail: those up to `head` without a gap, pending ones included.
+    pub(crate) tail: VecDeque<Place>,
     /// The newest message whose journal position is known.
     pub(crate) placed: (Sequence, u64),
     /// Positions of every 64th message that the store may not have, with the snapshot that took them (zero: none yet).
@@ -134,27 +133,25 @@ impl Conversation {
         highest
     }
 
-    /// A durable message from the memory tail.
-    pub(crate) fn recent(&self, sequence: Sequence) -> Option<&LiveMessage> {
+    /// Where a durable message lies in the memory tail.
+    pub(crate) fn recent(&self, sequence: Sequence) -> Option<Place> {
         if sequence > self.durable_head {
             return None;
         }
-        let first = self.tail.front()?.record.sequence;
-        self.tail.get(usize::try_from(sequence.0.checked_sub(first.0)?).ok()?)
+        let behind_it = usize::try_from(self.head.0 - sequence.0).ok()?;
+        Some(self.tail[self.tail.len().checked_sub(behind_it + 1)?])
     }
 
-    /// A message got its place. `frame` is absent when it is replayed.
-    pub(crate) fn take(&mut self, record: &MessageRecord, frame: Option<DeliverFrame>) {
+    /// A message got its number. `kept` is where the memory tail has it, which nothing has that is replayed.
+    pub(crate) fn take(&mut self, record: &MessageRecord, kept: Option<Place>) {
         // Only in replay, after a repair gave up damaged records, may messages before this one be missing.
         let follows = record.sequence == self.head.next();
-        assert!(follows || (frame.is_none() && record.sequence > self.head), "sequences are dense");
+        assert!(follows || (kept.is_none() && record.sequence > self.head), "sequences are dense");
         self.head = record.sequence;
         let MessageRecord { sequence, message, client_message_id, .. } = *record;
         let device: DeviceId = record.device;
         self.dedupe.remember(record.sender, device, First { client_message_id, sequence, message });
-        if let Some(frame) = frame {
-            self.tail.push_back(LiveMessage { record: record.clone(), frame });
-        }
+        self.tail.extend(kept);
     }
 
     /// The position of a message is known; returns that of the message before.

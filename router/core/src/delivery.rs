@@ -61,11 +61,11 @@ impl Shard {
         if peer_grew {
             self.tell_receipt(user_id, index, Whose::Peer, None, fx);
         }
-        if let Some(answer) = &fact.answer {
-            self.accept(answer, fx);
-            self.advance_by_answer(answer, index);
+        if let Some(answer) = fact.answer() {
+            self.accept(&answer, fx);
+            self.advance_by_answer(&answer, index);
         }
-        self.deliver(user_id, index, fact.live.as_ref(), fx);
+        self.deliver(user_id, index, fact.live.as_deref(), fx);
         if known <= index as usize {
             self.users.recount(&user_id);
         }

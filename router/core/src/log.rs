@@ -1,20 +1,21 @@
 //! The shard's side of the journal: numbers for records, and what happens when they are durable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use switchyard_schema::ids::{ConversationId, Sequence, ShardId, UserId};
-use switchyard_schema::link::Origin;
+use switchyard_schema::ids::{ConversationId, ShardId, UserId};
+use switchyard_schema::link::{Origin, SessionRef};
 use switchyard_schema::record::Record;
 
 use crate::cursor::Mark;
 use crate::effects::{Append, Effects, StorageState};
-use crate::peer::{Answer, FactStamp};
+use crate::peer::{Answer, FactStamp, LiveMessage};
 
 /// What happens when a record is durable.
 #[derive(Debug)]
 pub(crate) enum Release {
-    /// A message becomes visible.
-    Message { conversation: ConversationId, sequence: Sequence, origin: Origin },
+    /// A message becomes visible, and the Send of this session is answered.
+    Message { live: Arc<LiveMessage>, session: SessionRef },
     /// A repeat of a Send that was pending is answered.
     Repeat(Answer),
     /// A session attaches; `gone` when it ended meanwhile.

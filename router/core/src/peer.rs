@@ -5,6 +5,8 @@
 //! Everything else is *open*: it takes a slot that is left, and one that does not fit is dropped, because the fact it
 //! tells is told again until it is confirmed.
 
+use std::sync::Arc;
+
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::Regarding;
 use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, MessageId, Sequence, UserId};
@@ -20,7 +22,7 @@ pub enum Peer {
     Repeated(Answer),
     /// Conversation's shard → member's shard: the head fact. Reserved by the Send's credit when it carries an answer,
     /// else open.
-    Head(Box<HeadFact>),
+    Head(HeadFact),
     /// Member's shard → conversation's shard: its journal holds the head fact. Open.
     HeadConfirmed(HeadConfirmed),
     /// Member's shard → conversation's shard: the watermark fact. Open.
@@ -39,7 +41,7 @@ impl Peer {
     pub fn is_reserved(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Repeated(_) | Self::Read(_) | Self::ReadReply(_) => true,
-            Self::Head(fact) => fact.answer.is_some(),
+            Self::Head(fact) => fact.answers.is_some(),
             Self::HeadConfirmed(_) | Self::Watermark(_) | Self::WatermarkConfirmed(_) => false,
         }
     }
@@ -93,9 +95,27 @@ pub struct HeadFact {
     /// What a confirmation repeats.
     pub stamp: FactStamp,
     /// The message that made the fact, when it is told for the first time.
-    pub live: Option<LiveMessage>,
-    /// The answer to the Send that made it, to the sender's shard.
-    pub answer: Option<Answer>,
+    pub live: Option<Arc<LiveMessage>>,
+    /// Beside a message, to its sender's shard: the session whose Send is answered by it.
+    pub answers: Option<SessionRef>,
+}
+
+impl HeadFact {
+    /// The answer to the Send that made it.
+    #[must_use]
+    pub fn answer(&self) -> Option<Answer> {
+        let session = self.answers?;
+        let message = &self.live.as_ref().expect("an answer stands beside its message").record;
+        Some(Answer {
+            session,
+            user: message.sender,
+            device: message.device,
+            client_message_id: message.client_message_id,
+            conversation: message.conversation,
+            message: message.message,
+            sequence: message.sequence,
+        })
+    }
 }
 
 /// Up to which records of its origin a head fact tells: messages and watermarks apart, because a message is told when
@@ -116,8 +136,8 @@ impl FactStamp {
     }
 }
 
-/// A message as shards hand it on; copies share its memory.
-#[derive(Clone, Debug)]
+/// A message as shards hand it on: there is one, however many have it.
+#[derive(Debug)]
 pub struct LiveMessage {
     /// The message.
     pub record: MessageRecord,
@@ -195,8 +215,8 @@ pub enum ReadOutcome {
     Messages {
         /// Everything from `after` up to here holds no message any more; not above `after` when nothing is missing.
         void_to: Sequence,
-        /// The messages, each with its frame when that is at hand.
-        messages: Vec<(MessageRecord, Option<DeliverFrame>)>,
+        /// The messages.
+        messages: Vec<MessageRecord>,
     },
     /// Nothing can be read at the moment: too many reads are under way, or the journal or the store failed.
     Unavailable,

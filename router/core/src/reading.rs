@@ -7,7 +7,7 @@ use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{Fetch, FetchRange, Regarding, VoidRange};
 use switchyard_schema::ids::{ConversationId, Sequence, ShardId};
 use switchyard_schema::limits::{PAGE_BYTES_MAX, PAGE_MESSAGES_MAX};
-use switchyard_schema::link::{DeliverFrame, Origin, PageReply, SessionRef, ToGateway};
+use switchyard_schema::link::{Origin, PageReply, SessionRef, ToGateway};
 use switchyard_schema::record::MessageRecord;
 
 use crate::conversation::Conversation;
@@ -17,6 +17,7 @@ use crate::peer::{Peer, ReadOutcome, ReadReply, ReadRequest};
 use crate::post;
 use crate::sending::retry_after_ms;
 use crate::shard::Shard;
+use crate::tail::Tail;
 
 /// A read on its way.
 #[derive(Copy, Clone, Debug)]
@@ -38,7 +39,7 @@ enum Asker {
 /// What a read found, in ascending order.
 #[derive(Debug, Default)]
 struct Found {
-    messages: Vec<(MessageRecord, Option<DeliverFrame>)>,
+    messages: Vec<MessageRecord>,
     /// Runs between them, before or behind, that a repair gave up.
     given_up: Vec<VoidRange>,
 }
@@ -46,7 +47,7 @@ struct Found {
 impl Found {
     /// The first and last sequence that it says something of.
     fn ends(&self) -> Option<(Sequence, Sequence)> {
-        let messages = self.messages.iter().map(|(record, _)| (record.sequence, record.sequence));
+        let messages = self.messages.iter().map(|record| (record.sequence, record.sequence));
         let runs = messages.chain(self.given_up.iter().map(|void| (void.from, void.to)));
         runs.reduce(|(first, last), (from, to)| (first.min(from), last.max(to)))
     }
@@ -107,7 +108,6 @@ impl Shard {
                     reading.replans += 1;
                     return self.read(reading, fx);
                 }
-                let messages = messages.into_iter().map(|message| (message, None)).collect();
                 self.answer_reading(&reading, Found { messages, given_up }, fx);
             }
         }
@@ -120,7 +120,7 @@ impl Shard {
             return self.answer_reading(&reading, Found::default(), fx);
         };
         if conversation.recent(first).is_some() {
-            let found = from_tail(conversation, first, last, keep, reading.bytes);
+            let found = from_tail(&self.tail, conversation, &reading, (first, last, keep));
             return self.answer_reading(&reading, found, fx);
         }
         if self.readings.waiting.len() >= HISTORY_READS_MAX {
@@ -149,7 +149,7 @@ impl Shard {
                 let void_to = leading.map_or(conversation.void_to, |void| void.to);
                 let mut next = request.after.max(void_to).next();
                 let mut messages = found.messages;
-                messages.retain(|(record, _)| {
+                messages.retain(|record| {
                     let follows = record.sequence == next;
                     next = if follows { next.next() } else { next };
                     follows
@@ -196,18 +196,25 @@ fn wanted(conversation: &Conversation, reading: &Reading) -> Option<(Sequence, S
     (messages > 0 && first <= last).then_some((Sequence(first), Sequence(last), keep))
 }
 
-/// A run of messages that the tail holds, cut at `bytes` but for one message.
-fn from_tail(conversation: &Conversation, first: Sequence, last: Sequence, keep: Keep, bytes: usize) -> Found {
-    let mut left = bytes;
+/// A run of messages that the tail holds, cut at the bytes that were asked for but for one message.
+fn from_tail(
+    tail: &Tail,
+    conversation: &Conversation,
+    reading: &Reading,
+    (first, last, keep): (Sequence, Sequence, Keep),
+) -> Found {
+    let mut left = reading.bytes;
     let mut found = Vec::new();
     let sequences = first.0..=last.0;
     let mut take = |sequence: u64| {
-        let message = conversation.recent(Sequence(sequence)).expect("the tail has no gap");
-        let size = message.record.body.len();
+        let sequence = Sequence(sequence);
+        let place = conversation.recent(sequence).expect("the tail has no gap");
+        let message = tail.get(reading.conversation, sequence, place);
+        let size = message.body.len();
         let fits = found.is_empty() || size <= left;
         if fits {
             left = left.saturating_sub(size);
-            found.push((message.record.clone(), Some(message.frame.clone())));
+            found.push(message);
         }
         fits
     };
@@ -243,7 +250,7 @@ fn page(conversation: &Conversation, reading: &Reading, session: SessionRef, req
         session,
         request,
         conversation: reading.conversation,
-        messages: found.messages.into_iter().map(|(record, _)| record).collect(),
+        messages: found.messages,
         void: (void.from <= void.to).then_some(void).into_iter().chain(found.given_up).collect(),
         watermarks: members.iter().map(|member| member.recorded.watermark(member.user)).collect::<SmallVec<_>>(),
         more,

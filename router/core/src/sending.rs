@@ -1,8 +1,10 @@
 //! A Send at its conversation's shard: checked, given its place, and released when it is durable.
 
+use std::sync::Arc;
+
 use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::Regarding;
-use switchyard_schema::ids::{ClientMessageId, ConversationId, Sequence, UserId};
+use switchyard_schema::ids::{ClientMessageId, ConversationId, UserId};
 use switchyard_schema::link::{Origin, SendRequest, SessionRef};
 use switchyard_schema::record::{MessageRecord, Record};
 
@@ -79,12 +81,11 @@ impl Shard {
         let (frame, body) = draft.stamp(message, sequence);
         let record =
             MessageRecord { conversation: id, sequence, message, sender: user, device, client_message_id, body };
-        conversation.take(&record, Some(frame));
+        conversation.take(&record, Some(self.tail.keep(&record)));
         conversation.held += 1;
-        self.tail.took(conversation.tail.back().expect("it was just taken"));
         self.changes.conversation(id, conversation);
-        let release = Release::Message { conversation: id, sequence, origin };
-        let lsn = self.log.append_then(Record::Message(record), release, fx);
+        let live = Arc::new(LiveMessage { record: record.clone(), frame });
+        let lsn = self.log.append_then(Record::Message(record), Release::Message { live, session }, fx);
         self.log.unplaced.push_back(lsn);
         self.conversations.recount(&id);
         self.tail.trim(&mut self.conversations);
@@ -95,21 +96,15 @@ impl Shard {
     }
 
     /// A message is durable: it may be seen, and its members' shards are told.
-    pub(crate) fn release_message(
-        &mut self,
-        lsn: u64,
-        id: ConversationId,
-        sequence: Sequence,
-        origin: Origin,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn release_message(&mut self, lsn: u64, live: Arc<LiveMessage>, session: SessionRef, fx: &mut Effects) {
         let config = self.config;
+        let MessageRecord { conversation: id, sequence, sender, .. } = live.record;
         let conversation = self.conversations.peek_mut(&id).expect("a pending message holds its conversation");
         assert_eq!(conversation.durable_head.next(), sequence, "messages become durable in order");
         conversation.durable_head = sequence;
         conversation.held -= 1;
-        let live = conversation.recent(sequence).expect("a pending message stays in the tail").clone();
-        for index in 0..conversation.members.len() {
+        let members = conversation.members.len();
+        for (index, live) in std::iter::repeat_n(live, members).enumerate() {
             let number = crate::user::device_number(index);
             let member = &mut conversation.members[index];
             let due = self.now.plus(RETELL_AFTER_MS);
@@ -117,12 +112,12 @@ impl Shard {
             conversation.held += u32::from(opened);
             let mut fact = head_fact(conversation, id, index);
             let to = config.shard_count.of_user(fact.user);
-            fact.live = Some(live.clone());
-            if fact.user == origin.user {
-                fact.answer = Some(answer_to(&origin, &live));
-                post::reserved(&config, to, Peer::Head(Box::new(fact)), fx);
+            fact.live = Some(live);
+            if fact.user == sender {
+                fact.answers = Some(session);
+                post::reserved(&config, to, Peer::Head(fact), fx);
             } else {
-                post::open(&config, to, Peer::Head(Box::new(fact)), fx);
+                post::open(&config, to, Peer::Head(fact), fx);
             }
         }
     }
@@ -131,12 +126,9 @@ impl Shard {
     pub(crate) fn refuse_pending(&mut self, fx: &mut Effects) {
         for (_, release) in std::mem::take(&mut self.log.pending) {
             match release {
-                Release::Message { conversation: id, sequence, origin } => {
-                    let conversation = self.conversations.peek(&id).expect("a pending message holds its conversation");
-                    let first = conversation.tail.front().expect("a pending message stays in the tail").record.sequence;
-                    let place = usize::try_from(sequence.0 - first.0).expect("the tail is in memory");
-                    let name = conversation.tail[place].record.client_message_id;
-                    self.refuse_send(&origin, name, ErrorCode::StorageUnavailable, fx);
+                Release::Message { live, session } => {
+                    let MessageRecord { sender, client_message_id, .. } = live.record;
+                    self.refuse_send_of(sender, session, client_message_id, ErrorCode::StorageUnavailable, fx);
                 }
                 Release::Repeat(Answer { user, session, client_message_id, .. }) => {
                     self.refuse_send_of(user, session, client_message_id, ErrorCode::StorageUnavailable, fx);
@@ -160,18 +152,6 @@ pub(crate) fn head_fact(conversation: &Conversation, id: ConversationId, index: 
         peer_read: others.read,
         stamp: crate::peer::FactStamp { head_lsn: member.head_fact.last_lsn(), mark_lsn: member.mark_fact.last_lsn() },
         live: None,
-        answer: None,
-    }
-}
-
-fn answer_to(origin: &Origin, live: &LiveMessage) -> Answer {
-    Answer {
-        session: origin.session,
-        user: origin.user,
-        device: origin.device,
-        client_message_id: live.record.client_message_id,
-        conversation: live.record.conversation,
-        message: live.record.message,
-        sequence: live.record.sequence,
+        answers: None,
     }
 }

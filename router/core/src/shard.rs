@@ -146,9 +146,7 @@ impl Shard {
         self.log.durable_lsn = self.log.durable_lsn.max(lsn);
         while let Some((lsn, release)) = self.log.pop_durable() {
             match release {
-                Release::Message { conversation, sequence, origin } => {
-                    self.release_message(lsn, conversation, sequence, origin, fx);
-                }
+                Release::Message { live, session } => self.release_message(lsn, live, session, fx),
                 Release::Repeat(answer) => self.answer_repeat(answer, fx),
                 Release::Attach { origin, gone } => self.release_attach(origin, gone, fx),
                 Release::Cursor { user, conversation, device, mark, explicit } => {
@@ -160,7 +158,6 @@ impl Shard {
                 }
             }
         }
-        self.tail.trim(&mut self.conversations);
         self.catch_up(CATCH_UP_STEPS_PER_INPUT, fx);
     }
 
@@ -284,8 +281,9 @@ impl Shard {
     fn park(&mut self, key: LoadKey, mut input: Input, fx: &mut Effects) {
         // The answer to a Send owes nothing to the state that is loaded; only its user's sessions do, and there are none.
         if let Input::Peer(_, Peer::Head(fact)) = &mut input
-            && let Some(answer) = fact.answer.take()
+            && let Some(answer) = fact.answer()
         {
+            fact.answers = None;
             self.accept(&answer, fx);
         }
         match self.parked.park(key, input) {
@@ -326,11 +324,7 @@ impl Shard {
             }
             match self.conversations.evict_one(self.changes.stored) {
                 Met::Nothing => {}
-                Met::Spared => looks_on = true,
-                Met::Evicted(_, conversation) => {
-                    self.tail.dropped(&conversation);
-                    looks_on = true;
-                }
+                Met::Spared | Met::Evicted(..) => looks_on = true,
             }
         }
         looks_on

@@ -60,7 +60,7 @@ impl Shard {
             let opened = self.facts.raise(&mut conversation.members[other].mark_fact, key, lsn, due);
             conversation.held += u32::from(opened);
             let fact = head_fact(conversation, id, other);
-            post::open(&config, config.shard_count.of_user(fact.user), Peer::Head(Box::new(fact)), fx);
+            post::open(&config, config.shard_count.of_user(fact.user), Peer::Head(fact), fx);
         }
     }
 
@@ -125,7 +125,7 @@ impl Shard {
                     };
                     if self.facts.told_again(slot, key, then, due) == Due::Tell {
                         let fact = head_fact(conversation, id, place);
-                        post::open(&config, config.shard_count.of_user(fact.user), Peer::Head(Box::new(fact)), fx);
+                        post::open(&config, config.shard_count.of_user(fact.user), Peer::Head(fact), fx);
                     }
                 }
                 FactKey::Cursor(user_id, id) => {

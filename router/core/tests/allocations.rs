@@ -17,8 +17,8 @@ use switchyard_schema::record::Record;
 static ALLOCATOR: Counting = Counting;
 
 const NOW: Millis = Millis(1_800_000_000_000);
-/// The head fact of each member, that of the watermark, and the count of who shares the frame.
-const ALLOCATIONS_PER_MESSAGE: usize = 4;
+/// The message as shards hand it on, and the count of who shares the frame.
+const ALLOCATIONS_PER_MESSAGE: usize = 2;
 /// Lists grow now and then.
 const ALLOCATIONS_ASIDE: usize = 20;
 

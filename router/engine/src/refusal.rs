@@ -64,7 +64,7 @@ pub(crate) fn peer(config: &EngineConfig, shard: ShardId, from: ShardId, input: 
             refuse(answer.session, from, CODE, Regarding::Send(answer.client_message_id), fx);
         }
         Peer::Head(fact) => {
-            if let Some(answer) = fact.answer {
+            if let Some(answer) = fact.answer() {
                 refuse(answer.session, from, CODE, Regarding::Send(answer.client_message_id), fx);
             }
         }

@@ -69,7 +69,7 @@ impl Memory {
     /// [`Canary::FactNotRetold`]: whether this fact may be told; each one may once.
     pub(crate) fn may_tell(&mut self, envelope: &Envelope) -> bool {
         match &envelope.peer {
-            Peer::Head(fact) if fact.answer.is_none() => {
+            Peer::Head(fact) if fact.answers.is_none() => {
                 let stamp = fact.stamp;
                 self.told.insert((0, fact.user, fact.conversation, stamp.head_lsn, stamp.mark_lsn))
             }
