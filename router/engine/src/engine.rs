@@ -117,7 +117,8 @@ impl Engine {
     }
 
     /// What waits to leave.
-    pub const fn outbox(&mut self) -> &mut Outbox {
+    pub fn outbox(&mut self) -> &mut Outbox {
+        self.outbox.to_gateways.append(&mut self.fx.to_gateways);
         &mut self.outbox
     }
 
@@ -436,16 +437,16 @@ impl Engine {
 
     fn is_drained(&self) -> bool {
         let fx = &self.fx;
-        fx.records.is_empty() && fx.to_gateways.is_empty() && fx.to_shards.is_empty() && fx.reads.is_empty()
+        fx.records.is_empty() && fx.to_shards.is_empty() && fx.reads.is_empty()
     }
 
-    /// Carries out effects until none is left that stays on this core.
+    /// Carries out effects until none is left that stays on this core. What is for gateways waits where it is: nearly every message
+    /// comes by here several times.
     fn absorb(&mut self, now: Millis) {
         loop {
             for append in self.fx.records.drain(..) {
                 self.commit.push(now, append);
             }
-            self.outbox.to_gateways.append(&mut self.fx.to_gateways);
             for envelope in self.fx.to_shards.drain(..) {
                 match self.config.core_of(envelope.to) {
                     core if core == self.config.core => self.local.push_back(envelope),
