@@ -1,7 +1,8 @@
-//! The Deliver frame that recipients share: encoded once per message, in one allocation, WebSocket header in front.
+//! The frames of which there is one for every message, each in one allocation, WebSocket header in front: the Deliver that
+//! recipients share, encoded once, and the sender's Accepted.
 //!
-//! The FlatBuffer is laid out by hand, because its shape is fixed and a builder would want buffers of its own and a
-//! second copy of the body. Positions count from the start of the FlatBuffer; `D` stands for the Deliver table:
+//! The FlatBuffers are laid out by hand, because their shape is fixed and a builder would want buffers of its own, a second
+//! copy, and time to find out what is known. Positions count from the start of the FlatBuffer; `D` stands for the Deliver table:
 //!
 //! ```text
 //!        0  root: where the Frame table is
@@ -22,8 +23,13 @@
 //! | body              | D + 52         | D + 4                |
 //! | body's length     | 92             | 124                  |
 //! | body's bytes      | 96             | 128                  |
+//!
+//! An Accepted begins in the same way. Its table, at 36, has the client message id at 40, the conversation at 56 and the stamp
+//! at 72, where it ends.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::frame::Accepted;
 
 use crate::generated::FrameBody;
 use crate::ids::{ClientMessageId, ConversationId, DeviceId, UserId};
@@ -58,6 +64,24 @@ pub fn deliver(record: &MessageRecord, with_origin: bool) -> DeliverFrame {
     DeliverFrame::new(bytes.freeze(), header_bytes)
 }
 
+/// Header and frame of an Accepted, as a WebSocket takes it.
+#[must_use]
+pub fn accepted(accepted: &Accepted) -> Bytes {
+    const FRAME_BYTES: usize = 96;
+    let header_bytes = usize::from(websocket_header_bytes(FRAME_BYTES));
+    let mut out = BytesMut::with_capacity(header_bytes + FRAME_BYTES);
+    put_websocket_header(&mut out, FRAME_BYTES);
+    put_frame_table(&mut out, FrameBody::Accepted, 36);
+    put_vtable(&mut out, &[60, 4, 20, 36]);
+    out.put_bytes(0, 2);
+    out.put_u32_le(12); // back to the vtable
+    put_client_message_id(&mut out, accepted.client_message_id);
+    put_conversation(&mut out, accepted.conversation);
+    put_stamp(&mut out, [accepted.message.get(), accepted.sequence.0, accepted.time.0]);
+    debug_assert_eq!(out.len(), header_bytes + FRAME_BYTES);
+    out.freeze()
+}
+
 /// Header and frame in a buffer of exactly their size, which `freeze` then takes over without a second allocation.
 fn lay_out(
     conversation: ConversationId,
@@ -71,7 +95,7 @@ fn lay_out(
     let header_bytes = websocket_header_bytes(frame_bytes);
     let mut out = BytesMut::with_capacity(usize::from(header_bytes) + frame_bytes);
     put_websocket_header(&mut out, frame_bytes);
-    put_frame_table(&mut out, layout.deliver_at);
+    put_frame_table(&mut out, FrameBody::Deliver, layout.deliver_at);
     match origin {
         None => put_deliver_alone(&mut out, conversation, stamp, sender),
         Some(origin) => put_deliver_with_origin(&mut out, conversation, stamp, sender, origin),
@@ -105,12 +129,12 @@ fn put_websocket_header(out: &mut BytesMut, payload_bytes: usize) {
     }
 }
 
-fn put_frame_table(out: &mut BytesMut, deliver_at: u32) {
+fn put_frame_table(out: &mut BytesMut, body: FrameBody, body_at: u32) {
     out.put_u32_le(FRAME_AT);
     put_vtable(out, &[9, 8, 4]);
     out.put_u32_le(FRAME_AT - 4);
-    out.put_u32_le(deliver_at - (FRAME_AT + 4));
-    out.put_u8(FrameBody::Deliver.0);
+    out.put_u32_le(body_at - (FRAME_AT + 4));
+    out.put_u8(body.0);
     out.put_bytes(0, 3);
 }
 
@@ -137,9 +161,7 @@ fn put_deliver_with_origin(
     put_stamp(out, stamp);
     out.put_u64_le(sender.get());
     out.put_u64_le(device.get());
-    let (high, low) = client_message_id.words();
-    out.put_u64_le(high);
-    out.put_u64_le(low);
+    put_client_message_id(out, client_message_id);
     out.put_bytes(0, 4);
 }
 
@@ -154,6 +176,12 @@ fn put_vtable(out: &mut BytesMut, table_bytes_then_fields: &[u16]) {
 
 fn put_conversation(out: &mut BytesMut, conversation: ConversationId) {
     let (high, low) = conversation.words();
+    out.put_u64_le(high);
+    out.put_u64_le(low);
+}
+
+fn put_client_message_id(out: &mut BytesMut, id: ClientMessageId) {
+    let (high, low) = id.words();
     out.put_u64_le(high);
     out.put_u64_le(low);
 }

@@ -65,6 +65,19 @@ fn given_a_message_when_laid_out_for_recipients_then_its_bytes_are_the_golden_on
 }
 
 #[test]
+fn given_an_accepted_when_laid_out_then_it_is_read_as_what_was_written_and_its_bytes_are_the_golden_ones() {
+    let samples = server_samples();
+    let Some((_, frame @ ServerFrame::Accepted(accepted))) = samples.iter().find(|(name, _)| *name == "accepted")
+    else {
+        panic!("the sample is an Accepted");
+    };
+    let bytes = encode::accepted(accepted);
+    const HEADER_BYTES: usize = 2;
+    assert_eq!(wire::parse_server(&bytes[HEADER_BYTES..]).as_ref(), Ok(frame));
+    check("accepted.websocket.bin", &bytes);
+}
+
+#[test]
 fn given_the_golden_files_when_read_then_each_one_belongs_to_a_sample() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let names: Vec<_> =

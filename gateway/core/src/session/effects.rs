@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use switchyard_schema::error::{CloseCode, ErrorCode};
-use switchyard_schema::frame::{Receipt, ServerFrame};
+use switchyard_schema::frame::{Accepted, Receipt, ServerFrame};
 use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
 use switchyard_schema::{json, wire};
@@ -109,6 +109,14 @@ impl SessionEffects {
             }
         };
         self.push(packed);
+    }
+
+    /// Encodes an Accepted.
+    pub(super) fn accepted(&mut self, packing: Packing, me: UserId, accepted: &Accepted) {
+        match (packing.form, packing.transport) {
+            (Form::Binary, Transport::WebSocket) => self.push(switchyard_schema::encode::accepted(accepted)),
+            _ => self.frame(packing, me, &ServerFrame::Accepted(*accepted)),
+        }
     }
 
     /// Encodes a Receipt, which may linger when it is alone.

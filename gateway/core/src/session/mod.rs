@@ -259,7 +259,7 @@ impl Session {
                 FromRouter::Attached => {}
                 FromRouter::Accepted(accepted) => {
                     member.on_send_answered(accepted.sequence == Sequence(1));
-                    out.frame(packing, member.user, &ServerFrame::Accepted(accepted));
+                    out.accepted(packing, member.user, &accepted);
                 }
                 FromRouter::Page(reply) => {
                     member.pending_fetches = member.pending_fetches.saturating_sub(1);
