@@ -240,18 +240,17 @@ impl Shard {
 
     /// Takes an input, or parks it until what it concerns is in memory.
     fn take(&mut self, input: Input, fx: &mut Effects) {
-        let input = match input {
+        match &input {
             Input::Gateway(ToRouter::Send(request)) => {
-                if let Some(code) = self.refusal_of(&request) {
+                if let Some(code) = self.refusal_of(request) {
                     return self.refuse_send(&request.origin, request.client_message_id, code, fx);
                 }
-                Input::Gateway(ToRouter::Send(request))
             }
             Input::Gateway(ToRouter::Fetch { origin, fetch }) if fetch.conversation.peer_of(origin.user).is_none() => {
                 return self.refuse_fetch(origin.session, fetch.request, ErrorCode::NotAMember, fx);
             }
-            input => input,
-        };
+            _ => {}
+        }
         match input.wants().filter(|key| !self.is_resident(key)) {
             Some(key) => self.park(key, input, fx),
             None => self.dispatch(input, fx),

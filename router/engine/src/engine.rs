@@ -3,8 +3,6 @@
 //! A turn of the driver: [`Engine::set_room`], the inputs that arrived, [`Engine::handle_tick`] when its deadline has
 //! passed, [`Engine::poll_batch`], then everything in [`Engine::outbox`].
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use switchyard_log::Position;
 use switchyard_log::batch::{BatchKind, SealedBatch};
@@ -46,7 +44,8 @@ pub struct Engine {
     config: EngineConfig,
     pub(crate) slots: Vec<Slot>,
     fx: Effects,
-    local: VecDeque<Envelope>,
+    /// The messages between shards that are being handed over; kept for its memory.
+    letters: Vec<Envelope>,
     pub(crate) outbox: Outbox,
     pub(crate) commit: GroupCommit,
     pub(crate) history: History,
@@ -74,7 +73,7 @@ impl Engine {
         Self {
             slots: config.shards().map(slot).collect(),
             fx: Effects::new(usize::from(config.gateways), usize::from(config.router_cores)),
-            local: VecDeque::new(),
+            letters: Vec::new(),
             outbox: Outbox::default(),
             commit: GroupCommit::new(JournalPlan::new(run, config.core), config.lazy_commit_ms),
             history: History::default(),
@@ -437,7 +436,7 @@ impl Engine {
 
     fn is_drained(&self) -> bool {
         let fx = &self.fx;
-        fx.records.is_empty() && fx.to_shards.is_empty() && fx.reads.is_empty()
+        fx.records.is_empty() && fx.to_shards.is_empty() && fx.loads.is_empty() && fx.reads.is_empty()
     }
 
     /// Carries out effects until none is left that stays on this core. What is for gateways waits where it is: nearly every message
@@ -447,23 +446,24 @@ impl Engine {
             for append in self.fx.records.drain(..) {
                 self.commit.push(now, append);
             }
-            for envelope in self.fx.to_shards.drain(..) {
-                match self.config.core_of(envelope.to) {
-                    core if core == self.config.core => self.local.push_back(envelope),
-                    core => self.outbox.to_cores.push((core, envelope)),
-                }
-            }
             let loads = self.fx.loads.drain(..).map(|(shard, key)| StoreAsk::Load { shard, key });
             self.outbox.store.extend(loads);
             for (shard, wanted) in std::mem::take(&mut self.fx.reads) {
                 let step = self.history.begin(shard, wanted, self.readable());
                 self.on_step(now, step);
             }
-            match self.local.pop_front() {
-                Some(envelope) => self.deliver(now, envelope),
-                None if self.is_drained() => return,
-                None => {}
+            if self.is_drained() {
+                return;
             }
+            let mut letters = std::mem::take(&mut self.letters);
+            std::mem::swap(&mut letters, &mut self.fx.to_shards);
+            for envelope in letters.drain(..) {
+                match self.config.core_of(envelope.to) {
+                    core if core == self.config.core => self.deliver(now, envelope),
+                    core => self.outbox.to_cores.push((core, envelope)),
+                }
+            }
+            self.letters = letters;
         }
     }
 }
