@@ -38,6 +38,12 @@ pub const RESERVED_PLACES_MAX: usize = 1 << 16;
 /// Sockets read in one turn, so that answers leave and router cores are woken within a millisecond or two. Those that were
 /// not read to the end before may be as many again.
 pub const READS_PER_TURN: usize = 256;
+/// Of connections that are not let in yet, or are being ended, as many as are accepted: thousands of them that came together, or
+/// time out together, leave time for the ones that are open.
+pub const NEWCOMER_READS_PER_TURN: usize = 64;
+/// Sockets of which a turn hears that they are ready: what the completion queue holds. Most of them may be newcomers', which only
+/// take their place in a list.
+pub const READY_PER_TURN: usize = POLL_COMPLETIONS as usize;
 /// Bytes read from one connection in one turn: the thread's shared receive buffer.
 pub const RECEIVE_BYTES: usize = 64 * 1024;
 /// Bytes of small frames written with one call: the thread's shared write buffer.

@@ -13,10 +13,13 @@ use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
 use crate::connection::{Connection, Phase};
-use crate::limits::{HELD_BITE_BYTES, HELD_BYTES_MAX, HELD_TIGHT_BYTES, READS_PER_TURN};
+use crate::limits::{
+    HELD_BITE_BYTES, HELD_BYTES_MAX, HELD_TIGHT_BYTES, NEWCOMER_READS_PER_TURN, READS_PER_TURN, READY_PER_TURN,
+};
 use crate::poll_ring::{Ready, What};
 use crate::state::State;
 use crate::sys;
+use crate::to_read::Standing;
 
 impl State {
     /// Reads sockets that are ready, those that could not be read to the end before as well, as many as a turn may.
@@ -29,9 +32,23 @@ impl State {
             }
         }
         self.to_read.give_back(turn);
-        for _ in 0..READS_PER_TURN {
+        let (mut reads, mut newcomers) = (0, 0);
+        for _ in 0..READY_PER_TURN {
             let Some(ready) = self.polls.next() else { return };
-            self.on_ready(ready);
+            if let Some(slot) = self.on_ready(ready) {
+                if self.standing(slot) == Standing::Newcomer {
+                    newcomers += 1;
+                    if newcomers > NEWCOMER_READS_PER_TURN || self.to_read.are_newcomers_waiting() {
+                        self.read_on(slot);
+                        continue;
+                    }
+                }
+                self.read(slot);
+            }
+            reads += 1;
+            if reads == READS_PER_TURN {
+                return;
+            }
         }
     }
 
@@ -40,12 +57,13 @@ impl State {
         !self.to_read.is_empty() || self.polls.has_ready()
     }
 
-    fn on_ready(&mut self, Ready { slot, epoch, what }: Ready) {
+    /// Which connection can be read now.
+    fn on_ready(&mut self, Ready { slot, epoch, what }: Ready) -> Option<Slot> {
         if self.is_quic_socket(slot, epoch, what) {
-            return;
+            return None;
         }
         // What was told of a connection that has ended comes too late.
-        let Some(connection) = self.table.get_epoch_mut(slot, epoch) else { return };
+        let connection = self.table.get_epoch_mut(slot, epoch)?;
         match what {
             What::Readable { ended, unwatched } => {
                 connection.unread = true;
@@ -53,16 +71,24 @@ impl State {
                 if unwatched && let Some(socket) = &connection.socket {
                     self.polls.watch(socket.as_fd(), slot, epoch);
                 }
-                // Whoever stands in the list is read when its turn comes.
-                if !connection.stands_to_read {
-                    self.read(slot);
-                }
+                // Whoever stands in a list is read when its turn comes.
+                (!connection.stands_to_read).then_some(slot)
             }
             What::Writable => {
                 connection.blocked = false;
                 self.mark_dirty(slot);
                 self.on_sign_of_life(slot);
+                None
             }
+        }
+    }
+
+    fn standing(&mut self, slot: Slot) -> Standing {
+        let securing = self.is_securing(slot);
+        match self.connection(slot).phase {
+            Phase::Handshake(_) if securing => Standing::Securing,
+            Phase::Handshake(_) | Phase::Closing { .. } => Standing::Newcomer,
+            Phase::Session(_) | Phase::Echo(_) | Phase::Gone => Standing::Open,
         }
     }
 
@@ -115,8 +141,8 @@ impl State {
         let connection = self.connection(slot);
         if connection.unread && !connection.stands_to_read && !connection.is_paused() {
             connection.stands_to_read = true;
-            let securing = matches!(connection.phase, Phase::Handshake(_)) && self.is_securing(slot);
-            self.to_read.push((slot, epoch), securing);
+            let standing = self.standing(slot);
+            self.to_read.push((slot, epoch), standing);
         }
     }
 

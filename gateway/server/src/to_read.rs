@@ -4,17 +4,29 @@ use std::collections::VecDeque;
 
 use switchyard_gateway_core::wheel::Slot;
 
-use crate::limits::{READS_PER_TURN, TLS_STEPS_PER_TURN};
+use crate::limits::{NEWCOMER_READS_PER_TURN, READS_PER_TURN, TLS_STEPS_PER_TURN};
 
 /// A connection, with its epoch: it may have gone when its turn comes.
 type Entry = (Slot, u32);
 
-/// They stand in two lists, oldest first. A TLS handshake costs as much as a hundred other reads, so a turn takes few of them;
-/// in one list the others would stand behind all those that a fleet has begun.
+/// In which list a connection stands.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// It is open.
+    Open,
+    /// It has not been let in yet, or it is being ended.
+    Newcomer,
+    /// Its TLS handshake is under way.
+    Securing,
+}
+
+/// They stand in three lists, oldest first. Who is not let in yet may be one of thousands that came together, or that are sent away
+/// together, and a TLS handshake costs as much as a hundred other reads, so a turn takes few of these; in one list those that are open
+/// would stand behind all of them.
 #[derive(Debug, Default)]
 pub(crate) struct ToRead {
-    others: VecDeque<Entry>,
-    /// Those whose TLS handshake is under way.
+    open: VecDeque<Entry>,
+    newcomers: VecDeque<Entry>,
     securing: VecDeque<Entry>,
     /// Where a turn's share is put.
     turn: Vec<Entry>,
@@ -22,19 +34,32 @@ pub(crate) struct ToRead {
 
 impl ToRead {
     /// The connection is read when its turn comes.
-    pub(crate) fn push(&mut self, entry: Entry, securing: bool) {
-        let list = if securing { &mut self.securing } else { &mut self.others };
+    pub(crate) fn push(&mut self, entry: Entry, standing: Standing) {
+        let list = match standing {
+            Standing::Open => &mut self.open,
+            Standing::Newcomer => &mut self.newcomers,
+            Standing::Securing => &mut self.securing,
+        };
         list.push_back(entry);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.others.is_empty() && self.securing.is_empty()
+        self.open.is_empty() && self.newcomers.is_empty() && self.securing.is_empty()
+    }
+
+    pub(crate) fn are_newcomers_waiting(&self) -> bool {
+        !self.newcomers.is_empty()
     }
 
     /// Those that are read in this turn: as many of each list as a turn may. Whoever is not read to the end is pushed again.
     pub(crate) fn take_turn(&mut self) -> Vec<Entry> {
         let mut turn = std::mem::take(&mut self.turn);
-        for (list, at_most) in [(&mut self.others, READS_PER_TURN), (&mut self.securing, TLS_STEPS_PER_TURN)] {
+        let lists = [
+            (&mut self.open, READS_PER_TURN),
+            (&mut self.newcomers, NEWCOMER_READS_PER_TURN),
+            (&mut self.securing, TLS_STEPS_PER_TURN),
+        ];
+        for (list, at_most) in lists {
             turn.extend(list.drain(..list.len().min(at_most)));
         }
         turn
@@ -52,22 +77,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_thousands_of_handshakes_that_wait_then_every_turn_reads_the_others_and_its_share_of_them() {
-        const HANDSHAKES: u32 = 5_000;
+    fn given_thousands_that_wait_to_be_let_in_then_every_turn_reads_who_is_open_and_its_share_of_them() {
+        check(Standing::Newcomer, NEWCOMER_READS_PER_TURN);
+        check(Standing::Securing, TLS_STEPS_PER_TURN);
+    }
+
+    #[track_caller]
+    fn check(standing: Standing, share: usize) {
+        const WAITING: u32 = 5_000;
         let mut to_read = ToRead::default();
-        (0..HANDSHAKES).for_each(|slot| to_read.push((slot, 0), true));
-        to_read.push((HANDSHAKES, 0), false);
-        let share = u32::try_from(TLS_STEPS_PER_TURN).expect("it is small");
+        (0..WAITING).for_each(|slot| to_read.push((slot, 0), standing));
+        to_read.push((WAITING, 0), Standing::Open);
+        let share = u32::try_from(share).expect("it is small");
         for number in 0..3 {
             let mut turn = to_read.take_turn();
             let oldest = (number * share..(number + 1) * share).map(|slot| (slot, 0));
-            assert_eq!(turn, std::iter::once((HANDSHAKES, 0)).chain(oldest).collect::<Vec<_>>());
-            // It has more to read each time; the handshakes wait for their peers.
-            to_read.push((HANDSHAKES, 0), false);
+            assert_eq!(turn, std::iter::once((WAITING, 0)).chain(oldest).collect::<Vec<_>>());
+            // It has more to read each time; the others wait for their peers.
+            to_read.push((WAITING, 0), Standing::Open);
             turn.clear();
             to_read.give_back(turn);
         }
-        assert_eq!(to_read.securing.len(), (HANDSHAKES - 3 * share) as usize);
+        assert_eq!(to_read.newcomers.len() + to_read.securing.len(), (WAITING - 3 * share) as usize);
         assert!(!to_read.is_empty());
     }
 }
