@@ -15,6 +15,7 @@ use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::transport::TransportOptions;
 use switchyard_swarm::workers;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
@@ -108,6 +109,7 @@ fn given_connections_that_are_cut_off_at_once_when_they_come_back_then_all_are_a
         sources: "127.0.1.1-127.0.1.3".parse().expect("sources"),
         opens_per_s: None,
         rounds: 2,
+        transport: TransportOptions::default(),
         server_pid: Some(server.pid()),
     };
     let report = storm::run(&options, Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");

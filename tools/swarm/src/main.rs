@@ -15,6 +15,7 @@ use commands::conclude;
 use commands::connect::{self, ConnectArguments};
 use commands::crash::{self, CrashArguments};
 use commands::echo::{self, EchoArguments};
+use commands::relay::{self, RelayArguments};
 use commands::storm::{self, StormArguments};
 use commands::worker::{self, WorkerArguments};
 
@@ -49,6 +50,8 @@ enum Command {
     Echo(EchoArguments),
     /// Takes shares of the runs of other machines: `swarm connect --workers HOST:PORT,HOST:PORT` leads them.
     Worker(WorkerArguments),
+    /// A bad network in front of QUIC: loses, delays and reorders datagrams, and changes the addresses of clients.
+    Relay(RelayArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
         Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Worker(arguments) => worker::run(&arguments),
+        Command::Relay(arguments) => relay::run(&arguments),
         Command::Crash(arguments) => crash::run(arguments),
     };
     match result {

@@ -100,6 +100,8 @@ counts! {
     heartbeats,
     /// Connections that answered at the end, when they were asked whether they are alive.
     alive,
+    /// Times that a connection has moved to another port and was answered there.
+    migrations,
     /// Processor time of the thread in microseconds.
     cpu_us,
 }

@@ -22,6 +22,7 @@ use crate::process::{self, Usage, usage};
 use crate::sample::Observer;
 use crate::stamp;
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 use crate::users;
 
 use course::Course;
@@ -87,6 +88,8 @@ pub struct ChatOptions {
     pub ack_every: u32,
     /// Threads that drive the sockets.
     pub threads: u32,
+    /// What the connections are spoken over.
+    pub transport: TransportOptions,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
 }
@@ -95,7 +98,7 @@ impl ChatOptions {
     /// A run on one thread, of pairs that are both connected and have one message of 100 bytes under way, each of them
     /// acknowledged: five seconds after one to warm up.
     #[must_use]
-    pub const fn new(address: SocketAddr, pairs: u32) -> Self {
+    pub fn new(address: SocketAddr, pairs: u32) -> Self {
         Self {
             address,
             pairs,
@@ -105,6 +108,7 @@ impl ChatOptions {
             recipients_online: true,
             ack_every: 1,
             threads: 1,
+            transport: TransportOptions::default(),
             server_pid: None,
         }
     }
@@ -124,6 +128,8 @@ pub const TEXT_BYTES_MIN: usize = stamp::DIGITS;
 /// When the run cannot be made. What the server did wrong stands in the report ([`ChatReport::faults`]).
 pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Result<ChatReport, SwarmError> {
     process::raise_descriptor_limit();
+    let way = options.transport.open(options.address)?;
+    let options = &ChatOptions { address: way.address, ..options.clone() };
     // Users nobody had before, so that every conversation begins at sequence number 1.
     let first_user = users::first_user();
     let threads = options.threads_used();
@@ -132,8 +138,10 @@ pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Re
     let mut workers = Vec::new();
     for thread in 0..threads {
         let gates = (Arc::clone(&connected), Arc::clone(&measured));
-        let work = ChatWork::new(options, signer, first_user, (thread, threads), gates, course.published(thread));
-        workers.push(thread::spawn(move || work.run()));
+        let line = (&way.transport, course.published(thread));
+        let work = ChatWork::new(options, signer, first_user, (thread, threads), gates, line);
+        let transport = way.transport.clone();
+        workers.push(thread::spawn(move || work.run(&transport)));
     }
     // Before the last gate is open a thread ends only by a panic, and then it never comes to the gate.
     let panicked = || workers.iter().any(JoinHandle::is_finished);

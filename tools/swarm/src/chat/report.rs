@@ -59,6 +59,7 @@ pub(super) struct ThreadReport {
     pub(super) receipted: Latencies,
     pub(super) late: Latencies,
     pub(super) unsent: u64,
+    pub(super) migrations: u64,
     pub(super) faults: Faults,
 }
 
@@ -71,6 +72,7 @@ impl ThreadReport {
         self.receipted.add(&other.receipted);
         self.late.add(&other.late);
         self.unsent += other.unsent;
+        self.migrations += other.migrations;
         self.faults.add(other.faults);
     }
 }
@@ -106,6 +108,8 @@ pub struct ChatReport {
     pub late: Percentiles,
     /// In an open loop, messages that were due and were never sent, because too many before them had no answer.
     pub unsent: u64,
+    /// Times that a connection has moved to another port and was answered there.
+    pub migrations: u64,
     /// CPU time of all threads of the server per message.
     pub server_cpu_us_per_message: Option<f64>,
     /// Resident memory of the server at the end.
@@ -148,6 +152,7 @@ impl ChatReport {
             delivered: total.delivered.percentiles(),
             receipted: total.receipted.percentiles(),
             unsent: total.unsent,
+            migrations: total.migrations,
             server_cpu_us_per_message: server.map(|(cpu, _)| per_message(cpu)),
             server_rss_bytes: server.map(|(_, rss_bytes)| rss_bytes),
             swarm_cpu_us_per_message: per_message(own_cpu),

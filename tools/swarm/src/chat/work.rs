@@ -16,15 +16,16 @@ use super::pair::{Pair, Recorder, Window};
 use super::report::ThreadReport;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
+use crate::ending::Ending;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
-use crate::random::random;
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
 use crate::stamp;
 use crate::tokens::Signer;
+use crate::transport::Transport;
 
 const DEVICE: u64 = 1;
 
@@ -87,7 +88,7 @@ impl ChatWork {
         first_user: u64,
         (thread, threads): (u32, u32),
         (connected, measured): (Arc<Gate>, Arc<Gate>),
-        published: Published,
+        (transport, published): (&Transport, Published),
     ) -> Self {
         let device = DeviceId::new(DEVICE).expect("not zero");
         let (mut pairs, mut waiting) = (Vec::new(), Vec::new());
@@ -95,7 +96,7 @@ impl ChatWork {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
             let member = |user, sends| Member {
-                session: Session::new(user, device, signer.token(user), random()),
+                session: Session::framed(user, device, signer.token(user), transport.framing()),
                 pair: pairs.len(),
                 sends,
             };
@@ -136,8 +137,8 @@ impl ChatWork {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<ThreadReport, SwarmError> {
-        let result = event_loop::run(&mut self).map_err(SwarmError::io("epoll"));
+    pub(super) fn run(mut self, transport: &Transport) -> Result<ThreadReport, SwarmError> {
+        let result = event_loop::run_over(transport, &mut self).map_err(SwarmError::io("epoll"));
         self.publish(true);
         // Whatever happened, the main thread must not be left waiting at a gate.
         if self.phase == Phase::Connecting {
@@ -440,7 +441,7 @@ impl ChatWork {
 impl Work for ChatWork {
     fn on_open(&mut self, sockets: &mut Sockets, id: SocketId) {
         if let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) {
-            member.session.start(out);
+            member.session.open(&mut self.encoder, out);
         }
     }
 
@@ -474,16 +475,17 @@ impl Work for ChatWork {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, ended: Ended) {
         self.members[id] = None;
         self.report.faults.disconnected += 1;
-        self.report.faults.note(|| "a connection was closed".to_owned());
+        self.report.faults.note(|| format!("a connection ended: {}", Ending::of(ended)));
         if self.phase == Phase::Connecting {
             self.failed = Some(self.report.faults.first.clone().unwrap_or_default());
         }
     }
 
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
+        self.report.migrations = sockets.migrations();
         self.connect_more(sockets);
         self.advance(sockets, now);
         let more = self.send_due(sockets, now);

@@ -12,6 +12,7 @@ use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 use switchyard_swarm::tokens::Signer;
 
+use super::over::Over;
 use super::rate;
 
 #[derive(Args)]
@@ -60,6 +61,8 @@ pub(crate) struct ChatArguments {
     #[arg(long)]
     server_pid: Option<u32>,
     #[command(flatten)]
+    over: Over,
+    #[command(flatten)]
     report: ReportArguments,
 }
 
@@ -85,8 +88,10 @@ fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {
         Some(count) => Length::Messages(count),
         None => Length::Time { warm_up: arguments.warm_up, measured: arguments.duration },
     };
+    let target = Target::parse(&arguments.url)?;
     Ok(ChatOptions {
-        address: Target::parse(&arguments.url)?.address,
+        transport: arguments.over.options(&target, &arguments.data)?,
+        address: target.address,
         pairs: arguments.pairs,
         pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,

@@ -69,9 +69,11 @@ pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
 }
 
 fn options(arguments: &ConnectArguments) -> Result<ConnectOptions, SwarmError> {
-    let Many { url, count, rate, threads, destinations, sources, server_pid, .. } = &arguments.many;
+    let Many { url, data, count, rate, threads, destinations, sources, over, server_pid } = &arguments.many;
+    let target = Target::parse(url)?;
     Ok(ConnectOptions {
-        address: Target::parse(url)?.address,
+        transport: over.options(&target, data)?,
+        address: target.address,
         count: *count,
         threads: *threads,
         destinations: *destinations,

@@ -6,6 +6,7 @@ use clap::{Args, value_parser};
 use switchyard_swarm::limits::DESTINATIONS_MAX;
 use switchyard_swarm::routes::Sources;
 
+use super::over::Over;
 use super::rate;
 
 #[derive(Args)]
@@ -34,6 +35,8 @@ pub(super) struct Many {
     /// many destinations, and even ones from many sources.
     #[arg(long)]
     pub(super) sources: Option<Sources>,
+    #[command(flatten)]
+    pub(super) over: Over,
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     pub(super) server_pid: Option<u32>,

@@ -6,6 +6,8 @@ pub(crate) mod connect;
 pub(crate) mod crash;
 pub(crate) mod echo;
 mod many;
+mod over;
+pub(crate) mod relay;
 pub(crate) mod storm;
 pub(crate) mod worker;
 

@@ -32,10 +32,12 @@ pub(crate) struct StormArguments {
 }
 
 pub(crate) fn run(arguments: &StormArguments) -> Result<Outcome, SwarmError> {
-    let Many { url, data, count, rate, threads, destinations, sources, server_pid } = &arguments.many;
+    let Many { url, data, count, rate, threads, destinations, sources, over, server_pid } = &arguments.many;
     let layout = Layout::new(*count, *threads)?;
+    let target = Target::parse(url)?;
     let options = StormOptions {
-        address: Target::parse(url)?.address,
+        transport: over.options(&target, data)?,
+        address: target.address,
         layout,
         destinations: *destinations,
         sources: sources.clone().unwrap_or_default(),

@@ -25,9 +25,10 @@ use crate::fleet::{Fleet, Left, Plan, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::random::random;
 use crate::reading::Reading;
-use crate::routes::{Routes, Sources};
+use crate::routes::Sources;
 use crate::sample::Observer;
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 use crate::users;
 
 pub(crate) use part::Part;
@@ -58,6 +59,8 @@ pub struct ConnectOptions {
     pub messages_per_s: f64,
     /// Bytes of a message's text; more when it is too short for a number and a time.
     pub text_bytes: usize,
+    /// What the connections are spoken over.
+    pub transport: TransportOptions,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
 }
@@ -77,6 +80,7 @@ impl ConnectOptions {
             hold: Duration::from_secs(10),
             messages_per_s: 2_000.0,
             text_bytes: 100,
+            transport: TransportOptions::default(),
             server_pid: None,
         }
     }
@@ -100,7 +104,8 @@ fn take_part(
     company: Box<dyn Company>,
 ) -> Result<(Part, ServerSide), SwarmError> {
     let layout = Layout::new(options.count, options.threads)?;
-    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
+    let way = options.transport.open(options.address)?;
+    let routes = way.routes(layout.count, options.destinations, &options.sources)?;
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
         text_bytes: options.text_bytes,
@@ -110,6 +115,7 @@ fn take_part(
     let plan = Arc::new(Plan {
         first_user,
         routes,
+        transport: way.transport.clone(),
         signer,
         opens_per_s: options.opens_per_s,
         opening_max: OPENING_MAX,
@@ -117,7 +123,7 @@ fn take_part(
         talk,
     });
     let before = Reading::take(options.server_pid, Vec::new());
-    let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
+    let crew = Crew::start(layout, &way.transport, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
     let mut conductor = Conductor::in_company(crew, options.server_pid, observer, company);
     let (all_open, course) = open(&mut conductor, options)?;
     let opened = conductor.reading();

@@ -37,7 +37,9 @@ pub struct ConnectReport {
     pub reasons: BTreeMap<String, u64>,
     /// Connections opened per second, from the first to the last.
     pub connects_per_s: f64,
-    /// Heartbeats of the server that were answered.
+    /// Times that a connection has moved to another port and was answered there.
+    pub migrations: u64,
+    /// Heartbeats of the server that were answered; those of QUIC are not seen.
     pub heartbeats: u64,
     /// The messages, if there were any.
     pub messages: Option<MessagesReport>,
@@ -157,6 +159,7 @@ impl ConnectReport {
             refused: totals.refused,
             reasons,
             connects_per_s: ever_open / opening.seconds.max(1e-3),
+            migrations: totals.migrations,
             heartbeats: totals.heartbeats,
             messages,
             memory: MemoryReport::new(&server, &growth, totals.opened),

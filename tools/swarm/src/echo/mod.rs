@@ -18,6 +18,7 @@ use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tally::said;
 use crate::target::Target;
+use crate::transport::Transport;
 
 pub use report::EchoReport;
 use work::EchoWork;
@@ -60,7 +61,8 @@ pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, 
     let layout = options.layout;
     let routes = Arc::new(Routes::new(options.target.address, layout.count, None, &options.sources)?);
     let (shared, server_pid) = (Arc::new(options.clone()), options.server_pid);
-    let crew = Crew::start(layout, move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&routes)))?;
+    let crew =
+        Crew::start(layout, &Transport::Ws, move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&routes)))?;
     let mut conductor = Conductor::new(crew, server_pid, observer);
     let count = u64::from(layout.count);
     conductor.wait(PATIENCE, |totals| Progress {

@@ -12,10 +12,11 @@ use crate::conduct::{Conductor, Progress, Waited};
 use crate::crew::{Crew, Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE};
-use crate::routes::{Routes, Sources};
+use crate::routes::Sources;
 use crate::sample::Observer;
 use crate::tally::Reasons;
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 use crate::users;
 
 pub use report::{RoundReport, StormReport};
@@ -35,6 +36,8 @@ pub struct StormOptions {
     pub opens_per_s: Option<f64>,
     /// Storms, one after the other.
     pub rounds: u32,
+    /// What the connections are spoken over.
+    pub transport: TransportOptions,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
 }
@@ -45,17 +48,19 @@ pub struct StormOptions {
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &StormOptions, signer: Signer, observer: Observer<'_>) -> Result<StormReport, SwarmError> {
     let layout = options.layout;
-    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
+    let way = options.transport.open(options.address)?;
+    let routes = way.routes(layout.count, options.destinations, &options.sources)?;
     let plan = Arc::new(Plan {
         first_user: users::first_user(),
         routes,
+        transport: way.transport.clone(),
         signer,
         opens_per_s: options.opens_per_s,
         opening_max: OPENING_MAX,
         returns: true,
         talk: None,
     });
-    let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
+    let crew = Crew::start(layout, &way.transport, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
     let mut conductor = Conductor::new(crew, options.server_pid, observer);
     let mut whole = all_open(&mut conductor, layout.count)?;
     let opened = conductor.totals().open;
