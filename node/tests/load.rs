@@ -1,6 +1,7 @@
 //! The load generator and the real binary: the small form of what both do with a million connections.
 
-use std::net::TcpListener;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::storm::{self, StormOptions};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::tokens::{Signer, read_key};
-use switchyard_swarm::transport::TransportOptions;
+use switchyard_swarm::transport::{Protocol, TransportOptions};
 use switchyard_swarm::workers;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
@@ -188,5 +189,45 @@ fn given_an_echo_when_it_is_loaded_in_either_loop_then_every_message_comes_back(
     };
     let error = echo::run(&nowhere, &mut |_| {}).expect_err("there is no such path").to_string();
     assert!(error.contains("404"), "{error}");
+    server.stop().expect("an end in order");
+}
+
+/// A server that speaks TLS and QUIC too, where it does, and the options to connect there.
+fn shown(name: &str) -> (Server, PathBuf, [(SocketAddr, TransportOptions); 2]) {
+    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fresh_folder(&data).expect("a folder");
+    let options = ServerOptions { binary: BINARY.into(), data: data.clone(), cores: Some((1, 1)), rate_limits: false };
+    let any = "127.0.0.1:0";
+    let server = Server::start_with(&options, &["--listen-ws", any, "--listen-wss", any, "--listen-quic", any]);
+    let server = server.expect("it starts");
+    let authorities = fs::read_to_string(data.join("tls/ca.pem")).expect("a development server has an authority");
+    let over =
+        |protocol| TransportOptions { protocol, authorities: Some(authorities.clone()), ..TransportOptions::default() };
+    let secure = (server.secure.expect("it listens"), over(Protocol::Wss));
+    let quic = (server.quic.expect("it listens"), over(Protocol::Quic));
+    (server, data, [secure, quic])
+}
+
+#[test]
+fn given_a_transport_that_hides_what_is_said_when_pairs_talk_over_it_then_nothing_is_missing_and_only_the_named_server_will_do()
+ {
+    let (server, data, ways) = shown("hidden");
+    let signer = Signer::of_data(&data).expect("a key");
+    for (address, transport) in ways {
+        let options = ChatOptions {
+            pace: Pace::Depth { depth: 16, until: Until::Accepted },
+            length: Length::Messages(200),
+            // More than one record of TLS, or packet of QUIC, holds.
+            text_bytes: 10_000,
+            transport,
+            ..ChatOptions::new(address, 4)
+        };
+        let report = chat::run(&options, &signer, &mut |_| {}).expect("a run");
+        assert_eq!((report.fault(), report.messages), (None, 800), "{report:#?}");
+        let elsewhere = Some("elsewhere.example".to_owned());
+        let transport = TransportOptions { server_name: elsewhere, ..options.transport.clone() };
+        let error = chat::run(&ChatOptions { transport, ..options }, &signer, &mut |_| {}).expect_err("a stranger");
+        assert!(error.to_string().contains("TLS alert BadCertificate"), "{error}");
+    }
     server.stop().expect("an end in order");
 }

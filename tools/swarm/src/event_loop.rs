@@ -5,22 +5,24 @@
 //! thousands that say nothing cost a few bytes each. All of them are closed with a reset: a run that ends leaves nothing
 //! in TIME_WAIT that would stand in the way of the next.
 //!
-//! A socket is whatever carries bytes both ways ([`Transport`]): a TCP connection, or a stream of a QUIC connection.
+//! A socket is whatever carries bytes both ways ([`Transport`]): a TCP connection, plain or under TLS, or a stream of a QUIC
+//! connection.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt};
 
 use crate::limits::{
     EVENTS_PER_TURN_MAX, READ_BYTES, READS_PER_EVENT_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, TURN_PAUSE_MAX,
 };
-use crate::transport::Transport;
 use crate::transport::quic::{self, Happening, Quic};
+use crate::transport::stream::{Stream, ended_by};
+use crate::transport::{Transport, tls};
 
 /// What the kernel tells of a socket, once for each time that it happens.
 const EDGES: epoll::EventFlags =
@@ -98,6 +100,8 @@ pub struct Sockets {
     to_write: Vec<SocketId>,
     /// Empty buffers that were written before.
     spare: Vec<Vec<u8>>,
+    /// How TLS is spoken, if it is.
+    tls: Option<Arc<tls::Client>>,
     /// What carries the sockets, unless it is TCP.
     quic: Option<Box<Quic>>,
 }
@@ -115,18 +119,19 @@ struct Socket {
 /// What carries the bytes of a socket.
 #[derive(Debug)]
 enum Line {
-    Tcp(TcpStream),
+    Stream(Stream),
     Quic(quic::Handle),
 }
 
 impl Sockets {
     fn new(transport: &Transport) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let quic = match transport {
-            Transport::Ws => None,
-            Transport::Quic(client) => Some(Box::new(Quic::new(client.clone(), epoll.try_clone()?))),
+        let (tls, quic) = match transport {
+            Transport::Ws => (None, None),
+            Transport::Wss(client) => (Some(Arc::clone(client)), None),
+            Transport::Quic(client) => (None, Some(Box::new(Quic::new(Arc::clone(client), epoll.try_clone()?)))),
         };
-        Ok(Self { epoll, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new(), quic })
+        Ok(Self { epoll, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new(), tls, quic })
     }
 
     /// Makes room for so many sockets at once, where growing by doubling would take twice as much.
@@ -143,9 +148,9 @@ impl Sockets {
         let line = match &mut self.quic {
             Some(quic) => Line::Quic(quic.connect(id, route.into())?),
             None => {
-                let stream = connect_tcp(route.into())?;
+                let stream = Stream::connect(route.into(), self.tls.as_deref())?;
                 epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(id as u64), EDGES)?;
-                Line::Tcp(stream)
+                Line::Stream(stream)
             }
         };
         if self.free.pop().is_none() {
@@ -179,7 +184,7 @@ impl Sockets {
         let Some(socket) = self.places[id].take() else { return };
         match socket.line {
             // It leaves the epoll set when it is closed: nobody else holds it.
-            Line::Tcp(stream) => drop(stream),
+            Line::Stream(stream) => drop(stream),
             Line::Quic(handle) => self.quic.as_mut().expect("it has connections").close(handle),
         }
         self.free.push(id);
@@ -222,7 +227,7 @@ impl Sockets {
                     self.spare.push(out);
                 }
             }
-            Err(error) => ended.push((id, Ended::Failed(error.kind()))),
+            Err(error) => ended.push((id, ended_by(&error))),
         }
     }
 }
@@ -232,7 +237,7 @@ impl Socket {
     fn write(&mut self, mut quic: Option<&mut Quic>) -> io::Result<bool> {
         while let Some(rest) = self.out.get(self.written_bytes..).filter(|rest| !rest.is_empty()) {
             let written = match (&mut self.line, quic.as_deref_mut()) {
-                (Line::Tcp(stream), _) => stream.write(rest),
+                (Line::Stream(stream), _) => stream.write(rest),
                 (Line::Quic(handle), Some(quic)) => quic.write(*handle, rest),
                 (Line::Quic(_), None) => unreachable!("it has connections"),
             };
@@ -243,41 +248,22 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+        if let Line::Stream(stream) = &mut self.line {
+            match stream.flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                flushed => flushed?,
+            }
+        }
         self.written_bytes = 0;
         Ok(true)
     }
 
     /// Its connection, when that is TCP.
-    const fn tcp(&mut self) -> Option<&mut TcpStream> {
+    const fn stream(&mut self) -> Option<&mut Stream> {
         match &mut self.line {
-            Line::Tcp(stream) => Some(stream),
+            Line::Stream(stream) => Some(stream),
             Line::Quic(_) => None,
         }
-    }
-}
-
-/// Begins to connect over TCP.
-fn connect_tcp(Route { source, destination: address }: Route) -> io::Result<TcpStream> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-    if let Some(source) = source {
-        bind(&socket, &SocketAddr::new(source, 0))?;
-    }
-    match connect(&socket, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// What became of a pending connect; `None` while it is pending.
-fn connected(stream: &TcpStream, event: epoll::EventFlags) -> Option<Result<(), Ended>> {
-    match stream.take_error() {
-        Ok(None) if event.contains(epoll::EventFlags::OUT) => Some(Ok(())),
-        Ok(None) => None,
-        Ok(Some(error)) | Err(error) => Some(Err(Ended::Failed(error.kind()))),
     }
 }
 
@@ -339,7 +325,7 @@ fn on_event(
 ) {
     let Some(socket) = sockets.places[id].as_mut() else { return };
     if !socket.open {
-        match socket.tcp().and_then(|stream| connected(stream, event)) {
+        match socket.stream().and_then(|stream| stream.on_event(event)) {
             None => return,
             Some(Err(why)) => return ended.push((id, why)),
             Some(Ok(())) => socket.open = true,
@@ -348,7 +334,9 @@ fn on_event(
     } else if event.contains(epoll::EventFlags::OUT) {
         sockets.write(id, ended);
     }
-    if event.intersects(INPUT) {
+    // Something that came before may wait to be deciphered.
+    let waits = |socket: &mut Socket| socket.stream().is_some_and(|stream| !stream.reads_all_at_once());
+    if event.intersects(INPUT) || sockets.places[id].as_mut().is_some_and(waits) {
         read(work, sockets, (id, event), buffer, ended);
     }
 }
@@ -361,14 +349,15 @@ fn read(
     ended: &mut Vec<(SocketId, Ended)>,
 ) {
     for round in 0.. {
-        let Some(stream) = sockets.places[id].as_mut().and_then(Socket::tcp) else { return };
+        let Some(stream) = sockets.places[id].as_mut().and_then(Socket::stream) else { return };
+        let reads_all_at_once = stream.reads_all_at_once();
         match stream.read(buffer) {
             Ok(0) => return ended.push((id, Ended::Closed)),
             Ok(bytes) => {
                 work.on_bytes(sockets, id, &mut buffer[..bytes]);
                 // Less than was asked for means that the socket is empty, and the edge will come again; but not behind the
                 // last bytes, whose edge told of the end too.
-                if bytes < buffer.len() && !event.intersects(END) {
+                if bytes < buffer.len() && reads_all_at_once && !event.intersects(END) {
                     return;
                 }
                 if round >= READS_PER_EVENT_MAX {
@@ -377,14 +366,14 @@ fn read(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return ended.push((id, Ended::Failed(error.kind()))),
+            Err(error) => return ended.push((id, ended_by(&error))),
         }
     }
 }
 
 /// Asks for the edge again although the socket is not empty.
 fn rearm(sockets: &mut Sockets, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
-    if let Some(stream) = sockets.places[id].as_mut().and_then(Socket::tcp)
+    if let Some(stream) = sockets.places[id].as_mut().and_then(Socket::stream)
         && let Err(errno) = epoll::modify(&sockets.epoll, stream, epoll::EventData::new_u64(id as u64), EDGES)
     {
         ended.push((id, Ended::Failed(io::Error::from(errno).kind())));
@@ -429,7 +418,9 @@ fn close_ended(work: &mut impl Work, sockets: &mut Sockets, ended: &mut Vec<(Soc
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 

@@ -32,6 +32,8 @@ pub struct Server {
     child: Child,
     /// Where clients connect.
     pub websocket: SocketAddr,
+    /// Where they connect over TLS, if it was told to listen there.
+    pub secure: Option<SocketAddr>,
     /// Where they connect over QUIC, if it was told to listen there.
     pub quic: Option<SocketAddr>,
     /// From the start of the process until it was ready.
@@ -79,10 +81,10 @@ impl Server {
         forward_lines(child.stdout.take(), lines.clone());
         forward_lines(child.stderr.take(), lines);
         match wait_until_ready(&received, begun) {
-            Ok((websocket, quic)) => {
+            Ok(Listeners { websocket, secure, quic }) => {
                 // Whatever else it prints is drained, so that it never blocks on a full pipe.
                 thread::spawn(move || received.into_iter().for_each(drop));
-                Ok(Self { child, websocket, quic, start_took: begun.elapsed() })
+                Ok(Self { child, websocket, secure, quic, start_took: begun.elapsed() })
             }
             Err(log) => {
                 let _ = child.kill();
@@ -160,18 +162,26 @@ fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mps
     });
 }
 
-/// Where clients connect, over WebSocket and perhaps over QUIC, once the server is ready; else what it printed.
-fn wait_until_ready(
-    lines: &mpsc::Receiver<String>,
-    begun: Instant,
-) -> Result<(SocketAddr, Option<SocketAddr>), String> {
-    let (mut log, mut address, mut quic) = (Vec::new(), None, None);
+/// Where clients connect.
+struct Listeners {
+    websocket: SocketAddr,
+    secure: Option<SocketAddr>,
+    quic: Option<SocketAddr>,
+}
+
+/// Where clients connect, once the server is ready; else what it printed.
+fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<Listeners, String> {
+    let (mut log, mut websocket, mut secure, mut quic) = (Vec::new(), None, None, None);
     while let Ok(line) = lines.recv_timeout(SERVER_START_MAX.saturating_sub(begun.elapsed())) {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some("listening"), Some("ws"), Some(text)) => address = text.parse().ok(),
+            (Some("listening"), Some("ws"), Some(text)) => websocket = text.parse().ok(),
+            (Some("listening"), Some("wss"), Some(text)) => secure = text.parse().ok(),
             (Some("listening"), Some("quic"), Some(text)) => quic = text.parse().ok(),
-            (Some("ready"), ..) => return address.map(|address| (address, quic)).ok_or_else(|| log.join("\n")),
+            (Some("ready"), ..) => {
+                let listeners = websocket.map(|websocket| Listeners { websocket, secure, quic });
+                return listeners.ok_or_else(|| log.join("\n"));
+            }
             _ => {}
         }
         if log.len() < SERVER_LINES_KEPT_MAX {

@@ -29,7 +29,7 @@ impl Target {
             ))
         };
         if url.starts_with("wss://") {
-            return Err(wrong("TLS is not spoken here"));
+            return Err(wrong("where sessions are run over TLS, that is --transport wss and --url HOST:PORT"));
         }
         let rest = url.strip_prefix("ws://").unwrap_or(url);
         let (host, path) = match rest.find('/') {

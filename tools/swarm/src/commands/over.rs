@@ -13,7 +13,7 @@ use switchyard_swarm::transport::{Protocol, TransportOptions};
 
 #[derive(Args)]
 pub(super) struct Over {
-    /// What carries the sessions. With quic, --url is where the server listens for QUIC (UDP).
+    /// What carries the sessions. With wss and quic, --url is where the server listens for those: HOST:PORT.
     #[arg(long, value_enum, default_value_t = Protocol::Ws)]
     transport: Protocol,
     /// Certificates of whoever may vouch for the server, a PEM file; tls/ca.pem in the data folder, which a development server
@@ -71,7 +71,7 @@ impl Over {
     pub(super) fn options(&self, target: &Target, data: &Path) -> Result<TransportOptions, SwarmError> {
         let authorities = match (&self.ca, self.transport) {
             (Some(file), _) => Some(read(file)?),
-            (None, Protocol::Quic) => Some(read(&data.join("tls/ca.pem"))?),
+            (None, Protocol::Wss | Protocol::Quic) => Some(read(&data.join("tls/ca.pem"))?),
             (None, Protocol::Ws) => None,
         };
         Ok(TransportOptions {

@@ -1,10 +1,12 @@
-//! What the connections of a run are spoken over, below the sessions: WebSockets on TCP, or QUIC.
+//! What the connections of a run are spoken over, below the sessions: WebSockets on TCP, plain or under TLS, or QUIC.
 //!
 //! [`TransportOptions`] are what a command is asked for, and go to other machines as they are. [`Transport`] is made of them
 //! once, and handed to the event loop of each thread, for whose work every connection is bytes in order, whatever carries
 //! them: a session only has to know how frames are put on it ([`Transport::framing`]).
 
 pub(crate) mod quic;
+pub(crate) mod stream;
+pub(crate) mod tls;
 mod trust;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,6 +23,7 @@ use crate::routes::{Routes, Sources};
 use crate::wire::{Framing, Masks};
 
 pub use quic::Client as QuicClient;
+pub use tls::Client as TlsClient;
 
 /// What carries the sessions.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default, clap::ValueEnum, Serialize, Deserialize)]
@@ -28,6 +31,8 @@ pub enum Protocol {
     /// WebSockets over TCP.
     #[default]
     Ws,
+    /// The same under TLS.
+    Wss,
     /// QUIC: a session is a stream of frames.
     Quic,
 }
@@ -37,7 +42,7 @@ pub enum Protocol {
 pub struct TransportOptions {
     /// What carries the sessions.
     pub protocol: Protocol,
-    /// The certificates of whoever may vouch for the server, in PEM form. QUIC is never spoken without.
+    /// The certificates of whoever may vouch for the server, in PEM form. Only plain WebSockets do without.
     pub authorities: Option<String>,
     /// The name that the server's certificate must have; its address when missing.
     pub server_name: Option<String>,
@@ -82,10 +87,9 @@ impl Way {
     /// When there are too few addresses or one of them is of no use, with what to do.
     pub(crate) fn routes(&self, count: u32, wanted: Option<u32>, sources: &Sources) -> Result<Routes, SwarmError> {
         match self.transport {
-            Transport::Ws => Routes::new(self.address, count, wanted, sources),
+            Transport::Ws | Transport::Wss(_) => Routes::new(self.address, count, wanted, sources),
             Transport::Quic(_) if self.relay.is_some() && wanted.is_some_and(|wanted| wanted > 1) => {
-                let why = "--destinations: a run through a relay of its own goes to one address; leave it out";
-                Err(SwarmError::Arguments(why.to_owned()))
+                refuse("--destinations: a run through a relay of its own goes to one address; leave it out")
             }
             Transport::Quic(_) => Routes::of_datagrams(self.address, wanted, sources),
         }
@@ -98,6 +102,8 @@ pub enum Transport {
     /// WebSockets over TCP.
     #[default]
     Ws,
+    /// The same under TLS.
+    Wss(Arc<TlsClient>),
     /// QUIC.
     Quic(Arc<QuicClient>),
 }
@@ -108,21 +114,22 @@ impl Transport {
     /// # Errors
     /// When they make no sense together, or the authorities are none.
     fn new(options: &TransportOptions, server: SocketAddr) -> Result<Self, SwarmError> {
+        let name = || options.server_name.clone().unwrap_or_else(|| server.ip().to_string());
+        let tls = |protocol| trust::client(options.authorities.as_deref(), protocol);
         match options.protocol {
-            Protocol::Ws if options.migrate_every.is_some() || options.keep_alive.is_some() => {
-                let why = "--migrate-every, --keep-alive: only QUIC connections move, and say that they live; add --transport quic";
-                Err(SwarmError::Arguments(why.to_owned()))
+            Protocol::Quic => {
+                let tls = tls(Form::Binary.subprotocol())?;
+                Ok(Self::Quic(Arc::new(QuicClient::new(tls, name(), options)?)))
             }
-            Protocol::Ws if options.relay.is_some() => {
-                let why = "--loss, --delay, --jitter, --reorder: only QUIC goes through a relay; add --transport quic";
-                Err(SwarmError::Arguments(why.to_owned()))
+            _ if options.migrate_every.is_some() || options.keep_alive.is_some() => refuse(
+                "--migrate-every, --keep-alive: only QUIC connections move, and say that they live; add --transport quic",
+            ),
+            _ if options.relay.is_some() => {
+                refuse("--loss, --delay, --jitter, --reorder: only QUIC goes through a relay; add --transport quic")
             }
             Protocol::Ws => Ok(Self::Ws),
-            Protocol::Quic => {
-                let tls = trust::client(options.authorities.as_deref(), Form::Binary.subprotocol())?;
-                let name = options.server_name.clone().unwrap_or_else(|| server.ip().to_string());
-                Ok(Self::Quic(Arc::new(QuicClient::new(tls, name, options)?)))
-            }
+            // A WebSocket begins as HTTP/1.1 (RFC 6455 §4.1).
+            Protocol::Wss => Ok(Self::Wss(Arc::new(TlsClient::new(tls("http/1.1")?, name())?))),
         }
     }
 
@@ -130,10 +137,15 @@ impl Transport {
     #[must_use]
     pub fn framing(&self) -> Framing {
         match self {
-            Self::Ws => Framing::WebSocket(Masks::new(random())),
+            Self::Ws | Self::Wss(_) => Framing::WebSocket(Masks::new(random())),
             Self::Quic(_) => Framing::Stream,
         }
     }
+}
+
+/// What makes no sense.
+fn refuse<T>(why: &str) -> Result<T, SwarmError> {
+    Err(SwarmError::Arguments(why.to_owned()))
 }
 
 #[cfg(test)]
