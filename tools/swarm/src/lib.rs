@@ -32,6 +32,7 @@ mod fleet;
 pub mod idle;
 pub mod latency;
 pub mod limits;
+mod merge;
 pub mod process;
 pub mod random;
 pub mod reading;

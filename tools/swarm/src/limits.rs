@@ -107,10 +107,15 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the server gets to calm down before its memory is read.
 pub const CALM: Duration = Duration::from_secs(2);
 
+/// Storms of a run: a day of them, and what is kept of each fits into one frame of a worker.
+pub const STORM_ROUNDS_MAX: u32 = 200;
+
 /// Machines that share a run.
 pub const WORKERS_MAX: usize = 64;
-/// Bytes of a frame between them: the largest holds two histograms of some 30 KiB each, and why connections ended.
-pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+/// Points of a run at which they wait for each other: two for each storm, and a few before and after.
+pub const POINTS_MAX: usize = 2 * STORM_ROUNDS_MAX as usize + 8;
+/// Bytes of a frame between them: the largest holds, for each storm, a histogram of some 20 KiB and why connections ended.
+pub const FRAME_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// Frames of all workers that wait for whoever leads the run. Each worker says something once a second.
 pub const FRAMES_WAITING_MAX: usize = 256;
 /// How long connecting to a worker may take, and how long it waits for the share of whoever has connected: it hears nobody

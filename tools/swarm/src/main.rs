@@ -48,7 +48,7 @@ enum Command {
     Storm(StormArguments),
     /// Plain WebSocket echo against any server. Exit code 1 when anything went wrong or an expectation was missed.
     Echo(EchoArguments),
-    /// Takes shares of the runs of other machines: `swarm connect --workers HOST:PORT,HOST:PORT` leads them.
+    /// Takes shares of the runs of other machines: `swarm connect|storm|chat|echo --workers HOST:PORT,HOST:PORT` leads them.
     Worker(WorkerArguments),
     /// A bad network in front of QUIC: loses, delays and reorders datagrams, and changes the addresses of clients.
     Relay(RelayArguments),
@@ -109,6 +109,7 @@ mod tests {
             (CONNECT, "--destinations 1024", "--destinations 5000"),
             (STORM, "--destinations 1", "--destinations 0"),
             (STORM, "--rounds 1", "--rounds 0"),
+            (STORM, "--rounds 200", "--rounds 201"),
             (CRASH, "--clients 2", "--clients 0"),
             (CRASH, "--clients 4", "--clients 3"),
         ] {

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 
+use serde::{Deserialize, Serialize};
 use switchyard_gateway_core::handshake::SESSION_PATH;
 
 use crate::SwarmError;
 
 /// A server as it is named on the command line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// Where it is.
     pub address: SocketAddr,

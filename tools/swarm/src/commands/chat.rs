@@ -10,8 +10,10 @@ use switchyard_swarm::limits::THREADS_MAX;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
-use switchyard_swarm::tokens::Signer;
+use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::workers::Access;
 
+use super::machines::Machines;
 use super::over::Over;
 use super::rate;
 
@@ -63,6 +65,8 @@ pub(crate) struct ChatArguments {
     #[command(flatten)]
     over: Over,
     #[command(flatten)]
+    machines: Machines,
+    #[command(flatten)]
     report: ReportArguments,
 }
 
@@ -74,9 +78,15 @@ enum Recipients {
 
 pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
     let options = options(arguments)?;
-    let signer = Signer::of_data(&arguments.data)?;
-    let subject = Subject::new("chat", &arguments.url);
-    report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))
+    let (url, machines) = (&arguments.url, &arguments.machines);
+    let subject = Subject::new("chat", url);
+    if machines.is_alone() {
+        let signer = Signer::of_data(&arguments.data)?;
+        return report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer));
+    }
+    let access = Access { url: url.clone(), key: Some(read_key(&arguments.data)?) };
+    machines.announce(format_args!("{} pairs", options.pairs));
+    report::watch(&arguments.report, subject, |observer| chat::run_on(&machines.workers, &options, &access, observer))
 }
 
 fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {

@@ -10,7 +10,9 @@ use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::workers::Access;
 
+use super::machines::Machines;
 use super::many::Many;
 use super::rate_or_none;
 
@@ -43,28 +45,25 @@ pub(crate) struct ConnectArguments {
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. Each connects to --url as it sees it, with
-    /// --threads threads, to --destinations, and from its own `swarm worker --sources` or else from --sources; this machine
-    /// leads, and looks for the server's process.
-    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
-    workers: Vec<String>,
+    #[command(flatten)]
+    machines: Machines,
     #[command(flatten)]
     report: ReportArguments,
 }
 
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
-    let Many { url, data, .. } = &arguments.many;
+    let (Many { url, data, .. }, machines) = (&arguments.many, &arguments.machines);
     let options = options(arguments)?;
     let subject = Subject::new("connect", url);
-    if arguments.workers.is_empty() {
+    if machines.is_alone() {
         let signer = Signer::of_data(data)?;
         eprintln!("swarm: {}", Layout::new(options.count, options.threads)?);
         return report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer));
     }
-    let key = read_key(data)?;
-    eprintln!("swarm: {} connections on {} workers", options.count, arguments.workers.len());
+    let access = Access { url: url.clone(), key: Some(read_key(data)?) };
+    machines.announce(format_args!("{} connections", options.count));
     report::watch(&arguments.report, subject, |observer| {
-        connect::run_on(&arguments.workers, &options, (url, &key), observer)
+        connect::run_on(&machines.workers, &options, &access, observer)
     })
 }
 
