@@ -84,6 +84,12 @@ impl Decoder {
         Self { form, frame_bytes_max, failed: false, partial: Vec::new() }
     }
 
+    /// Whether no frame is half received.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.partial.is_empty()
+    }
+
     /// Takes one frame from the start of `input`, or all of it when more is needed. A frame that lies whole in `input` is
     /// borrowed from there.
     ///

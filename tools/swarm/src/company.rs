@@ -6,19 +6,32 @@ use crate::SwarmError;
 use crate::latency::Latencies;
 use crate::sample::Sample;
 
-/// Points of a run at which the machines that share it wait for each other.
+/// Points of a run at which the machines that share it wait for each other. No run comes twice to the same one.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Point {
     /// All connections are open, or no more will be.
     Opened,
     /// The server had time to calm down.
     Calm,
-    /// The connections were held, and the last message was sent.
+    /// From here on messages are measured.
+    Due,
+    /// The connections were held, or the messages measured, and the last one was sent.
     Held,
     /// What was under way has arrived, or will not.
     Arrived,
-    /// Every connection was asked whether it is alive.
-    Asked,
+    /// All connections are to be cut off, for the n-th time.
+    Cut(u32),
+    /// All are back from that, or no more will be.
+    Back(u32),
+    /// Nothing is left but to close the connections.
+    Closing,
+}
+
+impl Point {
+    /// Whether something is measured from here on rather than up to here.
+    pub(crate) const fn begins(self) -> bool {
+        matches!(self, Self::Due | Self::Cut(_))
+    }
 }
 
 /// The other machines of a run, as one of them sees them.

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::SwarmError;
-use crate::company::{Alone, Company, Point};
+use crate::company::{Company, Point};
 use crate::cost::CostMeter;
-use crate::crew::{Crew, Stage};
+use crate::crew::{Crew, Layout, Member, Seat, Stage};
 use crate::latency::Latencies;
 use crate::limits::{LOOK_PAUSE, PATIENCE, SAMPLE_PAUSE};
-use crate::reading::Reading;
+use crate::reading::{Reading, Readings};
 use crate::sample::{Observer, Sample};
 use crate::tally::{Reasons, Totals};
+use crate::transport::Transport;
 
 /// Threads at work, and what was seen of them.
 pub(crate) struct Conductor<'o, L> {
@@ -18,6 +19,7 @@ pub(crate) struct Conductor<'o, L> {
     observer: Observer<'o>,
     server_pid: Option<u32>,
     company: Box<dyn Company>,
+    readings: Readings,
     meter: CostMeter,
     sampled: Instant,
     begun: Instant,
@@ -44,28 +46,37 @@ pub(crate) struct Progress {
 }
 
 impl<'o, L: Send + 'static> Conductor<'o, L> {
-    /// Of a run on this machine alone.
-    pub(crate) fn new(crew: Crew<L>, server_pid: Option<u32>, observer: Observer<'o>) -> Self {
-        Self::in_company(crew, server_pid, observer, Box::new(Alone::default()))
-    }
-
-    pub(crate) fn in_company(
-        crew: Crew<L>,
+    /// Starts the threads of a run, each of which makes its own work. The observer is told once a second.
+    ///
+    /// # Errors
+    /// When the machine gives no more threads.
+    pub(crate) fn begin<M, F>(
+        (layout, transport): (Layout, &Transport),
+        make: F,
         server_pid: Option<u32>,
         observer: Observer<'o>,
         company: Box<dyn Company>,
-    ) -> Self {
+    ) -> Result<Self, SwarmError>
+    where
+        M: Member<Left = L>,
+        F: Fn(Seat) -> M + Send + Clone + 'static,
+    {
+        let readings = Readings::begin(Reading::take(server_pid, Vec::new()));
+        let crew = Crew::start(layout, transport, make)?;
         let (meter, begun) = (CostMeter::begin(server_pid), crew.orders.begun());
         let (latency, lateness) = Default::default();
-        Self { crew, observer, server_pid, company, meter, sampled: begun, begun, latency, lateness }
+        Ok(Self { crew, observer, server_pid, company, readings, meter, sampled: begun, begun, latency, lateness })
     }
 
     pub(crate) fn totals(&self) -> Totals {
         self.crew.totals()
     }
 
-    pub(crate) fn reading(&self) -> Reading {
-        Reading::take(self.server_pid, self.crew.cpu_us())
+    /// Reads what everything costs. A run that has come to a point notes it there by itself, and here only earlier.
+    pub(crate) fn note(&mut self, point: Point) {
+        if !self.readings.has(point) {
+            self.readings.note(point, Reading::take(self.server_pid, self.crew.cpu_us()));
+        }
     }
 
     pub(crate) fn give(&self, stage: Stage) {
@@ -102,13 +113,18 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
     /// # Errors
     /// When a thread has failed, or the others are gone.
     pub(crate) fn meet(&mut self, point: Point, whole: bool) -> Result<bool, SwarmError> {
+        if !point.begins() {
+            self.note(point);
+        }
         self.company.reach(point, whole)?;
-        loop {
+        let whole = loop {
             if let Some(whole) = self.company.go_on()? {
-                return Ok(whole);
+                break whole;
             }
             self.look()?;
-        }
+        };
+        self.note(point);
+        Ok(whole)
     }
 
     /// Lets the run go on for a while.
@@ -160,8 +176,9 @@ impl<'o, L: Send + 'static> Conductor<'o, L> {
     /// When a thread has failed.
     pub(crate) fn stop(mut self) -> Result<(Vec<L>, Finish), SwarmError> {
         self.sample();
-        let finish = Finish { reasons: self.reasons(), latency: self.latency, lateness: self.lateness };
-        Ok((self.crew.stop()?, finish))
+        let reasons = self.reasons();
+        let Self { latency, lateness, readings, .. } = self;
+        Ok((self.crew.stop()?, Finish { reasons, latency, lateness, readings }))
     }
 
     /// Passes a moment: tells the observer when it is time, and sees that everybody is still there.
@@ -212,4 +229,5 @@ pub(crate) struct Finish {
     pub(crate) reasons: Reasons,
     pub(crate) latency: Latencies,
     pub(crate) lateness: Latencies,
+    pub(crate) readings: Readings,
 }

@@ -16,6 +16,7 @@ use crate::limits::{CPU_READING_PAUSE, DESCRIPTORS_RESERVED, THREAD_STACK_BYTES,
 use crate::process;
 use crate::sys;
 use crate::tally::{Count, Tally, Totals, totals};
+use crate::transport::Transport;
 
 /// How a run is divided.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -189,14 +190,14 @@ impl<L: Send + 'static> Crew<L> {
     ///
     /// # Errors
     /// When the machine gives no more threads.
-    pub(crate) fn start<M, F>(layout: Layout, make: F) -> Result<Self, SwarmError>
+    pub(crate) fn start<M, F>(layout: Layout, transport: &Transport, make: F) -> Result<Self, SwarmError>
     where
         M: Member<Left = L>,
         F: Fn(Seat) -> M + Send + Clone + 'static,
     {
         let mut crew = Self { handles: Vec::new(), tallies: Vec::new(), orders: Arc::new(Orders::new()) };
         for thread in 0..layout.threads {
-            let (tally, make) = (Arc::new(Tally::default()), make.clone());
+            let (tally, make, transport) = (Arc::new(Tally::default()), make.clone(), transport.clone());
             let (orders, cpu_read) = (Arc::clone(&crew.orders), crew.orders.begun);
             let seat = Seat { thread, layout, orders, tally: Arc::clone(&tally), cpu_read };
             let handle = std::thread::Builder::new()
@@ -207,7 +208,7 @@ impl<L: Send + 'static> Crew<L> {
                         sys::own_descriptors().map_err(SwarmError::io("a descriptor table of a thread's own"))?;
                     }
                     let mut work = make(seat);
-                    event_loop::run(&mut work).map_err(SwarmError::io("epoll"))?;
+                    event_loop::run_over(&transport, &mut work).map_err(SwarmError::io("epoll"))?;
                     work.finish()
                 })
                 .map_err(SwarmError::io("starting a thread"))?;

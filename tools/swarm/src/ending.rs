@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use rustls::AlertDescription;
 use switchyard_gateway_core::handshake::HandshakeError;
 use switchyard_schema::error::ErrorCode;
 
@@ -16,8 +17,10 @@ pub(crate) enum Ending {
     Io(io::ErrorKind),
     /// The server closed without a word.
     Closed,
-    /// The server closed with a WebSocket close code, or none.
+    /// The server closed with a close code, or none.
     CloseCode(Option<u16>),
+    /// TLS was refused with this alert, by either end.
+    Alert(u8),
     /// The server refused the upgrade with an HTTP status.
     Http(u16),
     /// The server refused the session with an error frame.
@@ -35,6 +38,8 @@ impl Ending {
         match ended {
             Ended::Closed => Self::Closed,
             Ended::Failed(kind) => Self::Io(kind),
+            Ended::Code { code, .. } => Self::CloseCode(code),
+            Ended::Alert(alert) => Self::Alert(alert),
         }
     }
 
@@ -48,7 +53,9 @@ impl Ending {
                 };
                 (Self::Http(*status), hint_ms)
             }
-            WireError::Handshake(HandshakeError::Invalid(_)) | WireError::WebSocket(_) => (Self::Breach, None),
+            WireError::Handshake(HandshakeError::Invalid(_)) | WireError::WebSocket(_) | WireError::Stream(_) => {
+                (Self::Breach, None)
+            }
         }
     }
 
@@ -62,7 +69,7 @@ impl Ending {
         match self {
             Self::Http(status) => matches!(status, 408 | 429 | 500..=599),
             Self::Refused(code) => code.retry(),
-            Self::Breach => false,
+            Self::Breach | Self::Alert(_) => false,
             _ => true,
         }
     }
@@ -75,6 +82,7 @@ impl fmt::Display for Ending {
             Self::Closed => f.write_str("closed without a word"),
             Self::CloseCode(Some(code)) => write!(f, "closed with code {code}"),
             Self::CloseCode(None) => f.write_str("closed without a code"),
+            Self::Alert(alert) => write!(f, "TLS alert {:?}", AlertDescription::from(*alert)),
             Self::Http(status) => write!(f, "HTTP {status}"),
             Self::Refused(code) => f.write_str(code.name()),
             Self::Drained => f.write_str("the server drains"),

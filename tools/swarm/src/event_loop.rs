@@ -4,19 +4,25 @@
 //! are to be written. A socket owns a buffer only while something waits to be written to it, so that hundreds of
 //! thousands that say nothing cost a few bytes each. All of them are closed with a reset: a run that ends leaves nothing
 //! in TIME_WAIT that would stand in the way of the next.
+//!
+//! A socket is whatever carries bytes both ways ([`Transport`]): a TCP connection, plain or under TLS, or a stream of a QUIC
+//! connection.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt};
 
 use crate::limits::{
     EVENTS_PER_TURN_MAX, READ_BYTES, READS_PER_EVENT_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, TURN_PAUSE_MAX,
 };
+use crate::transport::quic::{self, Happening, Quic};
+use crate::transport::stream::{Stream, ended_by};
+use crate::transport::{Transport, tls};
 
 /// What the kernel tells of a socket, once for each time that it happens.
 const EDGES: epoll::EventFlags =
@@ -62,6 +68,15 @@ pub enum Ended {
     Closed,
     /// Connecting, reading or writing failed.
     Failed(io::ErrorKind),
+    /// The other side closed a QUIC connection.
+    Code {
+        /// With this code; with none that means anything, when missing.
+        code: Option<u16>,
+        /// When to come back, from now, if it said so.
+        come_back_ms: Option<u32>,
+    },
+    /// One of the two sides did not like the other's TLS; an alert says why (RFC 8446 §6).
+    Alert(u8),
 }
 
 /// What is done on the sockets.
@@ -85,11 +100,15 @@ pub struct Sockets {
     to_write: Vec<SocketId>,
     /// Empty buffers that were written before.
     spare: Vec<Vec<u8>>,
+    /// How TLS is spoken, if it is.
+    tls: Option<Arc<tls::Client>>,
+    /// What carries the sockets, unless it is TCP.
+    quic: Option<Box<Quic>>,
 }
 
 #[derive(Debug)]
 struct Socket {
-    stream: TcpStream,
+    line: Line,
     open: bool,
     in_to_write: bool,
     written_bytes: usize,
@@ -97,7 +116,24 @@ struct Socket {
     out: Vec<u8>,
 }
 
+/// What carries the bytes of a socket.
+#[derive(Debug)]
+enum Line {
+    Stream(Stream),
+    Quic(quic::Handle),
+}
+
 impl Sockets {
+    fn new(transport: &Transport) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (tls, quic) = match transport {
+            Transport::Ws => (None, None),
+            Transport::Wss(client) => (Some(Arc::clone(client)), None),
+            Transport::Quic(client) => (None, Some(Box::new(Quic::new(Arc::clone(client), epoll.try_clone()?)))),
+        };
+        Ok(Self { epoll, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new(), tls, quic })
+    }
+
     /// Makes room for so many sockets at once, where growing by doubling would take twice as much.
     pub fn reserve(&mut self, count: usize) {
         self.places.reserve_exact(count);
@@ -108,26 +144,19 @@ impl Sockets {
     /// # Errors
     /// When the kernel gives no socket, or refuses at once.
     pub fn connect(&mut self, route: impl Into<Route>) -> io::Result<SocketId> {
-        let Route { source, destination: address } = route.into();
-        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
-        if let Some(source) = source {
-            bind(&socket, &SocketAddr::new(source, 0))?;
-        }
-        match connect(&socket, &address) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(errno) => return Err(errno.into()),
-        }
         let id = self.free.last().copied().unwrap_or(self.places.len());
-        epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(id as u64), EDGES)?;
+        let line = match &mut self.quic {
+            Some(quic) => Line::Quic(quic.connect(id, route.into())?),
+            None => {
+                let stream = Stream::connect(route.into(), self.tls.as_deref())?;
+                epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(id as u64), EDGES)?;
+                Line::Stream(stream)
+            }
+        };
         if self.free.pop().is_none() {
             self.places.push(None);
         }
-        let stream = TcpStream::from(socket);
-        self.places[id] = Some(Socket { stream, open: false, in_to_write: false, written_bytes: 0, out: Vec::new() });
+        self.places[id] = Some(Socket { line, open: false, in_to_write: false, written_bytes: 0, out: Vec::new() });
         Ok(id)
     }
 
@@ -152,10 +181,24 @@ impl Sockets {
 
     /// Closes without `on_closed`. What waits to be written is dropped.
     pub fn close(&mut self, id: SocketId) {
-        // A socket leaves the epoll set when it is closed: nobody else holds it.
-        if self.places[id].take().is_some() {
-            self.free.push(id);
+        let Some(socket) = self.places[id].take() else { return };
+        match socket.line {
+            // It leaves the epoll set when it is closed: nobody else holds it.
+            Line::Stream(stream) => drop(stream),
+            Line::Quic(handle) => self.quic.as_mut().expect("it has connections").close(handle),
         }
+        self.free.push(id);
+    }
+
+    /// Times that a connection has moved to another port and was answered there.
+    #[must_use]
+    pub fn migrations(&self) -> u64 {
+        self.quic.as_ref().map_or(0, |quic| quic.migrations())
+    }
+
+    /// When something is to be done, whatever comes.
+    fn next_due(&self) -> Option<Instant> {
+        self.quic.as_ref().and_then(|quic| quic.next_due())
     }
 
     fn flush(&mut self, ended: &mut Vec<(SocketId, Ended)>) {
@@ -167,12 +210,15 @@ impl Sockets {
             }
         }
         self.to_write = to_write;
+        if let Some(quic) = &mut self.quic {
+            quic.send();
+        }
     }
 
     /// Writes what waits, as far as the socket takes it.
     fn write(&mut self, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
         let Some(socket) = self.places[id].as_mut().filter(|socket| socket.open) else { return };
-        match socket.write() {
+        match socket.write(self.quic.as_deref_mut()) {
             Ok(false) => {}
             Ok(true) => {
                 let mut out = std::mem::take(&mut socket.out);
@@ -181,50 +227,73 @@ impl Sockets {
                     self.spare.push(out);
                 }
             }
-            Err(error) => ended.push((id, Ended::Failed(error.kind()))),
+            Err(error) => ended.push((id, ended_by(&error))),
         }
     }
 }
 
 impl Socket {
     /// `true` when nothing waits any more.
-    fn write(&mut self) -> io::Result<bool> {
+    fn write(&mut self, mut quic: Option<&mut Quic>) -> io::Result<bool> {
         while let Some(rest) = self.out.get(self.written_bytes..).filter(|rest| !rest.is_empty()) {
-            match self.stream.write(rest) {
+            let written = match (&mut self.line, quic.as_deref_mut()) {
+                (Line::Stream(stream), _) => stream.write(rest),
+                (Line::Quic(handle), Some(quic)) => quic.write(*handle, rest),
+                (Line::Quic(_), None) => unreachable!("it has connections"),
+            };
+            match written {
                 Ok(bytes) => self.written_bytes += bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        if let Line::Stream(stream) = &mut self.line {
+            match stream.flush() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                flushed => flushed?,
+            }
+        }
         self.written_bytes = 0;
         Ok(true)
     }
 
-    /// What became of a pending connect; `None` while it is pending.
-    fn connected(&self, event: epoll::EventFlags) -> Option<Result<(), Ended>> {
-        match self.stream.take_error() {
-            Ok(None) if event.contains(epoll::EventFlags::OUT) => Some(Ok(())),
-            Ok(None) => None,
-            Ok(Some(error)) | Err(error) => Some(Err(Ended::Failed(error.kind()))),
+    /// Its connection, when that is TCP.
+    const fn stream(&mut self) -> Option<&mut Stream> {
+        match &mut self.line {
+            Line::Stream(stream) => Some(stream),
+            Line::Quic(_) => None,
         }
     }
 }
 
-/// Runs `work` until its `on_turn` says [`Turn::Stop`]. Sockets that are left are closed.
+/// Runs `work` over TCP until its `on_turn` says [`Turn::Stop`]. Sockets that are left are closed.
 ///
 /// # Errors
 /// When the kernel refuses an epoll.
 pub fn run(work: &mut impl Work) -> io::Result<()> {
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    run_over(&Transport::Ws, work)
+}
+
+/// The same over any transport.
+///
+/// # Errors
+/// When the kernel refuses an epoll.
+pub fn run_over(transport: &Transport, work: &mut impl Work) -> io::Result<()> {
     let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
     let mut buffer = vec![0; READ_BYTES];
     let mut ended = Vec::new();
-    let mut sockets = Sockets { epoll, places: Vec::new(), free: Vec::new(), to_write: Vec::new(), spare: Vec::new() };
+    let mut sockets = Sockets::new(transport)?;
     loop {
-        let Turn::By(wake) = work.on_turn(&mut sockets, Instant::now()) else { return Ok(()) };
+        let Turn::By(wake) = work.on_turn(&mut sockets, Instant::now()) else {
+            if let Some(quic) = &mut sockets.quic {
+                quic.close_all();
+            }
+            return Ok(());
+        };
         sockets.flush(&mut ended);
         close_ended(work, &mut sockets, &mut ended);
+        let wake = sockets.next_due().map_or(wake, |due| wake.min(due));
         let wait = wake.saturating_duration_since(Instant::now()).min(TURN_PAUSE_MAX);
         let timeout = Timespec::try_from(wait).expect("a short pause");
         events.clear();
@@ -233,9 +302,15 @@ pub fn run(work: &mut impl Work) -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
         for event in &events {
-            let id = SocketId::try_from(event.data.u64()).expect("it was made from one");
-            on_event(work, &mut sockets, (id, event.flags), &mut buffer, &mut ended);
+            match (Quic::socket_of(event.data.u64()), &mut sockets.quic) {
+                (Some(socket), Some(quic)) => quic.receive(socket),
+                _ => {
+                    let id = SocketId::try_from(event.data.u64()).expect("it was made from one");
+                    on_event(work, &mut sockets, (id, event.flags), &mut buffer, &mut ended);
+                }
+            }
         }
+        on_happenings(work, &mut sockets, &mut buffer, &mut ended);
         sockets.flush(&mut ended);
         close_ended(work, &mut sockets, &mut ended);
     }
@@ -250,7 +325,7 @@ fn on_event(
 ) {
     let Some(socket) = sockets.places[id].as_mut() else { return };
     if !socket.open {
-        match socket.connected(event) {
+        match socket.stream().and_then(|stream| stream.on_event(event)) {
             None => return,
             Some(Err(why)) => return ended.push((id, why)),
             Some(Ok(())) => socket.open = true,
@@ -259,7 +334,9 @@ fn on_event(
     } else if event.contains(epoll::EventFlags::OUT) {
         sockets.write(id, ended);
     }
-    if event.intersects(INPUT) {
+    // Something that came before may wait to be deciphered.
+    let waits = |socket: &mut Socket| socket.stream().is_some_and(|stream| !stream.reads_all_at_once());
+    if event.intersects(INPUT) || sockets.places[id].as_mut().is_some_and(waits) {
         read(work, sockets, (id, event), buffer, ended);
     }
 }
@@ -272,14 +349,15 @@ fn read(
     ended: &mut Vec<(SocketId, Ended)>,
 ) {
     for round in 0.. {
-        let Some(socket) = sockets.places[id].as_mut() else { return };
-        match socket.stream.read(buffer) {
+        let Some(stream) = sockets.places[id].as_mut().and_then(Socket::stream) else { return };
+        let reads_all_at_once = stream.reads_all_at_once();
+        match stream.read(buffer) {
             Ok(0) => return ended.push((id, Ended::Closed)),
             Ok(bytes) => {
                 work.on_bytes(sockets, id, &mut buffer[..bytes]);
                 // Less than was asked for means that the socket is empty, and the edge will come again; but not behind the
                 // last bytes, whose edge told of the end too.
-                if bytes < buffer.len() && !event.intersects(END) {
+                if bytes < buffer.len() && reads_all_at_once && !event.intersects(END) {
                     return;
                 }
                 if round >= READS_PER_EVENT_MAX {
@@ -288,17 +366,41 @@ fn read(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return ended.push((id, Ended::Failed(error.kind()))),
+            Err(error) => return ended.push((id, ended_by(&error))),
         }
     }
 }
 
 /// Asks for the edge again although the socket is not empty.
 fn rearm(sockets: &mut Sockets, id: SocketId, ended: &mut Vec<(SocketId, Ended)>) {
-    if let Some(socket) = sockets.places[id].as_ref()
-        && let Err(errno) = epoll::modify(&sockets.epoll, &socket.stream, epoll::EventData::new_u64(id as u64), EDGES)
+    if let Some(stream) = sockets.places[id].as_mut().and_then(Socket::stream)
+        && let Err(errno) = epoll::modify(&sockets.epoll, stream, epoll::EventData::new_u64(id as u64), EDGES)
     {
         ended.push((id, Ended::Failed(io::Error::from(errno).kind())));
+    }
+}
+
+/// Sees to the QUIC connections to which something has happened.
+fn on_happenings(work: &mut impl Work, sockets: &mut Sockets, buffer: &mut [u8], ended: &mut Vec<(SocketId, Ended)>) {
+    let Some(quic) = &mut sockets.quic else { return };
+    quic.fire(Instant::now());
+    for index in 0.. {
+        let Some(handle) = sockets.quic.as_ref().and_then(|quic| quic.touched(index)) else { return };
+        while let Some((id, happening)) = sockets.quic.as_mut().and_then(|quic| quic.happening(handle)) {
+            match happening {
+                Happening::Opened => {
+                    sockets.places[id].as_mut().expect("its connection is open").open = true;
+                    work.on_open(sockets, id);
+                }
+                Happening::Readable => {
+                    while let Some(Ok(bytes)) = sockets.quic.as_mut().map(|quic| quic.read(handle, buffer)) {
+                        work.on_bytes(sockets, id, &mut buffer[..bytes]);
+                    }
+                }
+                Happening::Writable => sockets.write(id, ended),
+                Happening::Ended(why) => ended.push((id, why)),
+            }
+        }
     }
 }
 
@@ -316,7 +418,9 @@ fn close_ended(work: &mut impl Work, sockets: &mut Sockets, ended: &mut Vec<(Soc
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 

@@ -11,6 +11,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::merge::Merge;
+
 /// The longest latency that is told apart from longer ones.
 const LATENCY_US_MAX: u64 = 600_000_000;
 
@@ -56,7 +58,7 @@ impl Latencies {
         }
     }
 
-    /// Adds those of another thread.
+    /// Adds those of another thread or machine.
     pub fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same bounds");
     }
@@ -73,6 +75,12 @@ impl Latencies {
             p999_us: at(0.999),
             max_us: self.0.max(),
         }
+    }
+}
+
+impl Merge for Latencies {
+    fn merge(&mut self, other: Self) {
+        self.add(&other);
     }
 }
 

@@ -11,6 +11,7 @@
 //! - [`workers`]: the same run on several machines;
 //! - [`idle`]: sessions that say nothing, for the bench of what one costs;
 //! - [`abuse`]: what well-behaved pairs notice of others' floods;
+//! - [`relay`]: a bad network in front of QUIC;
 //! - [`crash`]: kill -9 in the middle, judged by what the clients saw.
 //!
 //! What a run shows and leaves behind is the business of [`report`].
@@ -31,9 +32,11 @@ mod fleet;
 pub mod idle;
 pub mod latency;
 pub mod limits;
+mod merge;
 pub mod process;
 pub mod random;
 pub mod reading;
+pub mod relay;
 pub mod report;
 pub mod routes;
 pub mod sample;
@@ -49,6 +52,7 @@ mod tally;
 pub mod target;
 pub mod time;
 pub mod tokens;
+pub mod transport;
 pub mod users;
 pub mod wire;
 pub mod workers;

@@ -20,6 +20,46 @@ pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// told in coarser steps; a screen has fewer columns anyway.
 pub const SAMPLES_KEPT_MAX: usize = 4096;
 
+/// UDP sockets that the QUIC connections of a thread share, at each address of this machine: enough that a server which deals
+/// packets out by address gives its threads even parts, and that a connection which moves comes to the same one seldom.
+pub const UDP_SOCKETS_PER_ADDRESS_MAX: usize = 64;
+/// UDP sockets of a thread, but for two at each of many addresses: with those of [`SOURCES_MAX`] they fit into a descriptor table.
+pub const UDP_SOCKETS_MAX: usize = 4096;
+/// Bytes of datagrams that the kernel keeps for a UDP socket in either direction, as far as it lets one ask for: what comes for
+/// all who share it while a turn lasts.
+pub const UDP_SOCKET_BYTES: usize = 4 * 1024 * 1024;
+/// Buffers of one receive call. Each takes what the kernel has joined (GRO), which is up to [`UDP_BUFFER_BYTES`].
+pub const UDP_BUFFERS: usize = 8;
+/// Bytes of the largest UDP packet, and of what the kernel joins into one.
+pub const UDP_BUFFER_BYTES: usize = 64 * 1024;
+/// Receive calls in a row for one UDP socket, so that the others get their turn.
+pub const UDP_READS_PER_EVENT_MAX: usize = 16;
+/// Datagrams handed to the kernel with one call (GSO): what a connection sends in one go.
+pub const UDP_DATAGRAMS_PER_SEND: usize = 10;
+/// Such calls for one connection and turn, so that one with much to send does not keep the rest waiting.
+pub const UDP_SENDS_PER_CONNECTION_MAX: usize = 8;
+/// Bytes that a server may send ahead of what is read: a page, the largest frame there is.
+pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 512 * 1024;
+/// Bytes of a connection on their way to the server: as much as it grants a session.
+pub const QUIC_SEND_WINDOW_BYTES: u64 = 128 * 1024;
+/// How long a server that has said all on a stream may take to close the connection: longer than it waits for the last
+/// acknowledgement.
+pub const QUIC_CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Clients of a relay: each has a socket of its own. One that comes when there are so many takes the place of the one that has
+/// been silent for longest …
+pub const RELAY_CLIENTS_MAX: usize = 4096;
+/// … and longer than this: any client that lives has answered a heartbeat of the server by then.
+pub const RELAY_SILENCE_MAX: Duration = Duration::from_secs(120);
+/// Datagrams that a relay has on their way, which are a hundred megabytes of the usual size: what a fast line carries in a
+/// second. The rest is lost, as in any router.
+pub const RELAY_HELD_MAX: usize = 65_536;
+/// Datagrams that a relay takes from one socket in a row, so that a busy one does not starve the rest.
+pub const RELAY_READS_PER_EVENT_MAX: usize = 64;
+/// How much later a datagram leaves that is to be overtaken: those of a moment after it are then before it, and it is no more
+/// than late.
+pub const RELAY_OVERTAKEN_FOR: Duration = Duration::from_millis(5);
+
 /// Descriptors of a table that are not sockets of the run: standard streams, epoll, files that are read meanwhile, and
 /// whatever was open before.
 pub const DESCRIPTORS_RESERVED: u32 = 200;
@@ -67,10 +107,15 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the server gets to calm down before its memory is read.
 pub const CALM: Duration = Duration::from_secs(2);
 
+/// Storms of a run: a day of them, and what is kept of each fits into one frame of a worker.
+pub const STORM_ROUNDS_MAX: u32 = 200;
+
 /// Machines that share a run.
 pub const WORKERS_MAX: usize = 64;
-/// Bytes of a frame between them: the largest holds two histograms of some 30 KiB each, and why connections ended.
-pub const FRAME_BYTES_MAX: u32 = 1024 * 1024;
+/// Points of a run at which they wait for each other: two for each storm, and a few before and after.
+pub const POINTS_MAX: usize = 2 * STORM_ROUNDS_MAX as usize + 8;
+/// Bytes of a frame between them: the largest holds, for each storm, a histogram of some 20 KiB and why connections ended.
+pub const FRAME_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// Frames of all workers that wait for whoever leads the run. Each worker says something once a second.
 pub const FRAMES_WAITING_MAX: usize = 256;
 /// How long connecting to a worker may take, and how long it waits for the share of whoever has connected: it hears nobody

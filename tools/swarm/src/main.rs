@@ -15,6 +15,7 @@ use commands::conclude;
 use commands::connect::{self, ConnectArguments};
 use commands::crash::{self, CrashArguments};
 use commands::echo::{self, EchoArguments};
+use commands::relay::{self, RelayArguments};
 use commands::storm::{self, StormArguments};
 use commands::worker::{self, WorkerArguments};
 
@@ -47,8 +48,10 @@ enum Command {
     Storm(StormArguments),
     /// Plain WebSocket echo against any server. Exit code 1 when anything went wrong or an expectation was missed.
     Echo(EchoArguments),
-    /// Takes shares of the runs of other machines: `swarm connect --workers HOST:PORT,HOST:PORT` leads them.
+    /// Takes shares of the runs of other machines: `swarm connect|storm|chat|echo --workers HOST:PORT,HOST:PORT` leads them.
     Worker(WorkerArguments),
+    /// A bad network in front of QUIC: loses, delays and reorders datagrams, and changes the addresses of clients.
+    Relay(RelayArguments),
     /// kill -9 of a server in the middle of many sends, again and again, judged by what the clients saw.
     Crash(CrashArguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Storm(arguments) => storm::run(&arguments).and_then(conclude),
         Command::Echo(arguments) => echo::run(&arguments).and_then(conclude),
         Command::Worker(arguments) => worker::run(&arguments),
+        Command::Relay(arguments) => relay::run(&arguments),
         Command::Crash(arguments) => crash::run(arguments),
     };
     match result {
@@ -105,6 +109,7 @@ mod tests {
             (CONNECT, "--destinations 1024", "--destinations 5000"),
             (STORM, "--destinations 1", "--destinations 0"),
             (STORM, "--rounds 1", "--rounds 0"),
+            (STORM, "--rounds 200", "--rounds 201"),
             (CRASH, "--clients 2", "--clients 0"),
             (CRASH, "--clients 4", "--clients 3"),
         ] {

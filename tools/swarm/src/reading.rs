@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::company::Point;
 use crate::latency::Percentiles;
 use crate::limits::{BUSY_PERCENT_MAX, LATE_US_MAX, MACHINE_BUSY_PERCENT_MAX};
+use crate::merge::Merge;
 use crate::process::{Usage, usage};
 use crate::system::{KernelMemory, MachineTime};
 
@@ -72,13 +74,19 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Adds those of another machine of the swarm, which were used at the same time.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.seconds = self.seconds.max(other.seconds);
-        self.server_cpu_percent = self.server_cpu_percent.or(other.server_cpu_percent);
-        self.swarm_cpu_percent += other.swarm_cpu_percent;
-        self.busiest_thread_percent = self.busiest_thread_percent.max(other.busiest_thread_percent);
-        self.machine_busy_percent = self.machine_busy_percent.max(other.machine_busy_percent);
+    /// The same, with what the server used according to whoever sees its process.
+    pub(crate) const fn of_server(self, server: &Self) -> Self {
+        Self { server_cpu_percent: server.server_cpu_percent, ..self }
+    }
+
+    /// Processor time of the server, in microseconds.
+    pub(crate) fn server_cpu_us(&self) -> Option<f64> {
+        self.server_cpu_percent.map(|percent| percent * 1e4 * self.seconds)
+    }
+
+    /// Processor time of the swarm, in microseconds.
+    pub(crate) fn swarm_cpu_us(&self) -> f64 {
+        self.swarm_cpu_percent * 1e4 * self.seconds
     }
 
     /// Why the swarm, or the machine that it shares with the server, and not the server limited the run; `None` when
@@ -100,6 +108,65 @@ impl Costs {
             ));
         }
         lateness(late)
+    }
+}
+
+/// Those of another machine of the swarm were used at the same time.
+impl Merge for Costs {
+    fn merge(&mut self, other: Self) {
+        let Self { seconds, server_cpu_percent, swarm_cpu_percent, busiest_thread_percent, machine_busy_percent } =
+            other;
+        self.seconds = self.seconds.max(seconds);
+        self.server_cpu_percent = self.server_cpu_percent.or(server_cpu_percent);
+        self.swarm_cpu_percent += swarm_cpu_percent;
+        self.busiest_thread_percent = self.busiest_thread_percent.max(busiest_thread_percent);
+        self.machine_busy_percent = self.machine_busy_percent.max(machine_busy_percent);
+    }
+}
+
+/// What was read at the points of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Readings {
+    before: Reading,
+    noted: Vec<(Point, Reading)>,
+}
+
+impl Readings {
+    /// Of a run that has not begun.
+    pub(crate) const fn begin(before: Reading) -> Self {
+        Self { before, noted: Vec::new() }
+    }
+
+    /// Keeps what was read at a point; the first, if there are several.
+    pub(crate) fn note(&mut self, point: Point, reading: Reading) {
+        if !self.has(point) {
+            self.noted.push((point, reading));
+        }
+    }
+
+    /// Whether there is a reading of a point.
+    pub(crate) fn has(&self, point: Point) -> bool {
+        self.noted.iter().any(|(at, _)| *at == point)
+    }
+
+    /// How many points there were.
+    pub(crate) const fn len(&self) -> usize {
+        self.noted.len()
+    }
+
+    /// Before the run.
+    pub(crate) const fn before(&self) -> &Reading {
+        &self.before
+    }
+
+    /// At a point; before the run when it never came there.
+    pub(crate) fn at(&self, point: Point) -> &Reading {
+        self.noted.iter().find(|(at, _)| *at == point).map_or(&self.before, |(_, reading)| reading)
+    }
+
+    /// What was used from one point to another.
+    pub(crate) fn between(&self, from: Point, to: Point) -> Costs {
+        self.at(to).since(self.at(from))
     }
 }
 

@@ -93,6 +93,17 @@ impl Routes {
         Ok(Self { sources: sources.clone(), destinations })
     }
 
+    /// The same over UDP, where connections are not told apart by ports: one address of the server is enough for all, and
+    /// whether it answers is found out with the first.
+    ///
+    /// # Errors
+    /// As of [`Routes::new`].
+    pub(crate) fn of_datagrams(target: SocketAddr, wanted: Option<u32>, sources: &Sources) -> Result<Self, SwarmError> {
+        let (destinations, Sources(sources)) = (destinations(target, 1, wanted)?, sources);
+        sources.iter().try_for_each(|source| try_source(*source, target))?;
+        Ok(Self { sources: sources.clone(), destinations })
+    }
+
     /// The way of a connection.
     pub(crate) fn of(&self, number: u32) -> Route {
         let number = number as usize;

@@ -32,6 +32,10 @@ pub struct Server {
     child: Child,
     /// Where clients connect.
     pub websocket: SocketAddr,
+    /// Where they connect over TLS, if it was told to listen there.
+    pub secure: Option<SocketAddr>,
+    /// Where they connect over QUIC, if it was told to listen there.
+    pub quic: Option<SocketAddr>,
     /// From the start of the process until it was ready.
     pub start_took: Duration,
 }
@@ -50,11 +54,17 @@ impl Server {
     /// # Errors
     /// With what it printed, when it does not become ready.
     pub fn start_at(options: &ServerOptions, listen: &str) -> Result<Self, SwarmError> {
+        Self::start_with(options, &["--listen-ws", listen])
+    }
+
+    /// The same with any options of `switchyard serve`; one of them says where it listens for WebSockets.
+    ///
+    /// # Errors
+    /// With what it printed, when it does not become ready.
+    pub fn start_with(options: &ServerOptions, arguments: &[&str]) -> Result<Self, SwarmError> {
         let begun = Instant::now();
         let mut command = Command::new(&options.binary);
-        command
-            .args(["serve", "--dev", "--listen-admin", "127.0.0.1:0", "--listen-ws", listen, "--data"])
-            .arg(&options.data);
+        command.args(["serve", "--dev", "--listen-admin", "127.0.0.1:0", "--data"]).arg(&options.data).args(arguments);
         if let Some((gateway, router)) = options.cores {
             command.args(["--gateway-cores", &gateway.to_string(), "--router-cores", &router.to_string()]);
         }
@@ -71,10 +81,10 @@ impl Server {
         forward_lines(child.stdout.take(), lines.clone());
         forward_lines(child.stderr.take(), lines);
         match wait_until_ready(&received, begun) {
-            Ok(websocket) => {
+            Ok(Listeners { websocket, secure, quic }) => {
                 // Whatever else it prints is drained, so that it never blocks on a full pipe.
                 thread::spawn(move || received.into_iter().for_each(drop));
-                Ok(Self { child, websocket, start_took: begun.elapsed() })
+                Ok(Self { child, websocket, secure, quic, start_took: begun.elapsed() })
             }
             Err(log) => {
                 let _ = child.kill();
@@ -152,14 +162,26 @@ fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mps
     });
 }
 
-/// The WebSocket address, once the server is ready; else what it printed.
-fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<SocketAddr, String> {
-    let (mut log, mut address) = (Vec::new(), None);
+/// Where clients connect.
+struct Listeners {
+    websocket: SocketAddr,
+    secure: Option<SocketAddr>,
+    quic: Option<SocketAddr>,
+}
+
+/// Where clients connect, once the server is ready; else what it printed.
+fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<Listeners, String> {
+    let (mut log, mut websocket, mut secure, mut quic) = (Vec::new(), None, None, None);
     while let Ok(line) = lines.recv_timeout(SERVER_START_MAX.saturating_sub(begun.elapsed())) {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some("listening"), Some("ws"), Some(text)) => address = text.parse().ok(),
-            (Some("ready"), ..) => return address.ok_or_else(|| log.join("\n")),
+            (Some("listening"), Some("ws"), Some(text)) => websocket = text.parse().ok(),
+            (Some("listening"), Some("wss"), Some(text)) => secure = text.parse().ok(),
+            (Some("listening"), Some("quic"), Some(text)) => quic = text.parse().ok(),
+            (Some("ready"), ..) => {
+                let listeners = websocket.map(|websocket| Listeners { websocket, secure, quic });
+                return listeners.ok_or_else(|| log.join("\n"));
+            }
             _ => {}
         }
         if log.len() < SERVER_LINES_KEPT_MAX {

@@ -1,15 +1,14 @@
-//! The client's end of one session in the binary form: upgrade, Hello, then frames.
+//! The client's end of one session in the binary form: upgrade where there is one, Hello, then frames.
 
 use std::borrow::Cow;
 
 use switchyard_gateway_core::handshake::{ClientRequest, Form, SESSION_PATH};
-use switchyard_gateway_core::ws::{Opcode, encode};
 use switchyard_schema::frame::{ClientFrame, Hello};
 use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
 use switchyard_schema::wire::Encoder;
 
-use crate::wire::{Masks, Said, Wire, put_pong};
+use crate::wire::{Framing, Masks, Said, Wire, put_pong};
 
 /// One device of one user.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub struct Session {
     device: DeviceId,
     token: String,
     wire: Wire,
-    masks: Masks,
+    framing: Framing,
 }
 
 /// Something the server said.
@@ -46,7 +45,13 @@ impl Session {
     /// A session that is not connected yet. `random` seeds the masks.
     #[must_use]
     pub fn new(user: UserId, device: DeviceId, token: String, random: u64) -> Self {
-        Self { user, device, token, wire: Wire::default(), masks: Masks::new(random) }
+        Self::framed(user, device, token, Framing::WebSocket(Masks::new(random)))
+    }
+
+    /// A session that is not connected yet, on whatever carries its frames.
+    #[must_use]
+    pub fn framed(user: UserId, device: DeviceId, token: String, framing: Framing) -> Self {
+        Self { user, device, token, wire: Wire::default(), framing }
     }
 
     /// Its user.
@@ -72,6 +77,17 @@ impl Session {
         self.wire.start(&request(self.user), out);
     }
 
+    /// Begins on a fresh connection of any kind: asks for the upgrade, or says Hello where there is none.
+    pub fn open(&mut self, encoder: &mut Encoder, out: &mut Vec<u8>) {
+        match self.framing {
+            Framing::WebSocket(_) => self.start(out),
+            Framing::Stream => {
+                self.wire.start_stream();
+                put_hello(out, self.device, &self.token, encoder, &mut self.framing);
+            }
+        }
+    }
+
     /// Takes the next event out of `input`, which is unmasked in place; call it again with what is left.
     ///
     /// # Errors
@@ -87,14 +103,17 @@ impl Session {
         let incoming = match step.said {
             None | Some(Said::Pong) => None,
             Some(Said::Upgraded) => {
-                put_hello(out, self.device, &self.token, encoder, &mut self.masks);
+                put_hello(out, self.device, &self.token, encoder, &mut self.framing);
                 None
             }
             Some(Said::Binary(frame)) => Some(Incoming::Frame(frame)),
             Some(Said::Text(text)) => return Err(format!("text on a binary session: {text}")),
             Some(Said::Close { code }) => Some(Incoming::Close { code }),
             Some(Said::Ping(payload)) => {
-                put_pong(out, &payload, &mut self.masks);
+                // A stream has none.
+                if let Framing::WebSocket(masks) = &mut self.framing {
+                    put_pong(out, &payload, masks);
+                }
                 None
             }
         };
@@ -103,7 +122,7 @@ impl Session {
 
     /// Appends a frame to what is to be written.
     pub fn send(&mut self, frame: &ClientFrame<'_>, encoder: &mut Encoder, out: &mut Vec<u8>) {
-        put_frame(out, frame, encoder, &mut self.masks);
+        put_frame(out, frame, encoder, &mut self.framing);
     }
 }
 
@@ -115,11 +134,17 @@ pub(crate) fn request(user: UserId) -> ClientRequest<'static> {
 }
 
 /// Appends a Hello.
-pub(crate) fn put_hello(out: &mut Vec<u8>, device: DeviceId, token: &str, encoder: &mut Encoder, masks: &mut Masks) {
-    put_frame(out, &ClientFrame::Hello(Hello { token: Some(Cow::Borrowed(token)), device }), encoder, masks);
+pub(crate) fn put_hello(
+    out: &mut Vec<u8>,
+    device: DeviceId,
+    token: &str,
+    encoder: &mut Encoder,
+    framing: &mut Framing,
+) {
+    put_frame(out, &ClientFrame::Hello(Hello { token: Some(Cow::Borrowed(token)), device }), encoder, framing);
 }
 
 /// Appends a frame.
-pub(crate) fn put_frame(out: &mut Vec<u8>, frame: &ClientFrame<'_>, encoder: &mut Encoder, masks: &mut Masks) {
-    encode::put_masked(out, Opcode::Binary, encoder.client(frame), masks.next_mask());
+pub(crate) fn put_frame(out: &mut Vec<u8>, frame: &ClientFrame<'_>, encoder: &mut Encoder, framing: &mut Framing) {
+    framing.put(out, encoder.client(frame));
 }

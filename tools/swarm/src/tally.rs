@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::Latencies;
 use crate::limits::REASONS_MAX;
+use crate::merge::Merge;
 
 /// A number with one writer.
 #[derive(Debug, Default)]
@@ -50,10 +51,11 @@ macro_rules! counts {
             fn add(&mut self, counts: &Counts) {
                 $(self.$name += counts.$name.get();)*
             }
+        }
 
-            /// Adds those of another machine.
-            pub(crate) fn merge(&mut self, other: &Self) {
-                $(self.$name += other.$name;)*
+        impl Merge for Totals {
+            fn merge(&mut self, other: Self) {
+                $(self.$name.merge(other.$name);)*
             }
         }
     };
@@ -100,6 +102,8 @@ counts! {
     heartbeats,
     /// Connections that answered at the end, when they were asked whether they are alive.
     alive,
+    /// Times that a connection has moved to another port and was answered there.
+    migrations,
     /// Processor time of the thread in microseconds.
     cpu_us,
 }
@@ -122,6 +126,16 @@ const OTHER_REASONS: &str = "something else";
 /// How often each reason was met.
 pub(crate) type Reasons = BTreeMap<String, u64>;
 
+/// Counts one more, or so many. Those beyond the limit are one.
+fn count(reasons: &mut Reasons, reason: &str, times: u64) {
+    if let Some(counted) = reasons.get_mut(reason) {
+        *counted += times;
+        return;
+    }
+    let is_other = reasons.len() >= REASONS_MAX;
+    *reasons.entry(if is_other { OTHER_REASONS } else { reason }.to_owned()).or_default() += times;
+}
+
 /// The same in words.
 pub(crate) fn said(reasons: &Reasons) -> String {
     reasons.iter().map(|(reason, times)| format!("{reason}: {times}")).collect::<Vec<_>>().join(", ")
@@ -137,9 +151,7 @@ impl Tally {
     }
 
     pub(crate) fn count_reason(&self, reason: String) {
-        let mut reasons = lock(&self.reasons);
-        let is_new = reasons.len() >= REASONS_MAX && !reasons.contains_key(&reason);
-        *reasons.entry(if is_new { OTHER_REASONS.to_owned() } else { reason }).or_default() += 1;
+        count(&mut lock(&self.reasons), &reason, 1);
     }
 
     /// Moves the latencies recorded since the last call to `to`.
@@ -152,8 +164,8 @@ impl Tally {
     }
 
     pub(crate) fn add_reasons(&self, to: &mut Reasons) {
-        for (reason, count) in lock(&self.reasons).iter() {
-            *to.entry(reason.clone()).or_default() += count;
+        for (reason, times) in lock(&self.reasons).iter() {
+            count(to, reason, *times);
         }
     }
 }
@@ -185,5 +197,10 @@ mod tests {
         tally.add_reasons(&mut reasons);
         assert_eq!(reasons.len(), REASONS_MAX + 1);
         assert_eq!((reasons.values().sum::<u64>(), reasons["accepted as 0"]), (1_001, 2));
+        // Nor are they many when several threads count others each.
+        let other = Tally::default();
+        (0..100).for_each(|number| other.count_reason(format!("closed with code {number}")));
+        other.add_reasons(&mut reasons);
+        assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (REASONS_MAX + 1, 1_101));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 
+use serde::{Deserialize, Serialize};
 use switchyard_gateway_core::handshake::SESSION_PATH;
 
 use crate::SwarmError;
 
 /// A server as it is named on the command line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Target {
     /// Where it is.
     pub address: SocketAddr,
@@ -29,7 +30,7 @@ impl Target {
             ))
         };
         if url.starts_with("wss://") {
-            return Err(wrong("TLS is not spoken here"));
+            return Err(wrong("where sessions are run over TLS, that is --transport wss and --url HOST:PORT"));
         }
         let rest = url.strip_prefix("ws://").unwrap_or(url);
         let (host, path) = match rest.find('/') {

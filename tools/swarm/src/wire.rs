@@ -1,18 +1,30 @@
-//! The client's end of one WebSocket, in sixteen bytes: what is half received is kept on the heap until the rest has come,
-//! and who the connection belongs to is the business of the caller.
+//! The client's end of one WebSocket, or of one stream of frames, in sixteen bytes: what is half received is kept on the heap
+//! until the rest has come, and who the connection belongs to is the business of the caller.
 
 use std::borrow::Cow;
 
+use switchyard_gateway_core::framing::{self, FramingError};
 use switchyard_gateway_core::handshake::{
-    ClientHandshake, ClientRequest, HandshakeError, client_request, parse_response,
+    ClientHandshake, ClientRequest, Form, HandshakeError, client_request, parse_response,
 };
 use switchyard_gateway_core::ws::{Decoder, Event, Opcode, Role, WsError, encode};
 
-/// One WebSocket, from its upgrade on.
+/// One WebSocket from its upgrade on, or one stream.
 #[derive(Debug, Default)]
 pub struct Wire {
     half: Option<Box<Half>>,
-    is_open: bool,
+    state: State,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+enum State {
+    /// The upgrade is asked for.
+    #[default]
+    Upgrading,
+    /// WebSocket messages come.
+    WebSocket,
+    /// Frames come, each behind its length.
+    Stream,
 }
 
 /// What has come of something that is not complete.
@@ -20,6 +32,7 @@ pub struct Wire {
 enum Half {
     Response(Vec<u8>),
     Message(Decoder),
+    Frame(framing::Decoder),
 }
 
 /// Something the server said.
@@ -60,6 +73,9 @@ pub enum WireError {
     /// It broke RFC 6455.
     #[error(transparent)]
     WebSocket(#[from] WsError),
+    /// It sent what is no frame on a stream.
+    #[error(transparent)]
+    Stream(#[from] FramingError),
 }
 
 impl Wire {
@@ -67,6 +83,11 @@ impl Wire {
     pub fn start(&mut self, request: &ClientRequest<'_>, out: &mut Vec<u8>) {
         *self = Self::default();
         out.extend_from_slice(&client_request(request));
+    }
+
+    /// Begins to listen on a fresh stream, where nothing is to be asked for.
+    pub fn start_stream(&mut self) {
+        *self = Self { half: None, state: State::Stream };
     }
 
     /// Takes what the server said next out of `input`; call it again with what is left. `request` is the one that the
@@ -80,8 +101,10 @@ impl Wire {
         request: &ClientRequest<'_>,
         message_bytes_max: usize,
     ) -> Result<Step<'a>, WireError> {
-        if !self.is_open {
-            return self.on_response(input, request);
+        match self.state {
+            State::Upgrading => return self.on_response(input, request),
+            State::Stream => return self.on_stream(input, message_bytes_max),
+            State::WebSocket => {}
         }
         let mut decoder = match self.half.take().map(|half| *half) {
             Some(Half::Message(decoder)) => decoder,
@@ -91,14 +114,19 @@ impl Wire {
         if !decoder.is_idle() {
             self.half = Some(Box::new(Half::Message(decoder)));
         }
-        let said = step.event.map(|event| match event {
-            Event::Binary(bytes) => Said::Binary(bytes),
-            Event::Text(text) => Said::Text(text),
-            Event::Ping(payload) => Said::Ping(payload),
-            Event::Pong(_) => Said::Pong,
-            Event::Close { code, .. } => Said::Close { code },
-        });
-        Ok(Step { consumed: step.consumed, said })
+        Ok(Step { consumed: step.consumed, said: step.event.map(Said::from) })
+    }
+
+    fn on_stream<'a>(&mut self, input: &'a [u8], frame_bytes_max: usize) -> Result<Step<'a>, WireError> {
+        let mut decoder = match self.half.take().map(|half| *half) {
+            Some(Half::Frame(decoder)) => decoder,
+            _ => framing::Decoder::new(Form::Binary, frame_bytes_max),
+        };
+        let step = decoder.decode(input)?;
+        if !decoder.is_idle() {
+            self.half = Some(Box::new(Half::Frame(decoder)));
+        }
+        Ok(Step { consumed: step.consumed, said: step.event.map(Said::from) })
     }
 
     fn on_response(&mut self, input: &mut [u8], request: &ClientRequest<'_>) -> Result<Step<'static>, WireError> {
@@ -114,8 +142,42 @@ impl Wire {
                 Ok(Step { consumed: input.len(), said: None })
             }
             ClientHandshake::Open { consumed } => {
-                self.is_open = true;
+                self.state = State::WebSocket;
                 Ok(Step { consumed: consumed - before.len(), said: Some(Said::Upgraded) })
+            }
+        }
+    }
+}
+
+impl<'a> From<Event<'a>> for Said<'a> {
+    fn from(event: Event<'a>) -> Self {
+        match event {
+            Event::Binary(bytes) => Self::Binary(bytes),
+            Event::Text(text) => Self::Text(text),
+            Event::Ping(payload) => Self::Ping(payload),
+            Event::Pong(_) => Self::Pong,
+            Event::Close { code, .. } => Self::Close { code },
+        }
+    }
+}
+
+/// How a connection carries frames.
+#[derive(Debug)]
+pub enum Framing {
+    /// Each is a WebSocket message.
+    WebSocket(Masks),
+    /// Each has its length before it.
+    Stream,
+}
+
+impl Framing {
+    /// Appends a frame.
+    pub fn put(&mut self, out: &mut Vec<u8>, frame: &[u8]) {
+        match self {
+            Self::WebSocket(masks) => encode::put_masked(out, Opcode::Binary, frame, masks.next_mask()),
+            Self::Stream => {
+                out.extend_from_slice(&framing::length(frame.len()));
+                out.extend_from_slice(frame);
             }
         }
     }
@@ -202,6 +264,30 @@ mod tests {
         assert!(wire.decode(&mut bytes[..10].to_vec(), &REQUEST, 1024).is_ok() && wire.half.is_some());
         wire.decode(&mut bytes[10..].to_vec(), &REQUEST, 1024).expect("the rest");
         assert!(wire.half.is_none());
+    }
+
+    #[test]
+    fn given_a_stream_in_pieces_of_any_size_when_decoded_then_each_frame_is_heard_and_nothing_is_kept_at_the_end() {
+        let mut bytes = Vec::new();
+        for frame in [&b"hello"[..], b"", &[7; 300]] {
+            Framing::Stream.put(&mut bytes, frame);
+        }
+        for piece_bytes in 1..=bytes.len() {
+            let (mut wire, mut lengths) = (Wire::default(), Vec::new());
+            wire.start_stream();
+            for piece in bytes.chunks(piece_bytes) {
+                let (mut piece, mut at) = (piece.to_vec(), 0);
+                while at < piece.len() {
+                    let step = wire.decode(&mut piece[at..], &REQUEST, 1024).expect("the server is right");
+                    at += step.consumed;
+                    lengths.extend(step.said.map(|said| match said {
+                        Said::Binary(frame) => frame.len(),
+                        other => panic!("a stream has no {other:?}"),
+                    }));
+                }
+            }
+            assert_eq!((lengths, wire.half.is_none()), (vec![5, 0, 300], true), "pieces of {piece_bytes}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Workers that are not there, not free, or die: whoever leads the run says which one and why. The server is a listener
-//! that answers nothing, so that a run lasts as long as the test wants.
+//! Workers that are not there, not free, or die, and leaders that do: the others say who and why, and are free again. The
+//! server is a listener that answers nothing, so that a run lasts as long as the test wants.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -54,19 +54,33 @@ impl Drop for Worker {
     }
 }
 
+/// Every command whose runs several machines share, with as much as two of them can divide.
+const COMMANDS: [&[&str]; 4] = [
+    &["connect", "--count", "8"],
+    &["storm", "--count", "8"],
+    &["chat", "--pairs", "4"],
+    &["echo", "--connections", "8"],
+];
+
 /// Begins a run on workers.
-fn lead(name: &str, server: &TcpListener, workers: &[&str]) -> Child {
-    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+fn lead(command: &[&str], server: &TcpListener, workers: &[&str]) -> Child {
+    let mut run = Command::new(BINARY);
+    run.args(command).args(["--url", &server.local_addr().expect("it is bound").to_string()]);
+    run.args(["--workers", &workers.join(",")]);
+    if command[0] != "echo" {
+        run.arg("--data").arg(data());
+    }
+    run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+}
+
+/// A data folder with a key, which is there as a whole whoever else writes it meanwhile.
+fn data() -> PathBuf {
+    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers");
+    let key = data.join("keys/dev.pem");
+    let written = key.with_extension(std::process::id().to_string());
     std::fs::create_dir_all(data.join("keys")).expect("a folder");
-    std::fs::write(data.join("keys/dev.pem"), KEY).expect("a key");
-    Command::new(BINARY)
-        .args(["connect", "--count", "8", "--url", &server.local_addr().expect("it is bound").to_string()])
-        .args(["--workers", &workers.join(","), "--data"])
-        .arg(data)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts")
+    std::fs::write(&written, KEY).and_then(|()| std::fs::rename(written, key)).expect("a key");
+    data
 }
 
 fn error_of(run: Child) -> String {
@@ -79,27 +93,41 @@ fn error_of(run: Child) -> String {
 fn given_a_worker_that_is_not_there_when_a_run_begins_then_the_error_says_which_and_what_to_start() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").to_string();
-    let error = error_of(lead("absent", &server, &[&free]));
-    assert!(error.contains(&format!("swarm worker --listen {free}")), "{error}");
+    for command in COMMANDS {
+        let error = error_of(lead(command, &server, &[&free]));
+        assert!(error.contains(&format!("swarm worker --listen {free}")), "{command:?}: {error}");
+    }
 }
 
 #[test]
-fn given_a_run_on_two_workers_when_one_is_killed_then_the_run_ends_with_its_name_and_the_other_is_free_again() {
+fn given_a_run_of_any_command_when_a_worker_is_killed_then_it_ends_with_its_name_and_the_other_is_free_again() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let (mut first, second) = (Worker::start(), Worker::start());
-    let run = lead("killed", &server, &[&first.address, &second.address]);
-    first.wait_until_said("leads a run");
-    second.wait_until_said("leads a run");
-    let busy = error_of(lead("busy", &server, &[&second.address]));
-    assert!(busy.contains("in the middle of another run"), "{busy}");
-    first.child.kill().expect("it runs");
-    let error = error_of(run);
-    assert!(error.contains(&format!("worker {}", first.address)), "{error}");
-    second.wait_until_said("broke off");
-    let next = lead("next", &server, &[&second.address]);
-    second.wait_until_said("leads a run");
-    drop(second);
-    error_of(next);
+    let stays = Worker::start();
+    for command in COMMANDS {
+        let mut dies = Worker::start();
+        let run = lead(command, &server, &[&dies.address, &stays.address]);
+        dies.wait_until_said("leads a run");
+        stays.wait_until_said("leads a run");
+        let busy = error_of(lead(command, &server, &[&stays.address]));
+        assert!(busy.contains("in the middle of another run"), "{command:?}: {busy}");
+        dies.child.kill().expect("it runs");
+        let error = error_of(run);
+        assert!(error.contains(&format!("worker {}", dies.address)), "{command:?}: {error}");
+        stays.wait_until_said("broke off");
+    }
+}
+
+#[test]
+fn given_a_run_of_any_command_when_whoever_leads_it_is_killed_then_its_worker_says_so_and_is_free_again() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let worker = Worker::start();
+    for command in COMMANDS {
+        let mut run = lead(command, &server, &[&worker.address]);
+        worker.wait_until_said("leads a run");
+        run.kill().expect("it runs");
+        run.wait().expect("it ends");
+        worker.wait_until_said("broke off: whoever led the run is gone");
+    }
 }
 
 #[test]
@@ -107,7 +135,7 @@ fn given_something_that_is_no_worker_when_a_run_begins_then_the_error_says_so() 
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = other.local_addr().expect("it is bound").to_string();
-    let run = lead("other", &server, &[&address]);
+    let run = lead(COMMANDS[0], &server, &[&address]);
     let (mut stream, _) = other.accept().expect("the leader");
     std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("written");
     let error = error_of(run);

@@ -20,6 +20,7 @@ use crate::SwarmError;
 use crate::chat::{self, ChatOptions, ChatReport, Length, Pace};
 use crate::process::{self, usage};
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 
 pub use kinds::Kind;
 
@@ -163,6 +164,7 @@ fn chat_options(options: &AbuseOptions) -> ChatOptions {
         recipients_online: true,
         ack_every: 1,
         threads: 1,
+        transport: TransportOptions::default(),
         server_pid: Some(options.server_pid),
     }
 }

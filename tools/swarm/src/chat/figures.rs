@@ -17,6 +17,7 @@ const FIGURES: &[Figure<ChatReport>] = &[
     ("out_of_order", |report| count(report.faults.out_of_order)),
     ("duplicated", |report| count(report.faults.duplicated)),
     ("unsent", |report| count(report.unsent)),
+    ("migrations", |report| count(report.migrations)),
     ("refused", |report| count(report.faults.refused)),
     ("disconnected", |report| count(report.faults.disconnected)),
     ("p50_us", |report| latency(whole_way(report), |latencies| latencies.p50_us)),

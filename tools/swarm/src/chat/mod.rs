@@ -8,7 +8,9 @@ mod course;
 mod figures;
 mod gate;
 mod pair;
+mod part;
 mod report;
+mod shared;
 mod work;
 
 use std::net::SocketAddr;
@@ -16,22 +18,29 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::SwarmError;
+use crate::company::{Alone, Company, Point};
 use crate::limits::LOOK_PAUSE;
-use crate::process::{self, Usage, usage};
+use crate::merge::merge_all;
+use crate::process;
+use crate::reading::{Costs, Readings};
 use crate::sample::Observer;
 use crate::stamp;
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 use crate::users;
 
 use course::Course;
-use gate::Gate;
-use report::ThreadReport;
+use gate::Gates;
+use part::{Found, Part};
 pub use report::{ChatReport, Faults};
+pub use shared::run_on;
 use work::ChatWork;
 
 /// How fast messages are sent.
-#[derive(Copy, Clone, PartialEq, Debug)]
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Pace {
     /// Every pair has this many messages under way.
     Depth {
@@ -46,7 +55,7 @@ pub enum Pace {
 }
 
 /// What lets a sender send its next message.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Until {
     /// Its Accepted: the send is answered, as a device's window of unanswered sends counts it.
     Accepted,
@@ -55,7 +64,7 @@ pub enum Until {
 }
 
 /// When a run ends.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Length {
     /// After a warm-up and this time of measuring.
     Time {
@@ -69,7 +78,7 @@ pub enum Length {
 }
 
 /// What to do.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ChatOptions {
     /// The server.
     pub address: SocketAddr,
@@ -85,8 +94,10 @@ pub struct ChatOptions {
     pub recipients_online: bool,
     /// Recipients acknowledge every so many messages, or as many as a sender has under way until a receipt.
     pub ack_every: u32,
-    /// Threads that drive the sockets.
+    /// Threads that drive the sockets, on each machine.
     pub threads: u32,
+    /// What the connections are spoken over.
+    pub transport: TransportOptions,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
 }
@@ -95,7 +106,7 @@ impl ChatOptions {
     /// A run on one thread, of pairs that are both connected and have one message of 100 bytes under way, each of them
     /// acknowledged: five seconds after one to warm up.
     #[must_use]
-    pub const fn new(address: SocketAddr, pairs: u32) -> Self {
+    pub fn new(address: SocketAddr, pairs: u32) -> Self {
         Self {
             address,
             pairs,
@@ -105,6 +116,7 @@ impl ChatOptions {
             recipients_online: true,
             ack_every: 1,
             threads: 1,
+            transport: TransportOptions::default(),
             server_pid: None,
         }
     }
@@ -118,54 +130,97 @@ impl ChatOptions {
 /// Bytes of a text that hold the message's number.
 pub const TEXT_BYTES_MIN: usize = stamp::DIGITS;
 
-/// Runs it, and tells `observer` each second how it stands, from the first connection to the last answer.
+/// Runs it on this machine, and tells `observer` each second how it stands, from the first connection to the last answer.
 ///
 /// # Errors
 /// When the run cannot be made. What the server did wrong stands in the report ([`ChatReport::faults`]).
 pub fn run(options: &ChatOptions, signer: &Signer, observer: Observer<'_>) -> Result<ChatReport, SwarmError> {
-    process::raise_descriptor_limit();
     // Users nobody had before, so that every conversation begins at sequence number 1.
-    let first_user = users::first_user();
+    let users = (users::first_user(), signer);
+    let (part, readings) = take_part(options, users, observer, Box::new(Alone::default()))?;
+    Ok(ChatReport::new(options, 0, part, &readings))
+}
+
+/// Does this machine's part of a run, in step with the others when there are any.
+fn take_part(
+    options: &ChatOptions,
+    users: (u64, &Signer),
+    observer: Observer<'_>,
+    company: Box<dyn Company>,
+) -> Result<(Part, Readings), SwarmError> {
+    process::raise_descriptor_limit();
+    let way = options.transport.open(options.address)?;
+    let options = &ChatOptions { address: way.address, ..options.clone() };
     let threads = options.threads_used();
-    let (connected, measured) = (Arc::new(Gate::new(threads)), Arc::new(Gate::new(threads)));
-    let mut course = Course::begin(threads, options.server_pid, observer);
-    let mut workers = Vec::new();
+    let gates = Arc::new(Gates::new(threads));
+    let mut course = Course::begin((threads, Arc::clone(&gates)), options.server_pid, observer, company);
+    let mut crew = Crew { gates: Arc::clone(&gates), handles: Vec::new() };
     for thread in 0..threads {
-        let gates = (Arc::clone(&connected), Arc::clone(&measured));
-        let work = ChatWork::new(options, signer, first_user, (thread, threads), gates, course.published(thread));
-        workers.push(thread::spawn(move || work.run()));
+        let line = (&way.transport, course.published(thread));
+        let work = ChatWork::new(options, users, (thread, threads), Arc::clone(&gates), line);
+        let transport = way.transport.clone();
+        crew.handles.push(thread::spawn(move || work.run(&transport)));
     }
+    let conducted = conduct(options.length, &mut course, &crew);
+    if conducted.is_err() {
+        gates.break_off();
+    }
+    // Why a thread has failed says more than that one has.
+    let found = crew.join()?;
+    conducted?;
+    let readings = course.end();
+    let costs = readings.between(Point::Due, Point::Held);
+    let busiest_thread_percent = costs.swarm_cpu_percent / f64::from(threads);
+    Ok((Part { threads, found, costs: Costs { busiest_thread_percent, ..costs } }, readings))
+}
+
+/// Brings the threads from gate to gate, in step with the other machines.
+fn conduct(length: Length, course: &mut Course<'_>, crew: &Crew) -> Result<(), SwarmError> {
     // Before the last gate is open a thread ends only by a panic, and then it never comes to the gate.
-    let panicked = || workers.iter().any(JoinHandle::is_finished);
-    course.until_all_at(&connected, panicked);
-    connected.open();
-    let cost = |pid| usage(pid).unwrap_or_default();
-    let costs = || (options.server_pid.map(cost), cost(std::process::id()), Instant::now());
-    if let Length::Time { warm_up, .. } = options.length {
-        course.until(Instant::now() + warm_up);
+    course.until_all_at(|gates| &gates.connected, || crew.has_lost_one())?;
+    course.meet(Point::Opened)?;
+    crew.gates.connected.open();
+    if let Length::Time { warm_up, .. } = length {
+        course.until(Instant::now() + warm_up)?;
     }
-    let (server_before, own_before, begun) = costs();
-    if let Length::Time { measured, .. } = options.length {
-        course.until(begun + measured);
+    let begun = course.meet(Point::Due)?;
+    if let Length::Time { measured, .. } = length {
+        course.until(begun + measured)?;
     } else {
-        course.until_all_at(&measured, panicked);
+        course.until_all_at(|gates| &gates.measured, || crew.has_lost_one())?;
     }
-    let (server_after, own_after, ended) = costs();
-    measured.open();
-    while !workers.iter().all(JoinHandle::is_finished) {
-        course.until(Instant::now() + LOOK_PAUSE);
+    course.note(Point::Held);
+    crew.gates.measured.open();
+    course.meet(Point::Held)?;
+    while !crew.handles.iter().all(JoinHandle::is_finished) {
+        course.until(Instant::now() + LOOK_PAUSE)?;
     }
-    course.end();
-    let mut total = ThreadReport::default();
-    for worker in workers {
-        total.add(worker.join().map_err(|_| SwarmError::Server("a thread of the swarm panicked".to_owned()))??);
+    Ok(())
+}
+
+/// The threads of a run. They end early when this is dropped.
+struct Crew {
+    gates: Arc<Gates>,
+    handles: Vec<JoinHandle<Result<Found, SwarmError>>>,
+}
+
+impl Crew {
+    /// Whether a thread has ended.
+    fn has_lost_one(&self) -> bool {
+        self.handles.iter().any(JoinHandle::is_finished)
     }
-    let between = |before: Usage, after: Usage| after.cpu.saturating_sub(before.cpu);
-    Ok(ChatReport::new(
-        options,
-        total,
-        ended - begun,
-        server_before.zip(server_after).map(|(before, after)| (between(before, after), after.rss_bytes)),
-        between(own_before, own_after),
-    ))
+
+    /// What the threads found, when all have ended.
+    fn join(mut self) -> Result<Found, SwarmError> {
+        let panicked = |_| SwarmError::Server("a thread of the swarm panicked".to_owned());
+        let found = self.handles.drain(..).map(|handle| handle.join().map_err(panicked)?).collect::<Vec<_>>();
+        let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(merge_all(found).unwrap_or_default())
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.gates.break_off();
+    }
 }

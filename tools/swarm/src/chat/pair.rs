@@ -7,7 +7,8 @@ use std::time::Instant;
 use switchyard_schema::frame::{Accepted, Deliver, Receipt};
 use switchyard_schema::ids::{ClientMessageId, ConversationId, UserId};
 
-use super::report::{Faults, ThreadReport};
+use super::part::Found;
+use super::report::Faults;
 use crate::latency::Latencies;
 use crate::sample::Sample;
 use crate::stamp;
@@ -193,7 +194,7 @@ impl Window {
 
 /// Where a pair's events are counted.
 pub(super) struct Recorder<'r> {
-    pub(super) report: &'r mut ThreadReport,
+    pub(super) found: &'r mut Found,
     pub(super) window: Window,
     /// For the course of the run, like the latencies.
     pub(super) counts: &'r mut Sample,
@@ -210,7 +211,7 @@ impl Recorder<'_> {
             self.latencies.record(now.saturating_duration_since(at));
         }
         if self.window.holds(at) {
-            self.report.accepted.record(now.saturating_duration_since(at));
+            self.found.accepted.record(now.saturating_duration_since(at));
         }
     }
 
@@ -219,37 +220,37 @@ impl Recorder<'_> {
         let Some(at) = at else { return };
         self.latencies.record(now.saturating_duration_since(at));
         if self.window.holds(at) {
-            self.report.delivered.record(now.saturating_duration_since(at));
+            self.found.delivered.record(now.saturating_duration_since(at));
         }
     }
 
     fn receipted(&mut self, at: Option<Instant>, now: Instant) {
         if let Some(at) = at.filter(|at| self.window.holds(*at)) {
-            self.report.receipted.record(now.saturating_duration_since(at));
+            self.found.receipted.record(now.saturating_duration_since(at));
         }
     }
 
     /// A message that was due at `due` was not sent until the end of the run.
     pub(super) fn unsent(&mut self, due: Instant, ended: Instant) {
-        self.report.unsent += 1;
+        self.found.unsent += 1;
         if self.window.holds(due) {
             let waited = ended.saturating_duration_since(due);
-            self.report.accepted.record(waited);
+            self.found.accepted.record(waited);
             if self.online {
-                self.report.delivered.record(waited);
-                self.report.receipted.record(waited);
+                self.found.delivered.record(waited);
+                self.found.receipted.record(waited);
             }
         }
     }
 
     fn out_of_order(&mut self, what: impl FnOnce() -> String) {
-        self.report.faults.out_of_order += 1;
-        self.report.faults.note(what);
+        self.found.faults.out_of_order += 1;
+        self.found.faults.note(what);
     }
 
     fn duplicated(&mut self, what: impl FnOnce() -> String) {
-        self.report.faults.duplicated += 1;
-        self.report.faults.note(what);
+        self.found.faults.duplicated += 1;
+        self.found.faults.note(what);
     }
 }
 
@@ -298,23 +299,23 @@ mod tests {
                 pair.on_accepted(now, &accepted(number), &mut recorder);
             }
         }
-        assert_eq!(noted.report.faults, Default::default());
+        assert_eq!(noted.found.faults, Default::default());
         assert_eq!(paced.unsent(at(RUN_MS)).count(), 0, "the server caught up");
-        noted.report.accepted.percentiles()
+        noted.found.accepted.percentiles()
     }
 
     /// What a thread notes of its pairs.
     #[derive(Default)]
     struct Noted {
-        report: ThreadReport,
+        found: Found,
         counts: Sample,
         latencies: Latencies,
     }
 
     impl Noted {
         fn recorder(&mut self, window: Window, online: bool) -> Recorder<'_> {
-            let Self { report, counts, latencies } = self;
-            Recorder { report, window, counts, latencies, online }
+            let Self { found, counts, latencies } = self;
+            Recorder { found, window, counts, latencies, online }
         }
     }
 
@@ -375,6 +376,6 @@ mod tests {
         let number = pair.on_sent(now);
         let foreign = ClientMessageId((u128::from(number) | 1 << 64).to_be_bytes());
         pair.on_accepted(now, &Accepted { client_message_id: foreign, ..accepted(number) }, &mut recorder);
-        assert_eq!((pair.pending(), noted.report.faults.out_of_order), (1, 1));
+        assert_eq!((pair.pending(), noted.found.faults.out_of_order), (1, 1));
     }
 }

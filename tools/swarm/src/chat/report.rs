@@ -1,29 +1,32 @@
 //! What a run found.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
-
+use super::part::{Found, Part};
 use super::{ChatOptions, Pace};
-use crate::latency::{Latencies, Percentiles};
+use crate::company::Point;
+use crate::latency::Percentiles;
 use crate::limits::BUSY_PERCENT_MAX;
-use crate::reading;
+use crate::merge::merged;
+use crate::reading::{self, Costs, Readings};
 
-/// What the server did wrong. All zero in a good run.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Faults {
-    /// Messages that were not accepted, delivered or receipted before the run's deadline.
-    pub lost: u64,
-    /// Messages that came with another sequence number, or another content, than the next one's.
-    pub out_of_order: u64,
-    /// Messages that came again although the session did not.
-    pub duplicated: u64,
-    /// Error frames.
-    pub refused: u64,
-    /// Sessions that ended.
-    pub disconnected: u64,
-    /// The first thing that went wrong, in words.
-    pub first: Option<String>,
+merged! {
+    /// What the server did wrong. All zero in a good run.
+    #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+    pub struct Faults {
+        /// Messages that were not accepted, delivered or receipted before the run's deadline.
+        pub lost: u64,
+        /// Messages that came with another sequence number, or another content, than the next one's.
+        pub out_of_order: u64,
+        /// Messages that came again although the session did not.
+        pub duplicated: u64,
+        /// Error frames.
+        pub refused: u64,
+        /// Sessions that ended.
+        pub disconnected: u64,
+        /// The first thing that went wrong, in words.
+        pub first: Option<String>,
+    }
 }
 
 impl Faults {
@@ -38,41 +41,6 @@ impl Faults {
             self.first = Some(what());
         }
     }
-
-    fn add(&mut self, other: Self) {
-        self.lost += other.lost;
-        self.out_of_order += other.out_of_order;
-        self.duplicated += other.duplicated;
-        self.refused += other.refused;
-        self.disconnected += other.disconnected;
-        self.first = self.first.take().or(other.first);
-    }
-}
-
-/// What one thread found.
-#[derive(Debug, Default)]
-pub(super) struct ThreadReport {
-    pub(super) messages: u64,
-    pub(super) total_messages: u64,
-    pub(super) accepted: Latencies,
-    pub(super) delivered: Latencies,
-    pub(super) receipted: Latencies,
-    pub(super) late: Latencies,
-    pub(super) unsent: u64,
-    pub(super) faults: Faults,
-}
-
-impl ThreadReport {
-    pub(super) fn add(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.total_messages += other.total_messages;
-        self.accepted.add(&other.accepted);
-        self.delivered.add(&other.delivered);
-        self.receipted.add(&other.receipted);
-        self.late.add(&other.late);
-        self.unsent += other.unsent;
-        self.faults.add(other.faults);
-    }
 }
 
 /// What a run found.
@@ -80,6 +48,10 @@ impl ThreadReport {
 pub struct ChatReport {
     /// Pairs of users.
     pub pairs: u32,
+    /// Machines of the swarm that shared the run; 0 when it was this one alone.
+    pub workers: usize,
+    /// Threads of the swarm.
+    pub threads: u32,
     /// Messages under way per pair, when that was the pace.
     pub depth: Option<u32>,
     /// Messages a second that were asked for, when that was the pace.
@@ -106,6 +78,8 @@ pub struct ChatReport {
     pub late: Percentiles,
     /// In an open loop, messages that were due and were never sent, because too many before them had no answer.
     pub unsent: u64,
+    /// Times that a connection has moved to another port and was answered there.
+    pub migrations: u64,
     /// CPU time of all threads of the server per message.
     pub server_cpu_us_per_message: Option<f64>,
     /// Resident memory of the server at the end.
@@ -119,48 +93,50 @@ pub struct ChatReport {
 }
 
 impl ChatReport {
-    pub(super) fn new(
-        options: &ChatOptions,
-        total: ThreadReport,
-        took: Duration,
-        server: Option<(Duration, u64)>,
-        own_cpu: Duration,
-    ) -> Self {
+    /// `readings` are of the machine that sees the server's process.
+    pub(super) fn new(options: &ChatOptions, workers: usize, part: Part, readings: &Readings) -> Self {
+        let Part { threads, found, costs } = part;
+        let Found { messages, total_messages, accepted, delivered, receipted, late, unsent, migrations, faults } =
+            found;
+        let server = readings.between(Point::Due, Point::Held);
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-        let messages = total.messages.max(1) as f64;
-        let late = total.late.percentiles();
-        let per_message = |cpu: Duration| cpu.as_secs_f64() * 1e6 / messages;
+        let counted = messages as f64;
+        let late = late.percentiles();
+        let per_message = |cpu_us: f64| cpu_us / counted.max(1.0);
         let (depth, rate) = match options.pace {
             Pace::Depth { depth, .. } => (Some(depth), None),
             Pace::PerSecond(rate) => (None, Some(rate)),
         };
         Self {
             pairs: options.pairs,
+            workers,
+            threads,
             depth,
             rate,
             text_bytes: options.text_bytes,
             recipients_online: options.recipients_online,
-            messages: total.messages,
-            total_messages: total.total_messages,
-            seconds: took.as_secs_f64(),
-            messages_per_s: if total.messages == 0 { 0.0 } else { messages / took.as_secs_f64() },
-            accepted: total.accepted.percentiles(),
-            delivered: total.delivered.percentiles(),
-            receipted: total.receipted.percentiles(),
-            unsent: total.unsent,
-            server_cpu_us_per_message: server.map(|(cpu, _)| per_message(cpu)),
-            server_rss_bytes: server.map(|(_, rss_bytes)| rss_bytes),
-            swarm_cpu_us_per_message: per_message(own_cpu),
-            bottleneck: bottleneck(own_cpu, took, options.threads_used(), &late),
+            messages,
+            total_messages,
+            seconds: costs.seconds,
+            messages_per_s: counted / costs.seconds,
+            accepted: accepted.percentiles(),
+            delivered: delivered.percentiles(),
+            receipted: receipted.percentiles(),
+            unsent,
+            migrations,
+            server_cpu_us_per_message: server.server_cpu_us().map(per_message),
+            server_rss_bytes: readings.at(Point::Held).server.map(|usage| usage.rss_bytes),
+            swarm_cpu_us_per_message: per_message(costs.swarm_cpu_us()),
+            bottleneck: bottleneck(&costs, &late),
             late,
-            faults: total.faults,
+            faults,
         }
     }
 }
 
-/// Looks whether the threads of the swarm, which share the work evenly, had time to spare and were on time.
-fn bottleneck(own_cpu: Duration, took: Duration, threads: u32, late: &Percentiles) -> Option<String> {
-    let busy_percent = 100.0 * own_cpu.as_secs_f64() / (took.as_secs_f64() * f64::from(threads));
+/// Looks whether the threads of the swarm had time to spare and were on time.
+fn bottleneck(costs: &Costs, late: &Percentiles) -> Option<String> {
+    let busy_percent = costs.busiest_thread_percent;
     if busy_percent > BUSY_PERCENT_MAX {
         return Some(format!(
             "the swarm was busy for {busy_percent:.0} % of the time: what is measured is the swarm; use more --threads"
@@ -175,12 +151,12 @@ mod tests {
 
     #[test]
     fn given_a_swarm_without_time_to_spare_when_reported_then_it_says_so_and_else_not() {
-        let busy = |cpu_ms, threads| {
-            bottleneck(Duration::from_millis(cpu_ms), Duration::from_secs(1), threads, &Percentiles::default())
+        let busy = |busiest_thread_percent| {
+            bottleneck(&Costs { busiest_thread_percent, ..Costs::default() }, &Percentiles::default())
         };
-        assert_eq!(busy(880, 1), None);
-        assert!(busy(970, 1).is_some_and(|said| said.contains("97 % of the time")));
-        assert_eq!(busy(970, 2), None);
-        assert!(busy(1_900, 2).is_some());
+        assert_eq!(busy(88.0), None);
+        assert!(busy(97.0).is_some_and(|said| said.contains("97 % of the time")));
+        let late = Percentiles { p99_us: 50_000, ..Percentiles::default() };
+        assert!(bottleneck(&Costs::default(), &late).is_some());
     }
 }

@@ -11,27 +11,27 @@ use switchyard_schema::limits::PENDING_SENDS_MAX;
 use switchyard_schema::wire::{Encoder, parse_server};
 
 use super::course::Published;
-use super::gate::Gate;
+use super::gate::Gates;
 use super::pair::{Pair, Recorder, Window};
-use super::report::ThreadReport;
+use super::part::Found;
 use super::{ChatOptions, Length, Pace, TEXT_BYTES_MIN, Until};
 use crate::SwarmError;
+use crate::ending::Ending;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
-use crate::random::random;
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
 use crate::stamp;
 use crate::tokens::Signer;
+use crate::transport::Transport;
 
 const DEVICE: u64 = 1;
 
 pub(super) struct ChatWork {
     options: ChatOptions,
-    connected: Arc<Gate>,
-    measured: Arc<Gate>,
+    gates: Arc<Gates>,
     published: Published,
     counts: Sample,
     /// Latencies since they were last published.
@@ -62,7 +62,7 @@ pub(super) struct ChatWork {
     body: Vec<u8>,
     encoder: Encoder,
     scratch: Vec<u8>,
-    report: ThreadReport,
+    found: Found,
     failed: Option<String>,
 }
 
@@ -83,11 +83,10 @@ enum Phase {
 impl ChatWork {
     pub(super) fn new(
         options: &ChatOptions,
-        signer: &Signer,
-        first_user: u64,
+        (first_user, signer): (u64, &Signer),
         (thread, threads): (u32, u32),
-        (connected, measured): (Arc<Gate>, Arc<Gate>),
-        published: Published,
+        gates: Arc<Gates>,
+        (transport, published): (&Transport, Published),
     ) -> Self {
         let device = DeviceId::new(DEVICE).expect("not zero");
         let (mut pairs, mut waiting) = (Vec::new(), Vec::new());
@@ -95,7 +94,7 @@ impl ChatWork {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
             let member = |user, sends| Member {
-                session: Session::new(user, device, signer.token(user), random()),
+                session: Session::framed(user, device, signer.token(user), transport.framing()),
                 pair: pairs.len(),
                 sends,
             };
@@ -111,8 +110,7 @@ impl ChatWork {
             senders: vec![0; pairs.len()],
             recipients: vec![0; pairs.len()],
             options: options.clone(),
-            connected,
-            measured,
+            gates,
             published,
             counts: Sample::default(),
             latencies: Latencies::default(),
@@ -131,30 +129,30 @@ impl ChatWork {
             next_pair: 0,
             encoder: Encoder::new(),
             scratch: Vec::new(),
-            report: ThreadReport::default(),
+            found: Found::default(),
             failed: None,
         }
     }
 
-    pub(super) fn run(mut self) -> Result<ThreadReport, SwarmError> {
-        let result = event_loop::run(&mut self).map_err(SwarmError::io("epoll"));
+    pub(super) fn run(mut self, transport: &Transport) -> Result<Found, SwarmError> {
+        let result = event_loop::run_over(transport, &mut self).map_err(SwarmError::io("epoll"));
         self.publish(true);
         // Whatever happened, the main thread must not be left waiting at a gate.
-        if self.phase == Phase::Connecting {
-            self.connected.pass();
+        if result.is_err() || self.failed.is_some() {
+            self.gates.break_off();
         }
         if self.phase != Phase::Finishing {
-            self.measured.pass();
+            self.gates.measured.pass();
         }
         result?;
         if let Some(failed) = self.failed {
             return Err(SwarmError::Server(failed));
         }
         for pair in &self.pairs {
-            pair.on_end(&mut self.report.faults);
-            self.report.total_messages += pair.routed();
+            pair.on_end(&mut self.found.faults);
+            self.found.total_messages += pair.routed();
         }
-        Ok(self.report)
+        Ok(self.found)
     }
 
     fn connect_more(&mut self, sockets: &mut Sockets) {
@@ -178,7 +176,7 @@ impl ChatWork {
 
     /// Lets the main thread know how it stands: every turn, since a count that is late shows as a rate that was not.
     fn publish(&mut self, with_latencies: bool) {
-        let faults = &self.report.faults;
+        let faults = &self.found.faults;
         let ended = faults.disconnected;
         let counts = Sample {
             open: (self.welcomed as u64).saturating_sub(ended),
@@ -211,7 +209,7 @@ impl ChatWork {
     fn advance(&mut self, sockets: &mut Sockets, now: Instant) {
         match self.phase {
             Phase::Connecting if self.welcomed == self.members.len() && self.waiting.is_empty() => {
-                self.connected.pass();
+                self.gates.connected.pass();
                 let now = Instant::now();
                 self.measured_from = now;
                 self.deadline = now + CHAT_PATIENCE;
@@ -229,7 +227,7 @@ impl ChatWork {
                     unreachable!("only timed runs warm up")
                 };
                 // Subtracted again when the measuring ends.
-                self.report.messages = self.routed();
+                self.found.messages = self.routed();
                 self.measured_from = until;
                 self.phase = Phase::Measuring { until: Some(until + measured) };
             }
@@ -248,11 +246,11 @@ impl ChatWork {
 
     /// Stops sending, and has recipients acknowledge all they have.
     fn finish(&mut self, sockets: &mut Sockets, now: Instant) {
-        self.report.messages = self.routed() - self.report.messages;
+        self.found.messages = self.routed() - self.found.messages;
         self.phase = Phase::Finishing;
         self.paced.clear();
         self.deadline = now + CHAT_PATIENCE;
-        self.measured.pass();
+        self.gates.measured.pass();
         for pair in 0..self.pairs.len() {
             self.acknowledge(sockets, pair);
         }
@@ -323,7 +321,7 @@ impl ChatWork {
             let pair = self.next_pair;
             let Some(due) = self.paced[pair].take_due(now) else { return false };
             if self.window().holds(due) {
-                self.report.late.record(now.saturating_duration_since(due));
+                self.found.late.record(now.saturating_duration_since(due));
             }
             self.next_pair = (pair + 1) % self.pairs.len();
             self.send_owed(sockets, pair);
@@ -349,7 +347,7 @@ impl ChatWork {
         let mut recorder = Recorder {
             window,
             online: self.options.recipients_online,
-            report: &mut self.report,
+            found: &mut self.found,
             counts: &mut self.counts,
             latencies: &mut self.latencies,
         };
@@ -409,7 +407,7 @@ impl ChatWork {
         let mut recorder = Recorder {
             window: self.window(),
             online: self.options.recipients_online,
-            report: &mut self.report,
+            found: &mut self.found,
             counts: &mut self.counts,
             latencies: &mut self.latencies,
         };
@@ -427,8 +425,8 @@ impl ChatWork {
                 self.connecting -= 1;
             }
             ServerFrame::Error(error) => {
-                self.report.faults.refused += 1;
-                self.report.faults.note(|| format!("refused: {:?} {}", error.code, error.reason));
+                self.found.faults.refused += 1;
+                self.found.faults.note(|| format!("refused: {:?} {}", error.code, error.reason));
             }
             ServerFrame::Page(_) | ServerFrame::Drain { .. } => {
                 self.failed = Some("the server drains, or sent a page nobody asked for".to_owned());
@@ -440,7 +438,7 @@ impl ChatWork {
 impl Work for ChatWork {
     fn on_open(&mut self, sockets: &mut Sockets, id: SocketId) {
         if let (Some(member), Some(out)) = (self.members[id].as_mut(), sockets.out(id)) {
-            member.session.start(out);
+            member.session.open(&mut self.encoder, out);
         }
     }
 
@@ -457,7 +455,7 @@ impl Work for ChatWork {
                 None => {}
                 Some(Incoming::Frame(frame)) => self.on_frame(sockets, id, now, &frame),
                 Some(Incoming::Close { code }) => {
-                    self.report.faults.note(|| format!("closed by the server with code {code:?}"));
+                    self.found.faults.note(|| format!("closed by the server with code {code:?}"));
                 }
             }
         }
@@ -474,16 +472,17 @@ impl Work for ChatWork {
         }
     }
 
-    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, _: Ended) {
+    fn on_closed(&mut self, _: &mut Sockets, id: SocketId, ended: Ended) {
         self.members[id] = None;
-        self.report.faults.disconnected += 1;
-        self.report.faults.note(|| "a connection was closed".to_owned());
+        self.found.faults.disconnected += 1;
+        self.found.faults.note(|| format!("a connection ended: {}", Ending::of(ended)));
         if self.phase == Phase::Connecting {
-            self.failed = Some(self.report.faults.first.clone().unwrap_or_default());
+            self.failed = Some(self.found.faults.first.clone().unwrap_or_default());
         }
     }
 
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
+        self.found.migrations = sockets.migrations();
         self.connect_more(sockets);
         self.advance(sockets, now);
         let more = self.send_due(sockets, now);
@@ -495,7 +494,7 @@ impl Work for ChatWork {
             }
             self.latencies_at = now + LATENCIES_PAUSE;
         }
-        if self.failed.is_some() {
+        if self.failed.is_some() || self.gates.is_broken_off() {
             return Turn::Stop;
         }
         match self.phase {
@@ -505,8 +504,8 @@ impl Work for ChatWork {
                 Turn::Stop
             }
             Phase::Finishing if now >= self.deadline || self.pairs.iter().all(|pair| pair.pending() == 0) => Turn::Stop,
-            Phase::Measuring { until: None } if self.report.faults.any() || now >= self.deadline => {
-                self.report.messages = self.routed();
+            Phase::Measuring { until: None } if self.found.faults.any() || now >= self.deadline => {
+                self.found.messages = self.routed();
                 Turn::Stop
             }
             _ if more => Turn::By(now),

@@ -10,8 +10,11 @@ use switchyard_swarm::limits::THREADS_MAX;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
-use switchyard_swarm::tokens::Signer;
+use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::workers::Access;
 
+use super::machines::Machines;
+use super::over::Over;
 use super::rate;
 
 #[derive(Args)]
@@ -60,6 +63,10 @@ pub(crate) struct ChatArguments {
     #[arg(long)]
     server_pid: Option<u32>,
     #[command(flatten)]
+    over: Over,
+    #[command(flatten)]
+    machines: Machines,
+    #[command(flatten)]
     report: ReportArguments,
 }
 
@@ -71,9 +78,15 @@ enum Recipients {
 
 pub(crate) fn run(arguments: &ChatArguments) -> Result<Outcome, SwarmError> {
     let options = options(arguments)?;
-    let signer = Signer::of_data(&arguments.data)?;
-    let subject = Subject::new("chat", &arguments.url);
-    report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer))
+    let (url, machines) = (&arguments.url, &arguments.machines);
+    let subject = Subject::new("chat", url);
+    if machines.is_alone() {
+        let signer = Signer::of_data(&arguments.data)?;
+        return report::watch(&arguments.report, subject, |observer| chat::run(&options, &signer, observer));
+    }
+    let access = Access { url: url.clone(), key: Some(read_key(&arguments.data)?) };
+    machines.announce(format_args!("{} pairs", options.pairs));
+    report::watch(&arguments.report, subject, |observer| chat::run_on(&machines.workers, &options, &access, observer))
 }
 
 fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {
@@ -85,8 +98,10 @@ fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {
         Some(count) => Length::Messages(count),
         None => Length::Time { warm_up: arguments.warm_up, measured: arguments.duration },
     };
+    let target = Target::parse(&arguments.url)?;
     Ok(ChatOptions {
-        address: Target::parse(&arguments.url)?.address,
+        transport: arguments.over.options(&target, &arguments.data)?,
+        address: target.address,
         pairs: arguments.pairs,
         pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,

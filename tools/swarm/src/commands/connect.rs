@@ -10,7 +10,9 @@ use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 use switchyard_swarm::tokens::{Signer, read_key};
+use switchyard_swarm::workers::Access;
 
+use super::machines::Machines;
 use super::many::Many;
 use super::rate_or_none;
 
@@ -26,6 +28,7 @@ Examples:
   swarm connect --url 127.0.0.1:7400 --data D --count 10000 --hold 30s --server-pid PID
   swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --sources 127.0.1.1-127.0.1.80 \\
         --destinations 1 --expect 'lost==0' --expect 'p99<100ms'
+  swarm connect --url 127.0.0.1:7402 --data D --count 10000 --transport quic --migrate-every 30s --loss 1%
   swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
   swarm connect --url 10.0.0.1:7400 --data D --count 50000 --workers 10.0.0.6:9000,10.0.0.7:9000";
 
@@ -43,35 +46,34 @@ pub(crate) struct ConnectArguments {
     /// Bytes of a message's text.
     #[arg(long, default_value_t = 100)]
     bytes: usize,
-    /// Machines that share the run, each with a `swarm worker`: a:9000,b:9000. Each connects to --url as it sees it, with
-    /// --threads threads, to --destinations, and from its own `swarm worker --sources` or else from --sources; this machine
-    /// leads, and looks for the server's process.
-    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT")]
-    workers: Vec<String>,
+    #[command(flatten)]
+    machines: Machines,
     #[command(flatten)]
     report: ReportArguments,
 }
 
 pub(crate) fn run(arguments: &ConnectArguments) -> Result<Outcome, SwarmError> {
-    let Many { url, data, .. } = &arguments.many;
+    let (Many { url, data, .. }, machines) = (&arguments.many, &arguments.machines);
     let options = options(arguments)?;
     let subject = Subject::new("connect", url);
-    if arguments.workers.is_empty() {
+    if machines.is_alone() {
         let signer = Signer::of_data(data)?;
         eprintln!("swarm: {}", Layout::new(options.count, options.threads)?);
         return report::watch(&arguments.report, subject, |observer| connect::run(&options, signer, observer));
     }
-    let key = read_key(data)?;
-    eprintln!("swarm: {} connections on {} workers", options.count, arguments.workers.len());
+    let access = Access { url: url.clone(), key: Some(read_key(data)?) };
+    machines.announce(format_args!("{} connections", options.count));
     report::watch(&arguments.report, subject, |observer| {
-        connect::run_on(&arguments.workers, &options, (url, &key), observer)
+        connect::run_on(&machines.workers, &options, &access, observer)
     })
 }
 
 fn options(arguments: &ConnectArguments) -> Result<ConnectOptions, SwarmError> {
-    let Many { url, count, rate, threads, destinations, sources, server_pid, .. } = &arguments.many;
+    let Many { url, data, count, rate, threads, destinations, sources, over, server_pid } = &arguments.many;
+    let target = Target::parse(url)?;
     Ok(ConnectOptions {
-        address: Target::parse(url)?.address,
+        transport: over.options(&target, data)?,
+        address: target.address,
         count: *count,
         threads: *threads,
         destinations: *destinations,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 use switchyard_swarm::SwarmError;
-use switchyard_swarm::crew::Layout;
 use switchyard_swarm::echo::{self, EchoOptions, EchoPace};
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
 use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 
+use super::machines::Machines;
 use super::rate;
 
 /// What comes after the options.
@@ -20,7 +20,8 @@ sent less. With --rate it is open: messages are due at that rate whatever comes 
 
 Examples:
   swarm echo --url ws://127.0.0.1:7400/echo --connections 200 --depth 16 --server-pid PID
-  swarm echo --url ws://127.0.0.1:9001/ --rate 50000 --bytes 100 --duration 30s --expect 'p99<5ms'";
+  swarm echo --url ws://127.0.0.1:9001/ --rate 50000 --bytes 100 --duration 30s --expect 'p99<5ms'
+  swarm echo --url ws://10.0.0.1:7400/echo --connections 1000 --workers 10.0.0.6:9000,10.0.0.7:9000";
 
 #[derive(Args)]
 #[command(after_help = MORE)]
@@ -56,22 +57,29 @@ pub(crate) struct EchoArguments {
     #[arg(long)]
     server_pid: Option<u32>,
     #[command(flatten)]
+    machines: Machines,
+    #[command(flatten)]
     report: ReportArguments,
 }
 
 pub(crate) fn run(arguments: &EchoArguments) -> Result<Outcome, SwarmError> {
-    let layout = Layout::new(arguments.connections, arguments.threads)?;
+    let (url, machines) = (&arguments.url, &arguments.machines);
     let pace = arguments.rate.map_or(EchoPace::Depth(arguments.depth), EchoPace::PerSecond);
     let options = EchoOptions {
         sources: arguments.sources.clone().unwrap_or_default(),
-        target: Target::parse(&arguments.url)?,
-        layout,
+        target: Target::parse(url)?,
+        connections: arguments.connections,
+        threads: arguments.threads,
         pace,
         bytes: arguments.bytes,
         warm_up: arguments.warm_up,
         measured: arguments.duration,
         server_pid: arguments.server_pid,
     };
-    let subject = Subject::new("echo", &arguments.url);
-    report::watch(&arguments.report, subject, |observer| echo::run(&options, observer))
+    let subject = Subject::new("echo", url);
+    if machines.is_alone() {
+        return report::watch(&arguments.report, subject, |observer| echo::run(&options, observer));
+    }
+    machines.announce(format_args!("{} connections", options.connections));
+    report::watch(&arguments.report, subject, |observer| echo::run_on(&machines.workers, &options, url, observer))
 }

@@ -6,6 +6,7 @@ use clap::{Args, value_parser};
 use switchyard_swarm::limits::DESTINATIONS_MAX;
 use switchyard_swarm::routes::Sources;
 
+use super::over::Over;
 use super::rate;
 
 #[derive(Args)]
@@ -26,7 +27,7 @@ pub(super) struct Many {
     /// Threads of the swarm; more when a descriptor table holds too few connections.
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     pub(super) threads: u32,
-    /// Addresses to spread the connections over; as many as keep each under half of the local ports when not given.
+    /// Addresses to spread the connections of a machine over; as many as keep each under half of the local ports when not given.
     #[arg(long, value_parser = value_parser!(u32).range(1..=i64::from(DESTINATIONS_MAX)))]
     pub(super) destinations: Option<u32>,
     /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20; the kernel's choice
@@ -34,6 +35,8 @@ pub(super) struct Many {
     /// many destinations, and even ones from many sources.
     #[arg(long)]
     pub(super) sources: Option<Sources>,
+    #[command(flatten)]
+    pub(super) over: Over,
     /// The server's process id, to report its memory and processor time.
     #[arg(long)]
     pub(super) server_pid: Option<u32>,

@@ -5,7 +5,10 @@ pub(crate) mod chat;
 pub(crate) mod connect;
 pub(crate) mod crash;
 pub(crate) mod echo;
+mod machines;
 mod many;
+mod over;
+pub(crate) mod relay;
 pub(crate) mod storm;
 pub(crate) mod worker;
 

@@ -8,8 +8,8 @@ use switchyard_swarm::{SwarmError, workers};
 
 /// What comes after the options.
 const MORE: &str = "\
-A worker takes one share at a time and is then free for the next. It checks the messages of its own connections; the
-leader adds up counts and latency histograms. Both must be of one version.
+A worker takes one share at a time and is then free for the next, of whichever command: connect, storm, chat or echo. It
+checks the messages of its own connections; the leader adds up counts and latency histograms. Both must be of one version.
 
 From one address, a machine has as many connections to a server as it has local ports, 28,232 unless the range was
 widened. A larger share comes from several addresses of the machine.

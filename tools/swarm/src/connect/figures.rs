@@ -15,6 +15,7 @@ const FIGURES: &[Figure<ConnectReport>] = &[
     ("failed_attempts", |report| count(report.failed_attempts)),
     ("refused", |report| count(report.refused)),
     ("connects_per_s", |report| Some(report.connects_per_s)),
+    ("migrations", |report| count(report.migrations)),
     ("heartbeats", |report| count(report.heartbeats)),
     ("messages_per_s", |report| Some(report.messages.as_ref()?.per_s)),
     ("sent", |report| message(report, |messages| messages.sent)),

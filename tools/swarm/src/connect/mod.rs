@@ -9,7 +9,7 @@ mod figures;
 mod part;
 mod report;
 mod server_side;
-mod spread;
+mod shared;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,22 +20,21 @@ use serde::{Deserialize, Serialize};
 use crate::SwarmError;
 use crate::company::{Alone, Company, Point};
 use crate::conduct::{Conductor, Progress};
-use crate::crew::{Crew, Layout, Stage};
+use crate::crew::{Layout, Stage};
 use crate::fleet::{Fleet, Left, Plan, TalkPlan};
 use crate::limits::{CALM, OPENING_MAX, PATIENCE, TURN_PAUSE_MAX};
 use crate::random::random;
-use crate::reading::Reading;
-use crate::routes::{Routes, Sources};
+use crate::reading::Readings;
+use crate::routes::Sources;
 use crate::sample::Observer;
 use crate::tokens::Signer;
+use crate::transport::TransportOptions;
 use crate::users;
 
-pub(crate) use part::Part;
-use part::Readings;
+use part::Part;
 pub use report::{ConnectReport, Course, MemoryReport, MessagesReport};
 use server_side::{Noting, ServerSide};
-pub use spread::run_on;
-pub(crate) use spread::{Share, run_share};
+pub use shared::run_on;
 
 /// What to do.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -58,6 +57,8 @@ pub struct ConnectOptions {
     pub messages_per_s: f64,
     /// Bytes of a message's text; more when it is too short for a number and a time.
     pub text_bytes: usize,
+    /// What the connections are spoken over.
+    pub transport: TransportOptions,
     /// The server's process, to report what it costs.
     pub server_pid: Option<u32>,
 }
@@ -77,6 +78,7 @@ impl ConnectOptions {
             hold: Duration::from_secs(10),
             messages_per_s: 2_000.0,
             text_bytes: 100,
+            transport: TransportOptions::default(),
             server_pid: None,
         }
     }
@@ -87,20 +89,23 @@ impl ConnectOptions {
 /// # Errors
 /// When the run cannot be made. What the server did wrong is in the report.
 pub fn run(options: &ConnectOptions, signer: Signer, observer: Observer<'_>) -> Result<ConnectReport, SwarmError> {
-    let (part, server) = take_part(options, users::first_user(), signer, observer, Box::new(Alone::default()))?;
-    Ok(ConnectReport::new(options, 0, part, server))
+    let (users, company) = ((users::first_user(), signer), Box::new(Alone::default()));
+    let mut noting = Noting::new(options.server_pid);
+    let (part, readings) = take_part(options, users, observer, company, &mut noting)?;
+    Ok(ConnectReport::new(options, 0, part, ServerSide::new(&readings, noting.course)))
 }
 
 /// Does this machine's part of a run, in step with the others when there are any.
 fn take_part(
     options: &ConnectOptions,
-    first_user: u64,
-    signer: Signer,
+    (first_user, signer): (u64, Signer),
     observer: Observer<'_>,
     company: Box<dyn Company>,
-) -> Result<(Part, ServerSide), SwarmError> {
+    noting: &mut Noting,
+) -> Result<(Part, Readings), SwarmError> {
     let layout = Layout::new(options.count, options.threads)?;
-    let routes = Routes::new(options.address, layout.count, options.destinations, &options.sources)?;
+    let way = options.transport.open(options.address)?;
+    let routes = way.routes(layout.count, options.destinations, &options.sources)?;
     let talk = (options.messages_per_s > 0.0).then(|| TalkPlan {
         per_second: options.messages_per_s,
         text_bytes: options.text_bytes,
@@ -110,31 +115,29 @@ fn take_part(
     let plan = Arc::new(Plan {
         first_user,
         routes,
+        transport: way.transport.clone(),
         signer,
         opens_per_s: options.opens_per_s,
         opening_max: OPENING_MAX,
         returns: false,
         talk,
     });
-    let before = Reading::take(options.server_pid, Vec::new());
-    let crew = Crew::start(layout, move |seat| Fleet::new(seat, Arc::clone(&plan)))?;
-    let mut conductor = Conductor::in_company(crew, options.server_pid, observer, company);
-    let (all_open, course) = open(&mut conductor, options)?;
-    let opened = conductor.reading();
+    let make = move |seat| Fleet::new(seat, Arc::clone(&plan));
+    let mut conductor = Conductor::begin((layout, &way.transport), make, options.server_pid, observer, company)?;
+    let all_open = open(&mut conductor, u64::from(options.count), noting)?;
     let all_open = conductor.meet(Point::Opened, all_open)?;
     conductor.pass(CALM)?;
-    let calm = conductor.reading();
-    let (mut begun, mut held, mut delivered) = (calm.clone(), calm.clone(), 0);
+    let mut delivered = 0;
     if conductor.meet(Point::Calm, all_open)? {
         conductor.give(Stage::Talk);
         // The first message is due when every thread has heard of it.
         conductor.pass(TURN_PAUSE_MAX)?;
+        conductor.meet(Point::Due, true)?;
         let delivered_before = conductor.totals().delivered;
-        begun = conductor.reading();
         conductor.pass(options.hold)?;
         // What comes later is of the hold, but neither its time nor its processor time is.
         delivered = conductor.totals().delivered - delivered_before;
-        held = conductor.reading();
+        conductor.note(Point::Held);
         conductor.settle()?;
         conductor.meet(Point::Held, true)?;
         conductor.wait(PATIENCE, |totals| Progress {
@@ -142,27 +145,24 @@ fn take_part(
             at: totals.delivered + totals.accepted,
         })?;
     }
-    let end = conductor.reading();
     conductor.meet(Point::Arrived, true)?;
     conductor.ask()?;
     // A machine that closed its connections earlier would spare the server the last of the others'.
-    conductor.meet(Point::Asked, true)?;
+    conductor.meet(Point::Closing, true)?;
     let totals = conductor.totals();
     let (left, finish) = conductor.stop()?;
-    let readings = Readings { before, opened, calm, begun, held, end };
-    let server = ServerSide::new(&readings, course);
-    let part = Part::new((layout.threads, number_of_destinations), (totals, delivered), &left, finish, &readings);
-    Ok((part, server))
+    let readings = finish.readings.clone();
+    let part = Part::new((layout.threads, number_of_destinations), (totals, delivered), &left, finish);
+    Ok((part, readings))
 }
 
 /// Waits until everybody is open or nothing moves any more; whether everybody is.
-fn open(conductor: &mut Conductor<'_, Left>, options: &ConnectOptions) -> Result<(bool, Vec<Course>), SwarmError> {
-    let count = u64::from(options.count);
-    let mut noting = Noting::new(options.server_pid);
+fn open(conductor: &mut Conductor<'_, Left>, count: u64, noting: &mut Noting) -> Result<bool, SwarmError> {
     conductor.wait(PATIENCE, |totals| {
         noting.look(totals.open);
         Progress { is_done: totals.open + totals.given_up + totals.dropped >= count, at: totals.opened }
     })?;
     let open = conductor.totals().open;
-    Ok((open == count, noting.end(open)))
+    noting.end(open);
+    Ok(open == count)
 }

@@ -4,32 +4,36 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::company::Point;
 use crate::conduct::Finish;
 use crate::fleet::{Account, Left};
 use crate::latency::Latencies;
-use crate::reading::{Costs, Reading};
+use crate::merge::{Largest, Merge, merged};
+use crate::reading::Costs;
 use crate::system;
 use crate::tally::{Reasons, Totals};
 
-/// The part of one machine, or of several.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Part {
-    pub(super) threads: u32,
-    pub(super) destinations: usize,
-    pub(super) totals: Totals,
-    /// Messages that were delivered while the connections were held.
-    pub(super) delivered_in_hold: u64,
-    /// Messages between connections that stayed open that did not arrive. Both are on one machine.
-    pub(super) lost: u64,
-    /// Messages whose sender or recipient was cut off, and that did not arrive.
-    pub(super) cut_off: u64,
-    pub(super) reasons: Reasons,
-    pub(super) latency: Latencies,
-    pub(super) lateness: Latencies,
-    pub(super) opening: Costs,
-    pub(super) holding: Costs,
-    /// What memory has grown, by machine: two workers on one see the same kernel.
-    growth: BTreeMap<String, Growth>,
+merged! {
+    /// The part of one machine, or of several.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub(crate) struct Part {
+        pub(super) threads: u32,
+        pub(super) destinations: Largest,
+        pub(super) totals: Totals,
+        /// Messages that were delivered while the connections were held.
+        pub(super) delivered_in_hold: u64,
+        /// Messages between connections that stayed open that did not arrive. Both are on one machine.
+        pub(super) lost: u64,
+        /// Messages whose sender or recipient was cut off, and that did not arrive.
+        pub(super) cut_off: u64,
+        pub(super) reasons: Reasons,
+        pub(super) latency: Latencies,
+        pub(super) lateness: Latencies,
+        pub(super) opening: Costs,
+        pub(super) holding: Costs,
+        /// What memory has grown, by machine: two workers on one see the same kernel.
+        growth: BTreeMap<String, Growth>,
+    }
 }
 
 /// How much more memory there was in use at the end than before, in bytes.
@@ -45,23 +49,6 @@ pub(super) struct Growth {
     pub(super) swarm_bytes: i64,
 }
 
-/// What was read at the points of a run.
-#[derive(Clone, Debug)]
-pub(super) struct Readings {
-    /// Before the first connection.
-    pub(super) before: Reading,
-    /// With everybody open.
-    pub(super) opened: Reading,
-    /// After a rest.
-    pub(super) calm: Reading,
-    /// When the first message was due.
-    pub(super) begun: Reading,
-    /// When the hold was over.
-    pub(super) held: Reading,
-    /// When everything had arrived.
-    pub(super) end: Reading,
-}
-
 impl Part {
     /// `delivered` messages came between the beginning and the end of the hold.
     pub(super) fn new(
@@ -69,9 +56,9 @@ impl Part {
         (totals, delivered): (Totals, u64),
         left: &[Left],
         finish: Finish,
-        readings: &Readings,
     ) -> Self {
-        let Readings { before, opened, begun, held, end, .. } = readings;
+        let readings = &finish.readings;
+        let (before, end) = (readings.before(), readings.at(Point::Arrived));
         let Balance { lost, cut_off, made_up } = balance(left, threads);
         let totals = Totals { out_of_order: totals.out_of_order + made_up, ..totals };
         let grown = |from: u64, to: u64| to.cast_signed().wrapping_sub(from.cast_signed());
@@ -83,37 +70,17 @@ impl Part {
         };
         Self {
             threads,
-            destinations,
+            destinations: Largest(destinations),
             totals,
             delivered_in_hold: delivered,
             lost,
             cut_off,
+            opening: readings.at(Point::Opened).since(before),
+            holding: readings.between(Point::Due, Point::Held),
             reasons: finish.reasons,
             latency: finish.latency,
             lateness: finish.lateness,
-            opening: opened.since(before),
-            holding: held.since(begun),
             growth: BTreeMap::from([(system::boot_id(), growth)]),
-        }
-    }
-
-    /// Adds that of another machine.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.threads += other.threads;
-        self.destinations = self.destinations.max(other.destinations);
-        self.totals.merge(&other.totals);
-        self.delivered_in_hold += other.delivered_in_hold;
-        self.lost += other.lost;
-        self.cut_off += other.cut_off;
-        for (reason, times) in &other.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += times;
-        }
-        self.latency.add(&other.latency);
-        self.lateness.add(&other.lateness);
-        self.opening.merge(&other.opening);
-        self.holding.merge(&other.holding);
-        for (machine, growth) in &other.growth {
-            self.growth.entry(machine.clone()).or_default().merge(growth);
         }
     }
 
@@ -121,22 +88,23 @@ impl Part {
     pub(super) fn growth(&self) -> Growth {
         let mut all = Growth::default();
         for one in self.growth.values() {
-            all.slab_bytes += one.slab_bytes;
-            all.tcp_bytes += one.tcp_bytes;
-            all.machine_bytes += one.machine_bytes;
-            all.swarm_bytes += one.swarm_bytes;
+            all.slab_bytes = all.slab_bytes.saturating_add(one.slab_bytes);
+            all.tcp_bytes = all.tcp_bytes.saturating_add(one.tcp_bytes);
+            all.machine_bytes = all.machine_bytes.saturating_add(one.machine_bytes);
+            all.swarm_bytes = all.swarm_bytes.saturating_add(one.swarm_bytes);
         }
         all
     }
 }
 
-impl Growth {
-    /// Adds what another process on the same machine saw.
-    fn merge(&mut self, other: &Self) {
-        self.slab_bytes = self.slab_bytes.max(other.slab_bytes);
-        self.tcp_bytes = self.tcp_bytes.max(other.tcp_bytes);
-        self.machine_bytes = self.machine_bytes.max(other.machine_bytes);
-        self.swarm_bytes += other.swarm_bytes;
+/// That of another process on the same machine, which sees the same kernel.
+impl Merge for Growth {
+    fn merge(&mut self, other: Self) {
+        let Self { slab_bytes, tcp_bytes, machine_bytes, swarm_bytes } = other;
+        self.slab_bytes = self.slab_bytes.max(slab_bytes);
+        self.tcp_bytes = self.tcp_bytes.max(tcp_bytes);
+        self.machine_bytes = self.machine_bytes.max(machine_bytes);
+        self.swarm_bytes = self.swarm_bytes.saturating_add(swarm_bytes);
     }
 }
 
@@ -180,7 +148,7 @@ mod tests {
         let growth = Growth { slab_bytes: 100, swarm_bytes: 10, ..Growth::default() };
         let mut part = Part {
             threads: 2,
-            destinations: 3,
+            destinations: Largest(3),
             totals: Totals { opened: 500, alive: 499, ..Totals::default() },
             lost: 1,
             reasons: Reasons::from([("closed with code 4000".to_owned(), 1)]),
@@ -194,10 +162,10 @@ mod tests {
     #[test]
     fn given_parts_of_several_machines_when_merged_then_counts_and_latencies_add_up_and_a_kernel_counts_once() {
         let mut all = part("a", 1);
-        all.merge(&part("a", 2));
+        all.merge(part("a", 2));
         let sent = serde_json::to_string(&part("b", 400)).expect("plain data");
-        all.merge(&serde_json::from_str(&sent).expect("what was sent"));
-        assert_eq!((all.threads, all.destinations, all.lost), (6, 3, 3));
+        all.merge(serde_json::from_str(&sent).expect("what was sent"));
+        assert_eq!((all.threads, all.destinations.0, all.lost), (6, 3, 3));
         assert_eq!((all.totals.opened, all.totals.alive), (1_500, 1_497));
         assert_eq!(all.reasons["closed with code 4000"], 3);
         let latency = all.latency.percentiles();

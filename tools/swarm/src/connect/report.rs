@@ -37,7 +37,9 @@ pub struct ConnectReport {
     pub reasons: BTreeMap<String, u64>,
     /// Connections opened per second, from the first to the last.
     pub connects_per_s: f64,
-    /// Heartbeats of the server that were answered.
+    /// Times that a connection has moved to another port and was answered there.
+    pub migrations: u64,
+    /// Heartbeats of the server that were answered; those of QUIC are not seen.
     pub heartbeats: u64,
     /// The messages, if there were any.
     pub messages: Option<MessagesReport>,
@@ -124,8 +126,7 @@ impl ConnectReport {
         let Part {
             threads, destinations, totals, delivered_in_hold, lost, cut_off, reasons, latency, lateness, ..
         } = part;
-        let opening = Costs { server_cpu_percent: server.opening_cpu_percent, ..part.opening };
-        let holding = Costs { server_cpu_percent: server.holding_cpu_percent, ..part.holding };
+        let (opening, holding) = (part.opening.of_server(&server.opening), part.holding.of_server(&server.holding));
         let late = lateness.percentiles();
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let (ever_open, delivered) = (totals.opened as f64, delivered_in_hold as f64);
@@ -148,7 +149,7 @@ impl ConnectReport {
             count: options.count,
             workers,
             threads,
-            destinations,
+            destinations: destinations.0,
             opened: totals.opened,
             alive: totals.alive,
             dropped: totals.dropped,
@@ -157,13 +158,12 @@ impl ConnectReport {
             refused: totals.refused,
             reasons,
             connects_per_s: ever_open / opening.seconds.max(1e-3),
+            migrations: totals.migrations,
             heartbeats: totals.heartbeats,
             messages,
             memory: MemoryReport::new(&server, &growth, totals.opened),
             course: server.course,
-            server_cpu_us_per_connect: opening
-                .server_cpu_percent
-                .map(|percent| percent * 1e4 * opening.seconds / ever_open.max(1.0)),
+            server_cpu_us_per_connect: opening.server_cpu_us().map(|us| us / ever_open.max(1.0)),
             opening,
             holding,
             bottleneck: holding.bottleneck(&late).or_else(|| {

@@ -1,9 +1,9 @@
 //! What is known of the server: its memory and processor time at the stages of a run, read by whoever leads it.
 
-use super::part::Readings;
 use super::report::Course;
+use crate::company::Point;
 use crate::process::usage;
-use crate::reading::Reading;
+use crate::reading::{Costs, Reading, Readings};
 
 /// Numbers of connections at which the server's memory is noted while they are being opened.
 const COURSE: [u64; 10] = [1_000, 5_000, 10_000, 15_000, 50_000, 100_000, 200_000, 300_000, 500_000, 1_000_000];
@@ -14,21 +14,21 @@ pub(super) struct ServerSide {
     pub(super) before_bytes: Option<u64>,
     pub(super) open_bytes: Option<u64>,
     pub(super) end_bytes: Option<u64>,
-    pub(super) opening_cpu_percent: Option<f64>,
-    pub(super) holding_cpu_percent: Option<f64>,
+    pub(super) opening: Costs,
+    pub(super) holding: Costs,
     pub(super) course: Vec<Course>,
 }
 
 impl ServerSide {
     pub(super) fn new(readings: &Readings, course: Vec<Course>) -> Self {
-        let Readings { before, opened, calm, begun, held, end } = readings;
+        let before = readings.before();
         let rss = |reading: &Reading| reading.server.map(|usage| usage.rss_bytes);
         Self {
             before_bytes: rss(before),
-            open_bytes: rss(calm),
-            end_bytes: rss(end),
-            opening_cpu_percent: opened.since(before).server_cpu_percent,
-            holding_cpu_percent: held.since(begun).server_cpu_percent,
+            open_bytes: rss(readings.at(Point::Calm)),
+            end_bytes: rss(readings.at(Point::Arrived)),
+            opening: readings.at(Point::Opened).since(before),
+            holding: readings.between(Point::Due, Point::Held),
             course,
         }
     }
@@ -39,7 +39,7 @@ impl ServerSide {
 pub(super) struct Noting {
     server_pid: Option<u32>,
     next: usize,
-    course: Vec<Course>,
+    pub(super) course: Vec<Course>,
 }
 
 impl Noting {
@@ -56,11 +56,10 @@ impl Noting {
     }
 
     /// No more will be opened.
-    pub(super) fn end(mut self, open: u64) -> Vec<Course> {
+    pub(super) fn end(&mut self, open: u64) {
         if self.course.last().is_none_or(|last| last.open < open) {
             self.note(open);
         }
-        self.course
     }
 
     fn note(&mut self, open: u64) {
@@ -79,8 +78,11 @@ mod tests {
         for open in [0, 900, 1_010, 1_020, 12_000, 12_500, 14_000] {
             noting.look(open);
         }
-        let open: Vec<u64> = noting.end(14_000).iter().map(|course| course.open).collect();
+        noting.end(14_000);
+        let open: Vec<u64> = noting.course.iter().map(|course| course.open).collect();
         assert_eq!(open, [1_010, 12_000, 14_000]);
-        assert_eq!(Noting::new(None).end(7), []);
+        let mut unseen = Noting::new(None);
+        unseen.end(7);
+        assert_eq!(unseen.course, []);
     }
 }

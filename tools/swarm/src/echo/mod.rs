@@ -4,26 +4,35 @@
 //! back). A message is measured when it was due after the warm-up, and its latency counts from then, however late it
 //! comes back.
 
+mod part;
 mod report;
+mod shared;
 mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::SwarmError;
-use crate::conduct::{Conductor, Progress};
-use crate::crew::{Crew, Layout, Stage};
+use crate::company::{Alone, Company, Point};
+use crate::conduct::{Conductor, Finish, Progress};
+use crate::crew::{Layout, Stage};
 use crate::limits::{ECHO_PATIENCE, PATIENCE, TURN_PAUSE_MAX};
+use crate::reading::Readings;
 use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::tally::said;
 use crate::target::Target;
+use crate::transport::Transport;
 
+use part::Part;
 pub use report::EchoReport;
+pub use shared::run_on;
 use work::EchoWork;
 
 /// How fast messages are sent.
-#[derive(Copy, Clone, PartialEq, Debug)]
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum EchoPace {
     /// Every connection has this many under way.
     Depth(u32),
@@ -32,14 +41,16 @@ pub enum EchoPace {
 }
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct EchoOptions {
     /// The server, and what to ask it for.
     pub target: Target,
     /// Where the connections come from; wherever the kernel says when empty.
     pub sources: Sources,
-    /// How the connections are divided over threads.
-    pub layout: Layout,
+    /// Connections.
+    pub connections: u32,
+    /// Threads of the swarm on each machine; more when a descriptor table holds too few connections.
+    pub threads: u32,
     /// How fast.
     pub pace: EchoPace,
     /// Bytes of a message.
@@ -52,16 +63,26 @@ pub struct EchoOptions {
     pub server_pid: Option<u32>,
 }
 
-/// Runs it. The observer is told once a second.
+/// Runs it on this machine. The observer is told once a second.
 ///
 /// # Errors
 /// When not every connection can be opened. What the server did wrong afterwards is in the report.
 pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, SwarmError> {
-    let layout = options.layout;
+    let (part, readings) = take_part(options, observer, Box::new(Alone::default()))?;
+    Ok(EchoReport::new(options, 0, part, &readings))
+}
+
+/// Does this machine's part of a run, in step with the others when there are any.
+fn take_part(
+    options: &EchoOptions,
+    observer: Observer<'_>,
+    company: Box<dyn Company>,
+) -> Result<(Part, Readings), SwarmError> {
+    let layout = Layout::new(options.connections, options.threads)?;
     let routes = Arc::new(Routes::new(options.target.address, layout.count, None, &options.sources)?);
     let (shared, server_pid) = (Arc::new(options.clone()), options.server_pid);
-    let crew = Crew::start(layout, move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&routes)))?;
-    let mut conductor = Conductor::new(crew, server_pid, observer);
+    let make = move |seat| EchoWork::new(seat, Arc::clone(&shared), Arc::clone(&routes));
+    let mut conductor = Conductor::begin((layout, &Transport::Ws), make, server_pid, observer, company)?;
     let count = u64::from(layout.count);
     conductor.wait(PATIENCE, |totals| Progress {
         is_done: totals.open + totals.given_up + totals.dropped >= count,
@@ -72,20 +93,25 @@ pub fn run(options: &EchoOptions, observer: Observer<'_>) -> Result<EchoReport, 
         let why = said(&conductor.reasons());
         return Err(SwarmError::Server(format!("only {open} of {count} connections were opened ({why})")));
     }
+    conductor.meet(Point::Opened, true)?;
     conductor.give(Stage::Talk);
     // The first message of an open loop is due when every thread has heard of it.
     conductor.pass(TURN_PAUSE_MAX + options.warm_up)?;
+    conductor.meet(Point::Due, true)?;
     conductor.give(Stage::Measure);
-    let (before, totals_before) = (conductor.reading(), conductor.totals());
+    let delivered_before = conductor.totals().delivered;
     conductor.pass(options.measured)?;
-    let (after, totals_after) = (conductor.reading(), conductor.totals());
+    conductor.note(Point::Held);
+    let messages = conductor.totals().delivered - delivered_before;
     conductor.settle()?;
+    conductor.meet(Point::Held, true)?;
     conductor.wait(ECHO_PATIENCE, |totals| Progress {
         is_done: totals.delivered + totals.cut_off >= totals.sent,
         at: totals.delivered,
     })?;
+    conductor.meet(Point::Closing, true)?;
     let totals = conductor.totals();
-    let (_, finish) = conductor.stop()?;
-    let messages = totals_after.delivered - totals_before.delivered;
-    Ok(EchoReport::new(options, messages, &totals, &finish, (&before, &after)))
+    let (_, Finish { reasons, latency, lateness, readings }) = conductor.stop()?;
+    let costs = readings.between(Point::Due, Point::Held);
+    Ok((Part { threads: layout.threads, totals, messages, latency, lateness, reasons, costs }, readings))
 }

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::part::Part;
 use super::{EchoOptions, EchoPace};
-use crate::conduct::Finish;
+use crate::company::Point;
 use crate::latency::Percentiles;
-use crate::reading::{Costs, Reading};
+use crate::reading::{Costs, Readings};
 use crate::report::{Figure, Report, count, latency};
 use crate::schedule;
-use crate::tally::{Totals, said};
+use crate::tally::said;
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
 pub struct EchoReport {
     /// Connections.
     pub connections: u32,
+    /// Machines of the swarm that shared the run; 0 when it was this one alone.
+    pub workers: usize,
     /// Threads of the swarm.
     pub threads: u32,
     /// Messages under way per connection, when that was the pace.
@@ -56,40 +59,38 @@ pub struct EchoReport {
 }
 
 impl EchoReport {
-    pub(super) fn new(
-        options: &EchoOptions,
-        messages: u64,
-        totals: &Totals,
-        finish: &Finish,
-        (before, after): (&Reading, &Reading),
-    ) -> Self {
-        let costs = after.since(before);
-        let late = finish.lateness.percentiles();
+    /// `readings` are of the machine that sees the server's process.
+    pub(super) fn new(options: &EchoOptions, workers: usize, part: Part, readings: &Readings) -> Self {
+        let Part { threads, totals, messages, latency, lateness, reasons, costs } = part;
+        let server = readings.between(Point::Due, Point::Held);
+        let costs = costs.of_server(&server);
+        let late = lateness.percentiles();
         #[expect(clippy::cast_precision_loss, reason = "for people to read")]
         let count = messages as f64;
-        let per_message = |cpu_percent: f64| cpu_percent * 1e4 * costs.seconds / count.max(1.0);
+        let per_message = |cpu_us: f64| cpu_us / count.max(1.0);
         let (depth, rate) = match options.pace {
             EchoPace::Depth(depth) => (Some(depth), None),
             EchoPace::PerSecond(rate) => (None, Some(rate)),
         };
         Self {
-            connections: options.layout.count,
-            threads: options.layout.threads,
+            connections: options.connections,
+            workers,
+            threads,
             depth,
             rate,
             bytes: options.bytes,
             messages,
             messages_per_s: count / costs.seconds,
-            latency: finish.latency.percentiles(),
+            latency: latency.percentiles(),
             late,
             unsent: totals.unsent,
-            lost: totals.sent - totals.delivered,
+            lost: totals.sent.saturating_sub(totals.delivered),
             wrong: totals.out_of_order + totals.duplicated,
             dropped: totals.dropped,
-            reasons: finish.reasons.clone(),
-            server_cpu_us_per_message: costs.server_cpu_percent.map(per_message),
-            swarm_cpu_us_per_message: per_message(costs.swarm_cpu_percent),
-            server_rss_bytes: after.server.map(|usage| usage.rss_bytes),
+            reasons,
+            server_cpu_us_per_message: server.server_cpu_us().map(per_message),
+            swarm_cpu_us_per_message: per_message(costs.swarm_cpu_us()),
+            server_rss_bytes: readings.at(Point::Held).server.map(|usage| usage.rss_bytes),
             bottleneck: costs.bottleneck(&late),
             costs,
         }

@@ -28,7 +28,8 @@ use crate::routes::Routes;
 use crate::schedule::Schedule;
 use crate::session::{put_frame, put_hello, request};
 use crate::tokens::Signer;
-use crate::wire::{Masks, Said, Wire, put_ping, put_pong};
+use crate::transport::Transport;
+use crate::wire::{Framing, Said, Wire, put_ping, put_pong};
 
 use opening::Opening;
 pub(crate) use pairing::Pairing;
@@ -41,6 +42,7 @@ pub(crate) struct Plan {
     /// Users have the numbers from here on.
     pub(crate) first_user: u64,
     pub(crate) routes: Routes,
+    pub(crate) transport: Transport,
     pub(crate) signer: Signer,
     /// Connections begun per second by all threads; as many as go when missing.
     pub(crate) opens_per_s: Option<f64>,
@@ -72,7 +74,7 @@ pub(crate) struct Fleet {
     next_asked: u32,
     unanswered: u32,
     encoder: Encoder,
-    masks: Masks,
+    framing: Framing,
     failed: Option<SwarmError>,
 }
 
@@ -133,7 +135,7 @@ impl Fleet {
             next_asked: 0,
             unanswered: 0,
             encoder: Encoder::new(),
-            masks: Masks::new(random()),
+            framing: plan.transport.framing(),
             failed: None,
             seat,
             plan,
@@ -281,22 +283,24 @@ impl Fleet {
             Said::Upgraded => self.say_hello(sockets, id, number),
             Said::Ping(payload) => {
                 self.seat.tally.counts.heartbeats.add(1);
-                if let Some(out) = sockets.out(id) {
-                    put_pong(out, &payload, &mut self.masks);
+                if let (Some(out), Framing::WebSocket(masks)) = (sockets.out(id), &mut self.framing) {
+                    put_pong(out, &payload, masks);
                 }
             }
-            Said::Pong => {
-                if std::mem::take(&mut self.members[number as usize].is_asked) {
-                    self.unanswered -= 1;
-                    self.seat.tally.counts.alive.add(1);
-                }
-            }
+            Said::Pong => self.on_pong(number),
             Said::Close { code } => self.end(sockets, number, Ending::CloseCode(code), now),
             Said::Text(_) => self.end(sockets, number, Ending::Breach, now),
             Said::Binary(bytes) => match parse_server(&bytes) {
                 Ok(frame) => self.on_frame(sockets, id, number, &frame, now),
                 Err(_) => self.end(sockets, number, Ending::Breach, now),
             },
+        }
+    }
+
+    fn on_pong(&mut self, number: u32) {
+        if std::mem::take(&mut self.members[number as usize].is_asked) {
+            self.unanswered -= 1;
+            self.seat.tally.counts.alive.add(1);
         }
     }
 
@@ -311,10 +315,11 @@ impl Fleet {
             (ServerFrame::Deliver(deliver), Some(talk)) => {
                 let ack = talk.on_deliver(number, deliver, now, &self.seat);
                 if let Some(out) = sockets.out(id) {
-                    put_frame(out, &ClientFrame::Ack(ack), &mut self.encoder, &mut self.masks);
+                    put_frame(out, &ClientFrame::Ack(ack), &mut self.encoder, &mut self.framing);
                 }
             }
-            (ServerFrame::Receipt(_) | ServerFrame::Pong { .. }, _) => {}
+            (ServerFrame::Pong { .. }, _) => self.on_pong(number),
+            (ServerFrame::Receipt(_), _) => {}
             // Users of a run have no history and ask for none.
             (ServerFrame::Accepted(_) | ServerFrame::Deliver(_) | ServerFrame::Page(_), _) => {
                 self.end(sockets, number, Ending::Breach, now);
@@ -348,7 +353,7 @@ impl Fleet {
         } else {
             Cow::Owned(self.plan.signer.token(user))
         };
-        put_hello(out, device, &token, &mut self.encoder, &mut self.masks);
+        put_hello(out, device, &token, &mut self.encoder, &mut self.framing);
     }
 
     /// Sends what is due by `until`. `true` when there is more than one turn's worth.
@@ -359,7 +364,7 @@ impl Fleet {
             let is_open = |member: u32| self.members[member as usize].state == State::Open;
             let Some(due) = talk.take_due(&self.seat, is_open) else { return false };
             if let Some(out) = sockets.out(self.members[due.member as usize].socket as SocketId) {
-                put_frame(out, &talk.send(&due, &self.seat), &mut self.encoder, &mut self.masks);
+                put_frame(out, &talk.send(&due, &self.seat), &mut self.encoder, &mut self.framing);
             }
         }
         true
@@ -374,7 +379,13 @@ impl Fleet {
             if member.state == State::Open
                 && let Some(out) = sockets.out(member.socket as SocketId)
             {
-                put_ping(out, &mut self.masks);
+                match &mut self.framing {
+                    Framing::WebSocket(masks) => put_ping(out, masks),
+                    // A stream has no pings of its own.
+                    Framing::Stream => {
+                        put_frame(out, &ClientFrame::Ping { nonce: 1 }, &mut self.encoder, &mut self.framing);
+                    }
+                }
                 member.is_asked = true;
                 self.unanswered += 1;
             }
@@ -386,8 +397,14 @@ impl Work for Fleet {
     fn on_open(&mut self, sockets: &mut Sockets, id: SocketId) {
         let number = self.owners[id];
         let user = self.user(number);
-        if let Some(out) = sockets.out(id) {
-            self.members[number as usize].wire.start(&request(user), out);
+        let wire = &mut self.members[number as usize].wire;
+        match (&self.framing, sockets.out(id)) {
+            (Framing::WebSocket(_), Some(out)) => wire.start(&request(user), out),
+            (Framing::Stream, _) => {
+                wire.start_stream();
+                self.say_hello(sockets, id, number);
+            }
+            (_, None) => {}
         }
     }
 
@@ -413,11 +430,16 @@ impl Work for Fleet {
     }
 
     fn on_closed(&mut self, _: &mut Sockets, id: SocketId, ended: Ended) {
-        self.on_ended(self.owners[id], Ending::of(ended), Instant::now());
+        let (number, ending) = (self.owners[id], Ending::of(ended));
+        if let Ended::Code { come_back_ms: hint_ms @ Some(_), .. } = ended {
+            self.told.entry(number).or_insert(Told { ending, hint_ms });
+        }
+        self.on_ended(number, ending, Instant::now());
     }
 
     fn on_turn(&mut self, sockets: &mut Sockets, now: Instant) -> Turn {
         self.seat.note_cpu(now);
+        self.seat.tally.counts.migrations.set(sockets.migrations());
         if self.owners.is_empty() {
             sockets.reserve(self.members.len());
         }

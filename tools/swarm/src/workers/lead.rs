@@ -1,4 +1,4 @@
-//! Whoever leads a run: gives each worker its share, brings all of them to each point, and adds up what they say.
+//! Whoever leads a run: gives each worker its share, brings all of them to each point, and makes one of what they found.
 
 use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
@@ -6,45 +6,94 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
+use super::share::{Access, Share, Shared, divide};
+use super::watch::Watch;
 use super::{Order, Told, VERSION, frame};
 use crate::SwarmError;
 use crate::company::Point;
-use crate::connect::{Part, Share};
 use crate::latency::Latencies;
 use crate::limits::{
-    CLOSING_MAX, FRAMES_WAITING_MAX, LOOK_PAUSE, SAMPLE_PAUSE, SILENCE_MAX, WORKER_START_MAX, WORKERS_MAX,
+    CLOSING_MAX, FRAMES_WAITING_MAX, LOOK_PAUSE, POINTS_MAX, SAMPLE_PAUSE, SILENCE_MAX, WORKER_START_MAX, WORKERS_MAX,
 };
-use crate::sample::Sample;
+use crate::merge::merge_all;
+use crate::reading::{Reading, Readings};
+use crate::sample::{Observer, Sample};
+
+/// What came of a run on other machines.
+#[derive(Debug)]
+pub(crate) struct Led<Part> {
+    /// What all of them found.
+    pub(crate) part: Part,
+    /// What was read here meanwhile, where the server's process may be.
+    pub(crate) readings: Readings,
+}
+
+/// Runs it on other machines, on each of which a worker listens at the address given. This machine only leads; the
+/// server's process is looked for here.
+///
+/// # Errors
+/// When the run cannot be made, or a worker refuses, fails or falls silent.
+pub(crate) fn lead<R: Shared>(
+    names: &[String],
+    run: &R,
+    access: &Access,
+    observer: Observer<'_>,
+) -> Result<Led<R::Part>, SwarmError> {
+    let shares = divide(run, names.len(), access)?;
+    let read = || Reading::take(run.server_pid(), Vec::new());
+    let mut readings = Readings::begin(read());
+    let mut leader = Leader::<R::Part>::start(names, shares)?;
+    let mut watch = Watch::new(run.server_pid(), observer);
+    while let Some((point, whole)) = leader.gather(&mut watch)? {
+        if readings.has(point) || readings.len() == POINTS_MAX {
+            return Err(SwarmError::Server("the workers go round in circles; they are of another version".to_owned()));
+        }
+        readings.note(point, read());
+        leader.go_on(point, whole)?;
+    }
+    let part = merge_all(leader.end(&mut watch));
+    let part = part.ok_or_else(|| SwarmError::Arguments("a run on workers has one at least".to_owned()))?;
+    Ok(Led { part, readings })
+}
 
 /// The workers of a run. Their lines are cut when this is dropped, and then they give up.
 #[derive(Debug)]
-pub(crate) struct Leader {
-    workers: Vec<Worker>,
-    heard: Receiver<(usize, Heard)>,
+struct Leader<Part> {
+    workers: Vec<Worker<Part>>,
+    heard: Receiver<(usize, Heard<Part>)>,
+    /// How long a worker may say nothing.
+    silence_max: Duration,
     /// Of all workers since the last sample.
     interval: Latencies,
     sampled: Instant,
 }
 
 #[derive(Debug)]
-struct Worker {
+struct Worker<Part> {
     name: String,
     stream: TcpStream,
     heard_at: Instant,
     sample: Sample,
-    reached: Option<(Point, bool)>,
-    part: Option<Box<Part>>,
+    state: State<Part>,
+}
+
+/// How far a worker is.
+#[derive(Debug)]
+enum State<Part> {
+    /// On its way to the next point, or to the end.
+    Working,
+    At(Point, bool),
+    Done(Box<Part>),
 }
 
 /// What came of a line.
-type Heard = io::Result<Option<Told>>;
+type Heard<Part> = io::Result<Option<Told<Part>>>;
 
-impl Leader {
+impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
     /// Gives each worker its share.
-    ///
-    /// # Errors
-    /// When one cannot be reached.
-    pub(crate) fn start(names: &[String], shares: Vec<Share>) -> Result<Self, SwarmError> {
+    fn start(names: &[String], shares: Vec<Share>) -> Result<Self, SwarmError> {
         if names.len() > WORKERS_MAX {
             return Err(SwarmError::Server(format!("a run has {WORKERS_MAX} workers at most, not {}", names.len())));
         }
@@ -62,53 +111,17 @@ impl Leader {
                 stream,
                 heard_at: Instant::now(),
                 sample: Sample::default(),
-                reached: None,
-                part: None,
+                state: State::Working,
             });
         }
-        Ok(Self { workers, heard, interval: Latencies::default(), sampled: Instant::now() })
+        let (interval, sampled) = (Latencies::default(), Instant::now());
+        Ok(Self { workers, heard, silence_max: SILENCE_MAX, interval, sampled })
     }
 
-    /// Waits until all workers have come to a point; whether all are whole. Meanwhile `observer` is told once a second
-    /// how all of them stand.
-    ///
-    /// # Errors
-    /// When one fails, ends or falls silent.
-    pub(crate) fn gather(&mut self, point: Point, observer: &mut dyn FnMut(Sample)) -> Result<bool, SwarmError> {
-        let is_there = |worker: &Worker| worker.reached.is_some_and(|(at, _)| at == point);
-        self.hear_until(|worker| is_there(worker), SILENCE_MAX, observer)?;
-        Ok(self.workers.iter().all(|worker| worker.reached.is_some_and(|(_, whole)| whole)))
-    }
-
-    /// Lets the workers go on from where they are.
-    ///
-    /// # Errors
-    /// When one is gone.
-    pub(crate) fn go_on(&mut self, whole: bool) -> Result<(), SwarmError> {
-        for worker in &mut self.workers {
-            let failed = SwarmError::io(format!("worker {}", worker.name));
-            frame::write(&mut worker.stream, &Order::GoOn { whole }).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// Waits for what the workers have counted.
-    ///
-    /// # Errors
-    /// When one fails, ends or falls silent.
-    pub(crate) fn finish(mut self, observer: &mut dyn FnMut(Sample)) -> Result<Vec<Part>, SwarmError> {
-        self.hear_until(|worker| worker.part.is_some(), CLOSING_MAX, observer)?;
-        observer(self.sample());
-        Ok(self.workers.iter_mut().filter_map(|worker| worker.part.take()).map(|part| *part).collect())
-    }
-
-    fn hear_until(
-        &mut self,
-        is_done: impl Fn(&Worker) -> bool,
-        silence_max: Duration,
-        observer: &mut dyn FnMut(Sample),
-    ) -> Result<(), SwarmError> {
-        while !self.workers.iter().all(&is_done) {
+    /// Waits until all workers have come to the next point, which they do together; that point and whether all are whole,
+    /// or nothing when all are done. Meanwhile once a second it is told how all of them stand.
+    fn gather(&mut self, watch: &mut Watch<'_>) -> Result<Option<(Point, bool)>, SwarmError> {
+        while self.workers.iter().any(|worker| matches!(worker.state, State::Working)) {
             match self.heard.recv_timeout(LOOK_PAUSE) {
                 Ok((index, heard)) => self.on_heard(index, heard)?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -116,22 +129,49 @@ impl Leader {
                     return Err(SwarmError::Server("the workers are gone".to_owned()));
                 }
             }
-            let silent = |worker: &&Worker| worker.part.is_none() && worker.heard_at.elapsed() > silence_max;
-            if let Some(worker) = self.workers.iter().find(silent) {
-                return Err(SwarmError::Server(format!(
-                    "worker {}: it has said nothing for {} s; its machine or the line to it hangs",
-                    worker.name,
-                    silence_max.as_secs()
-                )));
-            }
+            self.check_silence()?;
             if self.sampled.elapsed() >= SAMPLE_PAUSE {
-                observer(self.sample());
+                watch.tell(self.sample());
             }
+        }
+        let point = self.workers.first().and_then(|first| first.state.point());
+        if let Some(other) = self.workers.iter().find(|worker| worker.state.point() != point) {
+            return Err(SwarmError::Server(format!(
+                "worker {}: it is out of step with the others: {:?}, they {point:?}",
+                other.name,
+                other.state.point()
+            )));
+        }
+        let whole = self.workers.iter().all(|worker| matches!(worker.state, State::At(_, true)));
+        Ok(point.map(|point| (point, whole)))
+    }
+
+    /// Lets the workers go on from where they are.
+    fn go_on(&mut self, from: Point, whole: bool) -> Result<(), SwarmError> {
+        if from == Point::Closing {
+            self.silence_max = CLOSING_MAX;
+        }
+        for worker in &mut self.workers {
+            worker.state = State::Working;
+        }
+        for worker in &mut self.workers {
+            let failed = SwarmError::io(format!("worker {}", worker.name));
+            frame::write(&mut worker.stream, &Order::GoOn { whole }).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn on_heard(&mut self, index: usize, heard: Heard) -> Result<(), SwarmError> {
+    /// What the workers have handed in.
+    fn end(mut self, watch: &mut Watch<'_>) -> Vec<Part> {
+        watch.tell(self.sample());
+        let take = |worker: &mut Worker<Part>| match std::mem::replace(&mut worker.state, State::Working) {
+            State::Done(part) => Some(*part),
+            State::Working | State::At(..) => None,
+        };
+        self.workers.iter_mut().filter_map(take).collect()
+    }
+
+    fn on_heard(&mut self, index: usize, heard: Heard<Part>) -> Result<(), SwarmError> {
         let worker = &mut self.workers[index];
         let name = &worker.name;
         worker.heard_at = Instant::now();
@@ -140,11 +180,11 @@ impl Leader {
                 worker.sample = *sample;
                 self.interval.add(&interval);
             }
-            Ok(Some(Told::Reached { point, whole })) => worker.reached = Some((point, whole)),
-            Ok(Some(Told::Done(part))) => worker.part = Some(part),
+            Ok(Some(Told::Reached { point, whole })) => worker.state = State::At(point, whole),
+            Ok(Some(Told::Done(part))) => worker.state = State::Done(part),
             Ok(Some(Told::Failed(why))) => return Err(SwarmError::Server(format!("worker {name}: {why}"))),
             // Its line ends when it is done.
-            _ if worker.part.is_some() => {}
+            _ if matches!(worker.state, State::Done(_)) => {}
             Ok(None) => {
                 return Err(SwarmError::Server(format!(
                     "worker {name}: it ended in the middle of the run, of which nothing is left; see what it printed"
@@ -153,6 +193,19 @@ impl Leader {
             Err(error) => return Err(SwarmError::io(format!("worker {name}"))(error)),
         }
         Ok(())
+    }
+
+    fn check_silence(&self) -> Result<(), SwarmError> {
+        let is_silent = |worker: &&Worker<Part>| {
+            !matches!(worker.state, State::Done(_)) && worker.heard_at.elapsed() > self.silence_max
+        };
+        self.workers.iter().find(is_silent).map_or(Ok(()), |worker| {
+            Err(SwarmError::Server(format!(
+                "worker {}: it has said nothing for {} s; its machine or the line to it hangs",
+                worker.name,
+                self.silence_max.as_secs()
+            )))
+        })
     }
 
     /// How all workers stand.
@@ -165,7 +218,16 @@ impl Leader {
     }
 }
 
-impl Drop for Leader {
+impl<Part> State<Part> {
+    const fn point(&self) -> Option<Point> {
+        match self {
+            Self::At(point, _) => Some(*point),
+            Self::Working | Self::Done(_) => None,
+        }
+    }
+}
+
+impl<Part> Drop for Leader<Part> {
     fn drop(&mut self) {
         for worker in &self.workers {
             // One that is gone has no line to cut.
@@ -188,7 +250,11 @@ fn connect(name: &str) -> Result<TcpStream, SwarmError> {
 }
 
 /// Reads what a worker says until its line ends.
-fn listen(index: usize, mut stream: TcpStream, sender: SyncSender<(usize, Heard)>) {
+fn listen<Part: DeserializeOwned + Send + 'static>(
+    index: usize,
+    mut stream: TcpStream,
+    sender: SyncSender<(usize, Heard<Part>)>,
+) {
     thread::spawn(move || {
         loop {
             let heard = frame::read(&mut stream);

@@ -2,22 +2,29 @@
 //! once a second how it stands there; at each point of the run the workers wait for each other, and at the end each hands
 //! in what it counted, with its latencies as histograms, which add up as percentiles do not.
 //!
+//! A command describes its run once ([`Shared`]): how it is divided, what a machine does for its part, and what it hands
+//! in. Dividing, keeping step, and making one of all parts is the same for every command.
+//!
 //! The line between them is plain TCP with frames of JSON. It carries the server's development key, and whoever reaches a
 //! worker may have it connect anywhere: it belongs into a private network.
 
 mod frame;
 mod lead;
 mod serve;
+mod share;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 use crate::company::Point;
-use crate::connect::{Part, Share};
 use crate::latency::Latencies;
 use crate::sample::Sample;
 
-pub(crate) use lead::Leader;
+pub(crate) use lead::lead;
 pub use serve::serve;
+pub use share::Access;
+use share::Share;
+pub(crate) use share::{Place, Shared, Task, part_of_rate};
 
 /// What both ends must have in common: shares and parts are of one version only.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,9 +38,9 @@ enum Order {
     GoOn { whole: bool },
 }
 
-/// What a worker says.
+/// What a worker says; its part of a run is one of that run's kind.
 #[derive(Debug, Serialize, Deserialize)]
-enum Told {
+enum Told<Part> {
     /// How it stands, and the latencies since the last time.
     Sample { sample: Box<Sample>, interval: Latencies },
     /// It has come to a point, and is whole or not.

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
-use super::{Order, Told, VERSION, frame};
+use super::share::{Share, Shared, Task};
+use super::{Order, Place, Told, VERSION, frame};
 use crate::SwarmError;
 use crate::company::{Company, Point};
-use crate::connect::{Share, run_share};
 use crate::latency::Latencies;
 use crate::limits::{FRAMES_WAITING_MAX, SILENCE_MAX, WORKER_START_MAX};
 use crate::routes::Sources;
@@ -98,13 +98,24 @@ fn receive(stream: &TcpStream) -> io::Result<Share> {
 
 /// A leader that cannot be told any more has its own error.
 fn refuse(stream: &TcpStream, why: &str) {
-    let _ = frame::write(&mut &*stream, &Told::Failed(why.to_owned()));
+    let _ = frame::write(&mut &*stream, &Told::<()>::Failed(why.to_owned()));
     let _ = stream.shutdown(Shutdown::Write);
 }
 
 fn work(stream: &TcpStream, share: Share, sources: Option<Sources>, busy: Busy) -> Result<(), SwarmError> {
+    let Share { access, first_user, task } = share;
+    let place = access.place(first_user, sources)?;
+    match task {
+        Task::Connect(run) => take_part(stream, run, place, busy),
+        Task::Storm(run) => take_part(stream, run, place, busy),
+        Task::Chat(run) => take_part(stream, run, place, busy),
+        Task::Echo(run) => take_part(stream, run, place, busy),
+    }
+}
+
+fn take_part<R: Shared>(stream: &TcpStream, run: R, place: Place, busy: Busy) -> Result<(), SwarmError> {
     let failed = || SwarmError::io("the line to whoever leads the run");
-    let part = run_share(share, sources, Box::new(Line::new(stream).map_err(failed())?))?;
+    let part = run.take_part(place, Box::new(Line::new(stream).map_err(failed())?))?;
     // Whoever is told may come with the next run at once.
     drop(busy);
     frame::write(&mut &*stream, &Told::Done(Box::new(part))).map_err(failed())
@@ -136,7 +147,8 @@ impl Line {
         Ok(Self { stream, orders, go_on: None, failed: None })
     }
 
-    fn say(&mut self, told: &Told) {
+    /// Says something in the middle of the run.
+    fn say(&mut self, told: &Told<()>) {
         if self.failed.is_none() {
             self.failed = frame::write(&mut self.stream, told).err();
         }
