@@ -155,14 +155,9 @@ fn measure(options: &AbuseOptions, signer: &Signer, kind: Option<Kind>) -> Resul
 
 fn chat_options(options: &AbuseOptions) -> ChatOptions {
     ChatOptions {
-        address: options.address,
-        pairs: options.pairs,
         pace: Pace::PerSecond(options.rate),
         length: Length::Time { warm_up: WARM_UP, measured: options.measured },
-        text_bytes: 100,
-        recipients_online: true,
-        ack_every: 1,
-        threads: 1,
         server_pid: Some(options.server_pid),
+        ..ChatOptions::new(options.address, options.pairs)
     }
 }

@@ -26,6 +26,7 @@ use crate::limits::LOOK_PAUSE;
 use crate::merge::merge_all;
 use crate::process;
 use crate::reading::{Costs, Readings};
+use crate::routes::{Routes, Sources};
 use crate::sample::Observer;
 use crate::stamp;
 use crate::tokens::Signer;
@@ -81,6 +82,8 @@ pub enum Length {
 pub struct ChatOptions {
     /// The server.
     pub address: SocketAddr,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
     /// Pairs, each of a sender and a recipient who know nobody else.
     pub pairs: u32,
     /// How fast.
@@ -103,9 +106,10 @@ impl ChatOptions {
     /// A run on one thread, of pairs that are both connected and have one message of 100 bytes under way, each of them
     /// acknowledged: five seconds after one to warm up.
     #[must_use]
-    pub const fn new(address: SocketAddr, pairs: u32) -> Self {
+    pub fn new(address: SocketAddr, pairs: u32) -> Self {
         Self {
             address,
+            sources: Sources::default(),
             pairs,
             pace: Pace::Depth { depth: 1, until: Until::Accepted },
             length: Length::Time { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
@@ -115,6 +119,11 @@ impl ChatOptions {
             threads: 1,
             server_pid: None,
         }
+    }
+
+    /// Connections of a pair.
+    fn of_pair(&self) -> u32 {
+        1 + u32::from(self.recipients_online)
     }
 
     /// A thread without a pair would have nothing to do.
@@ -146,11 +155,14 @@ fn take_part(
 ) -> Result<(Part, Readings), SwarmError> {
     process::raise_descriptor_limit();
     let threads = options.threads_used();
+    let connections = options.pairs.saturating_mul(options.of_pair());
+    let routes = Arc::new(Routes::new(options.address, connections, Some(1), &options.sources)?);
     let gates = Arc::new(Gates::new(threads));
     let mut course = Course::begin((threads, Arc::clone(&gates)), options.server_pid, observer, company);
     let mut crew = Crew { gates: Arc::clone(&gates), handles: Vec::new() };
     for thread in 0..threads {
-        let work = ChatWork::new(options, users, (thread, threads), Arc::clone(&gates), course.published(thread));
+        let shared = (Arc::clone(&routes), Arc::clone(&gates));
+        let work = ChatWork::new(options, users, (thread, threads), shared, course.published(thread));
         crew.handles.push(thread::spawn(move || work.run()));
     }
     let conducted = conduct(options.length, &mut course, &crew);
