@@ -294,7 +294,7 @@ fn given_a_transport_that_hides_what_is_said_when_pairs_talk_over_it_then_nothin
             pace: Pace::Depth { depth: 16, until: Until::Accepted },
             length: Length::Messages(200),
             // More than one record of TLS, or packet of QUIC, holds.
-            text_bytes: 10_000,
+            text_bytes: 4_096,
             transport,
             ..ChatOptions::new(address, 4)
         };

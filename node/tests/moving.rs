@@ -56,7 +56,7 @@ fn given_a_hundred_phones_on_a_bad_network_when_they_move_all_the_time_then_no_s
     };
     let report = chat::run(&options, &Signer::of_data(&data).expect("a key"), &mut |_| {}).expect("a run");
     assert_eq!((report.fault(), report.messages), (None, 3_000), "{report:#?}");
-    assert!(report.migrations >= 100, "each has moved: {report:#?}");
+    assert!(report.migrations >= 100, "as often as there are phones: {report:#?}");
     server.stop().expect("an end in order");
 }
 

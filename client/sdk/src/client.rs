@@ -1,148 +1,35 @@
 //! What an application holds: a [`Client`] to speak with, [`Events`] to listen to.
 
-use std::fmt;
 use std::future::{Future, IntoFuture};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use switchyard_client_core::{self as core, AcceptedMessage, Config, ConnectionState, Event, HistoryPage};
+use switchyard_client_core::{self as core, AcceptedMessage, ConnectionState, Event, HistoryPage};
 use switchyard_schema::body;
 use switchyard_schema::frame::FetchRange;
 use switchyard_schema::ids::{ClientMessageId, ConversationId, DeviceId, Sequence, UserId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::driver::{Command, Driver, SendOutcome, Session, Status, Taken, event_channel};
+use crate::builder::Builder;
+use crate::command::{Command, SendOutcome, Status, Taken};
 use crate::entropy;
 use crate::error::{Error, SendFailure};
-use crate::limits::COMMANDS_MAX;
-use crate::store::{Opened, Store, StoreChoice};
-use crate::token::{TokenError, TokenProvider};
-use crate::transport::Destination;
-use crate::trust::Trust;
-
-/// What a client needs to start; made by [`Client::builder`].
-#[must_use]
-pub struct Builder {
-    url: String,
-    tokens: Option<TokenProvider>,
-    device: Option<DeviceId>,
-    store: StoreChoice,
-    trust: Trust,
-    sends_in_flight_per_conversation: Option<u32>,
-}
-
-impl Builder {
-    /// One token. When the server does not take it any more the client stops; see [`Builder::token_provider`].
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.tokens = Some(TokenProvider::fixed(token.into()));
-        self
-    }
-
-    /// Called whenever a token is needed: at the start, before the old one expires and when the server refuses it.
-    pub fn token_provider<F, R>(mut self, provider: F) -> Self
-    where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<String, TokenError>> + Send + 'static,
-    {
-        self.tokens = Some(TokenProvider::new(provider));
-        self
-    }
-
-    /// Which device of the user this is. Without it a store on disk keeps the one it made at first; without such a store
-    /// every start is a new device, and a user may have eight.
-    pub const fn device(mut self, device: DeviceId) -> Self {
-        self.device = Some(device);
-        self
-    }
-
-    /// Keeps outbox, inbox and cursors in this file, so that they outlive the process. Without it they are in memory.
-    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
-        self.store = StoreChoice::File(path.into());
-        self
-    }
-
-    /// Trusts the certificate authorities in this PEM file, and no others, to vouch for a `wss://` server. Without it those that
-    /// browsers trust.
-    pub fn certificate_authorities(mut self, path: impl Into<PathBuf>) -> Self {
-        self.trust = Trust::File(path.into());
-        self
-    }
-
-    /// Messages of one conversation on their way at once, 1 by default: then their order holds whatever the server
-    /// refuses for a while. More are faster over long distances.
-    pub const fn sends_in_flight_per_conversation(mut self, count: u32) -> Self {
-        self.sends_in_flight_per_conversation = Some(count);
-        self
-    }
-
-    /// Starts the client. It returns when the store is open, connected or not: messages can be sent at once and leave
-    /// when there is a connection. Wait for one with [`Client::connected`].
-    ///
-    /// Take the events: while many wait, nothing more is read from the server. Drop [`Events`] when they do not matter.
-    ///
-    /// # Errors
-    /// When the address, the token, the authorities or the store cannot be used.
-    pub async fn connect(self) -> Result<(Client, Events), Error> {
-        let destination = Destination::new(&self.url, &self.trust)?;
-        let tokens = self.tokens.ok_or(Error::NoToken)?;
-        let (choice, device) = (self.store, self.device);
-        let opening = tokio::task::spawn_blocking(move || Store::open(&choice, device));
-        let Opened { store, device, restored } = opening.await.expect("opening a store does not panic")?;
-        let mut config = Config::new(device);
-        if let Some(count) = self.sends_in_flight_per_conversation {
-            config.sends_in_flight_per_conversation = count;
-        }
-        let (events, events_receiver) = event_channel();
-        let (commands, commands_receiver) = mpsc::channel(COMMANDS_MAX);
-        let status = Status { state: ConnectionState::Disconnected, user: restored.user, store_failed: false };
-        let (status, status_receiver) = watch::channel(status);
-        let taken = Arc::new(Taken::default());
-        let driver = Driver {
-            core: core::Client::new(config, u64::from_le_bytes(entropy::bytes()), restored),
-            store: Some(store),
-            destination,
-            tokens,
-            commands: commands_receiver,
-            events,
-            taken: Arc::clone(&taken),
-            status,
-            session: Session::new(),
-        };
-        tokio::spawn(driver.run());
-        Ok((
-            Client { commands, status: status_receiver, device },
-            Events { receiver: events_receiver, taken, last: None },
-        ))
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("url", &self.url).field("device", &self.device).finish_non_exhaustive()
-    }
-}
+use crate::transport::NetworkId;
 
 /// A device's client. Clones speak for the same device; when the last one is dropped the client closes.
 #[derive(Clone, Debug)]
 pub struct Client {
-    commands: mpsc::Sender<Command>,
-    status: watch::Receiver<Status>,
-    device: DeviceId,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) device: DeviceId,
 }
 
 impl Client {
-    /// A client for the server at `url`, such as `wss://chat.example`, or `ws://127.0.0.1:7400` without TLS.
+    /// A client for the server at `url`, such as `wss://chat.example`, `quic://chat.example` over QUIC, or
+    /// `ws://127.0.0.1:7400` without TLS.
     pub fn builder(url: impl Into<String>) -> Builder {
-        Builder {
-            url: url.into(),
-            tokens: None,
-            device: None,
-            store: StoreChoice::Memory,
-            trust: Trust::default(),
-            sends_in_flight_per_conversation: None,
-        }
+        Builder::new(url.into())
     }
 
     /// This device.
@@ -224,6 +111,19 @@ impl Client {
         self.ask(Command::Fetch { conversation, range, limit, reply }, answer).await?
     }
 
+    /// The device has another address now, or is in another network: say so when the system does. A session over QUIC goes
+    /// on from the new address, and neither loses nor repeats anything; a WebSocket whose address is gone is given up at once
+    /// for a new connection, and not only after a long silence.
+    ///
+    /// `network` names where the device is now, so that the client remembers whether QUIC gets through there. With `None` it goes
+    /// by the beginning of the device's address, by which it confuses networks that number their devices alike.
+    ///
+    /// # Errors
+    /// When the client has stopped.
+    pub async fn network_changed(&self, network: Option<NetworkId>) -> Result<(), Error> {
+        self.commands.send(Command::NetworkChanged(network)).await.map_err(|_| self.stopped())
+    }
+
     /// Leaves: what is gathered is acknowledged, the server is told, the store is closed. Unaccepted messages stay in
     /// the outbox of a store on disk.
     pub async fn close(&self) {
@@ -285,9 +185,9 @@ impl IntoFuture for SendHandle {
 /// [`Event::StateChanged`] and [`Event::ServerError`] are left out.
 #[derive(Debug)]
 pub struct Events {
-    receiver: mpsc::Receiver<Event>,
-    taken: Arc<Taken>,
-    last: Option<(ConversationId, Sequence)>,
+    pub(crate) receiver: mpsc::Receiver<Event>,
+    pub(crate) taken: Arc<Taken>,
+    pub(crate) last: Option<(ConversationId, Sequence)>,
 }
 
 impl Events {

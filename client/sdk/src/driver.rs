@@ -3,78 +3,24 @@
 use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use switchyard_client_core as core;
-use switchyard_client_core::{
-    AcceptedMessage, ConnectionState, Effect, Event, HistoryPage, SendRefused, StopReason, StoreOp,
-};
-use switchyard_schema::frame::FetchRange;
-use switchyard_schema::ids::{ClientMessageId, ConversationId, Millis, Sequence, UserId};
+use switchyard_client_core::{ConnectionState, Effect, Event, HistoryPage, StopReason, StoreOp};
+use switchyard_schema::ids::{ClientMessageId, Millis};
 use switchyard_schema::wire::FrameError;
 use switchyard_schema::wire::{Encoder, parse_server};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 
+use crate::command::{Command, SendOutcome, Status, Taken};
 use crate::error::{Error, SendFailure};
 use crate::limits::{CLOSE_TIMEOUT, COMMANDS_PER_TURN_MAX, EVENTS_MAX, TOKEN_TIMEOUT};
 use crate::store::Store;
 use crate::token::{TokenError, TokenProvider, valid_for_ms};
-use crate::transport::{Destination, Progress, Transport, TransportError};
+use crate::transport::{Destination, NetworkId, Progress, Transport, TransportError};
 use crate::waiting::Waiting;
-
-pub(crate) type SendOutcome = Result<AcceptedMessage, SendFailure>;
-
-/// A verb of the application.
-pub(crate) enum Command {
-    Send {
-        id: ClientMessageId,
-        conversation: ConversationId,
-        body: Bytes,
-        /// Answered when the message is in the outbox.
-        reply: oneshot::Sender<Result<oneshot::Receiver<SendOutcome>, SendRefused>>,
-    },
-    MarkRead {
-        conversation: ConversationId,
-        sequence: Sequence,
-        reply: oneshot::Sender<()>,
-    },
-    Fetch {
-        conversation: ConversationId,
-        range: FetchRange,
-        limit: u32,
-        reply: oneshot::Sender<Result<HistoryPage, Error>>,
-    },
-    Close,
-}
-
-/// What every handle of the client can see.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) state: ConnectionState,
-    pub(crate) user: Option<UserId>,
-    pub(crate) store_failed: bool,
-}
-
-/// Messages that the application has taken and the driver has not heard of: at most as many as its inbox holds.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    messages: Mutex<Vec<(ConversationId, Sequence)>>,
-    news: Notify,
-}
-
-impl Taken {
-    pub(crate) fn push(&self, conversation: ConversationId, sequence: Sequence) {
-        self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((conversation, sequence));
-        self.news.notify_one();
-    }
-
-    fn take(&self) -> Vec<(ConversationId, Sequence)> {
-        std::mem::take(&mut *self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
 
 type Opening = Pin<Box<dyn Future<Output = Result<Transport, TransportError>> + Send>>;
 type Asking = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
@@ -82,7 +28,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send>>;
 pub(crate) struct Driver {
     pub(crate) core: core::Client,
     pub(crate) store: Option<Store>,
-    pub(crate) destination: Destination,
+    pub(crate) destination: Arc<Destination>,
     pub(crate) tokens: TokenProvider,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event>,
@@ -197,7 +143,12 @@ impl Driver {
             Wake::Opened(opened) => self.on_opened(now, opened),
             Wake::Moved(moved) => self.on_moved(now, moved),
             Wake::Token(token) => self.on_token(now, token),
-            Wake::Time => self.core.handle_timeout(now, &mut self.session.effects),
+            Wake::Time => {
+                if self.session.transport.as_mut().is_some_and(Transport::is_heard) {
+                    self.core.handle_received(now);
+                }
+                self.core.handle_timeout(now, &mut self.session.effects);
+            }
         }
     }
 
@@ -225,7 +176,18 @@ impl Driver {
                     Err(refused) => drop(reply.send(Err(refused.into()))),
                 }
             }
+            Command::NetworkChanged(network) => self.on_network_changed(now, network),
             Command::Close => self.core.close(now, effects),
+        }
+    }
+
+    fn on_network_changed(&mut self, now: Millis, network: Option<NetworkId>) {
+        self.destination.enter(network);
+        if let Some(opening) = &mut self.session.opening {
+            *opening = Box::pin(Arc::clone(&self.destination).open());
+        }
+        if let Some(Err(error)) = self.session.transport.as_mut().map(Transport::network_changed) {
+            self.on_moved(now, Err(error));
         }
     }
 
@@ -267,7 +229,7 @@ impl Driver {
             self.session.transport = None;
             let left = self.session.effects.iter().any(|effect| matches!(effect, Effect::Disconnect));
             if !left {
-                self.core.handle_closed(now, &mut self.session.effects);
+                self.core.handle_put_off(now, error.wait(), &mut self.session.effects);
             }
         }
     }
@@ -334,7 +296,7 @@ impl Driver {
         let session = &mut self.session;
         match effect {
             Effect::Store(_) => unreachable!("committed before"),
-            Effect::Connect => session.opening = Some(Box::pin(Transport::open(self.destination.clone()))),
+            Effect::Connect => session.opening = Some(Box::pin(Arc::clone(&self.destination).open())),
             Effect::Transmit(frame) => {
                 if let Some(transport) = &mut session.transport {
                     transport.send(session.encoder.client(&frame));

@@ -11,7 +11,8 @@ use switchyard_client_core::{FetchRefused, SendRefused, StopReason};
 pub enum Error {
     /// The address is not one that this SDK can connect to.
     #[error(
-        "`{url}` is no address of a server: {problem}; it looks like wss://chat.example, or ws://127.0.0.1:7400 without TLS"
+        "`{url}` is no address of a server: {problem}; it looks like wss://chat.example, quic://chat.example:443, or \
+         ws://127.0.0.1:7400 without TLS"
     )]
     InvalidUrl {
         /// The address.

@@ -9,6 +9,8 @@
 //!   handled may come again;
 //! - nothing is acknowledged to the server before the store has it.
 //!
+//! It speaks WebSocket (`ws://`, `wss://`), QUIC (`quic://`), or whichever of the two gets through ([`Builder::quic`]).
+//!
 //! ```no_run
 //! use switchyard_client::{Client, ConversationId, Event, UserId};
 //!
@@ -36,7 +38,9 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod builder;
 mod client;
+mod command;
 mod driver;
 mod entropy;
 mod error;
@@ -47,7 +51,8 @@ mod transport;
 mod trust;
 mod waiting;
 
-pub use client::{Builder, Client, Events, SendHandle};
+pub use builder::Builder;
+pub use client::{Client, Events, SendHandle};
 pub use error::{Error, SendFailure, StoreError};
 pub use switchyard_client_core::{
     AcceptedMessage, ConnectionState, Event, FailedSend, FetchRefused, HistoryPage, Message, RefusalCode, SendRefused,
@@ -59,3 +64,4 @@ pub use switchyard_schema::ids::{
     ClientMessageId, ConversationId, ConversationKind, DeviceId, GroupId, MessageId, Millis, Sequence, UserId,
 };
 pub use token::TokenError;
+pub use transport::NetworkId;

@@ -1,8 +1,10 @@
-//! Whom the client trusts to vouch for a server that speaks TLS.
+//! Whom the client trusts to vouch for a server that speaks TLS or QUIC.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use quinn::crypto::rustls::QuicClientConfig;
+use switchyard_gateway_core::handshake::Form;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -12,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::error::Error;
 
 /// What follows the TLS handshake: a WebSocket begins as HTTP/1.1 (RFC 6455 §4.1).
-const PROTOCOL: &[u8] = b"http/1.1";
+const WEBSOCKET_PROTOCOL: &str = "http/1.1";
 
 /// The authorities.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,20 @@ impl Trust {
     /// # Errors
     /// [`Error::InvalidAuthority`].
     pub(crate) fn connector(&self) -> Result<TlsConnector, Error> {
+        Ok(TlsConnector::from(Arc::new(self.config(WEBSOCKET_PROTOCOL)?)))
+    }
+
+    /// The same for connections over QUIC.
+    ///
+    /// # Errors
+    /// [`Error::InvalidAuthority`].
+    pub(crate) fn quic(&self) -> Result<QuicClientConfig, Error> {
+        let mut config = self.config(Form::Binary.subprotocol())?;
+        config.enable_early_data = true;
+        Ok(QuicClientConfig::try_from(config).expect("ring has what a first packet is encrypted with"))
+    }
+
+    fn config(&self, protocol: &str) -> Result<ClientConfig, Error> {
         let roots = match self {
             Self::Public => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
             Self::File(path) => read(path)?,
@@ -39,8 +55,8 @@ impl Trust {
             .expect("ring speaks the default versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Ok(TlsConnector::from(Arc::new(config)))
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Ok(config)
     }
 }
 
@@ -69,6 +85,6 @@ mod tests {
         assert!(refused(&path).contains("holds no certificate"));
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
         assert!(refused(&path).contains("ca.pem"));
-        assert!(Trust::Public.connector().is_ok());
+        assert!(Trust::Public.connector().is_ok() && Trust::Public.quic().is_ok());
     }
 }

@@ -47,8 +47,9 @@ pub const FLUSH_BYTES_PER_TURN: usize = 256 * 1024;
 
 /// Messages taken from each router core in one turn.
 pub const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
-/// Timers fired in one turn.
-pub const TIMERS_PER_TURN: usize = 4_096;
+/// Timers fired in one turn: one that ends a connection costs as much as several reads, and connections that came together time
+/// out together.
+pub const TIMERS_PER_TURN: usize = 128;
 /// Waiting requests that one turn tries again.
 pub const RETRIES_PER_TURN: usize = 1_024;
 

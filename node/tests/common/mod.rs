@@ -1,8 +1,11 @@
 //! The real server, started for one test.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
 
@@ -18,10 +21,15 @@ impl Server {
     pub(crate) fn start(name: &str, command: &[&str], environment: &[(&str, &str)]) -> Self {
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = std::fs::remove_dir_all(&data);
+        Self::start_on(&data, command, environment)
+    }
+
+    /// Starts it on a data folder that may hold something.
+    pub(crate) fn start_on(data: &Path, command: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(command[0])
             .args(&command[1..])
             .args(["serve", "--dev", "--listen-ws", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--data"])
-            .arg(&data)
+            .arg(data)
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -34,6 +42,12 @@ impl Server {
         });
         assert!(is_ready, "it ended before it was ready: {:?}", server.said);
         server
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        self.child.wait().expect("it ends")
     }
 
     /// The rest of the line that begins so.

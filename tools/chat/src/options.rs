@@ -9,10 +9,13 @@ use switchyard_client::{DeviceId, UserId};
 #[derive(Parser, Debug)]
 #[command(name = "chat", version)]
 pub(crate) struct Options {
-    /// The server: ws://, or wss:// with TLS.
+    /// The server: ws://, wss:// with TLS, or quic://.
     #[arg(long, default_value = "ws://127.0.0.1:7400")]
     pub(crate) url: String,
-    /// Trust the certificate authorities in this PEM file for wss://, instead of those that browsers trust.
+    /// The server speaks QUIC here too: tried first, the URL where it does not get through.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) quic: Option<String>,
+    /// Trust the certificate authorities in this PEM file for wss:// and QUIC, instead of those that browsers trust.
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Who you are: a token for this user is signed with the development key. Not needed with --token.

@@ -62,6 +62,10 @@ pub(crate) async fn talk(options: Options) -> Result<(), ChatError> {
         Some(path) => builder.certificate_authorities(path),
         None => builder,
     };
+    let builder = match &options.quic {
+        Some(address) => builder.quic(address),
+        None => builder,
+    };
     let (client, events) = builder.connect().await?;
     let timeout = options.timeout.filter(|_| !interactive).map(Duration::from_secs);
     let mut talk = Talk::new(client.clone(), options, interactive);
@@ -150,7 +154,11 @@ impl Talk {
         if let Ok(connected) = patience.await {
             return Ok(connected?);
         }
-        let trust = if self.options.url.starts_with("wss") { ", and its certificate trusted (--ca)" } else { "" };
+        let trust = if self.options.quic.is_some() || !self.options.url.starts_with("ws:") {
+            ", and its certificate trusted (--ca)"
+        } else {
+            ""
+        };
         eprintln!("no connection to {} yet; is the server running there{trust}? trying again …", self.options.url);
         Ok(self.client.connected().await?)
     }

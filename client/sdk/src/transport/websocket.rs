@@ -1,5 +1,7 @@
 //! A WebSocket over any stream, with the codec that the gateway uses too.
 
+use std::net::{SocketAddr, UdpSocket};
+
 use bytes::{Buf, BytesMut};
 use switchyard_gateway_core::handshake::{ClientHandshake, ClientRequest, Form, client_request, parse_response};
 use switchyard_gateway_core::ws::encode::{close_payload, put_masked};
@@ -9,12 +11,14 @@ use switchyard_schema::limits::SERVER_FRAME_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::{Progress, TransportError};
-use crate::address::Address;
+use crate::address::WebSocketAddress;
 use crate::entropy;
 use crate::limits::{HANDSHAKE_BYTES_MAX, READ_BYTES};
 
 #[derive(Debug)]
 pub(crate) struct WebSocket<S> {
+    /// This end of it.
+    local: SocketAddr,
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     decoder: Decoder,
@@ -26,7 +30,11 @@ pub(crate) struct WebSocket<S> {
 
 impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
     /// Performs the handshake (RFC 6455 §4.1).
-    pub(crate) async fn open(mut stream: S, address: &Address) -> Result<Self, TransportError>
+    pub(crate) async fn open(
+        mut stream: S,
+        address: &WebSocketAddress,
+        local: SocketAddr,
+    ) -> Result<Self, TransportError>
     where
         S: Unpin,
     {
@@ -49,14 +57,14 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
                 break;
             }
         }
-        Ok(Self::after_handshake(stream, received))
+        Ok(Self::after_handshake(stream, local, received))
     }
 
     /// `received` is what came right behind the server's answer.
-    fn after_handshake(stream: S, received: BytesMut) -> Self {
+    fn after_handshake(stream: S, local: SocketAddr, received: BytesMut) -> Self {
         let (reader, writer) = tokio::io::split(stream);
         let decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-        Self { reader, writer, decoder, received, unsent: BytesMut::new(), unflushed: false }
+        Self { local, reader, writer, decoder, received, unsent: BytesMut::new(), unflushed: false }
     }
 
     pub(crate) fn send(&mut self, frame: &[u8]) {
@@ -95,13 +103,20 @@ impl<S: AsyncRead + AsyncWrite> WebSocket<S> {
                 Some(Event::Ping(payload)) => put(&mut self.unsent, Opcode::Pong, &payload),
                 Some(Event::Pong(_)) | None => {}
                 Some(Event::Text(_)) => return Err(TransportError::Text),
-                Some(Event::Close { code, .. }) => return Err(TransportError::Closed(code)),
+                Some(Event::Close { code, .. }) => return Err(TransportError::Closed(code.map(u64::from))),
             }
             rest = &mut rest[consumed..];
         }
         received.clear();
         self.received = received;
         Ok(())
+    }
+
+    /// Whether the connection can go on: TCP cannot when this machine has lost the address.
+    pub(crate) fn network_changed(&self) -> Result<(), TransportError> {
+        let mut any_port = self.local;
+        any_port.set_port(0);
+        UdpSocket::bind(any_port).map(drop).map_err(|_| TransportError::CutOff)
     }
 
     pub(crate) async fn close(mut self) -> Result<(), TransportError> {
@@ -150,10 +165,21 @@ mod tests {
     #[tokio::test]
     async fn given_a_server_that_says_nothing_when_all_is_written_then_that_does_not_count_as_received() {
         let (near, mut far) = tokio::io::duplex(1024);
-        let mut websocket = WebSocket::after_handshake(near, BytesMut::new());
+        let mut websocket = WebSocket::after_handshake(near, ([127, 0, 0, 1], 1).into(), BytesMut::new());
         websocket.send(b"a frame");
         assert_eq!(websocket.progress(false).await.unwrap(), Progress::Written);
         far.write_all(&[0x89, 0]).await.unwrap();
         assert_eq!(websocket.progress(true).await.unwrap(), Progress::Received);
+    }
+
+    #[tokio::test]
+    async fn given_an_address_that_the_machine_has_lost_when_the_network_changes_then_the_connection_is_given_up() {
+        let at = |address: [u8; 4]| {
+            let (near, _) = tokio::io::duplex(64);
+            WebSocket::after_handshake(near, (address, 1).into(), BytesMut::new())
+        };
+        assert!(at([127, 0, 0, 1]).network_changed().is_ok());
+        // TEST-NET-1 (RFC 5737) is nobody's.
+        assert!(matches!(at([192, 0, 2, 1]).network_changed(), Err(TransportError::CutOff)));
     }
 }

@@ -34,7 +34,7 @@ const ROUTER_MESSAGES_PER_TURN: usize = 1_024;
 /// As in `gateway/server`.
 const RETRIES_PER_TURN: usize = 1_024;
 /// As in `gateway/server`.
-const TIMERS_PER_TURN: usize = 4_096;
+const TIMERS_PER_TURN: usize = 128;
 /// As in `gateway/server`.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Clients that come back in a second, of all that were sent away: so few that what they do then is spread over the time in

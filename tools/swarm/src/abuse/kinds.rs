@@ -21,6 +21,8 @@ use crate::tokens::Signer;
 
 /// Connections that are open at a time and say nothing.
 const SILENT: usize = 10_000;
+/// Such connections opened before the abuser looks around.
+const SILENT_BATCH: usize = 100;
 /// Sessions that flood.
 const FLOODING: usize = 10;
 /// Connections that send a byte at a time.
@@ -41,8 +43,10 @@ const COMPRESSED: &[u8] = &[0xc2, 0x82, 0, 0, 0, 0, b'h', b'i'];
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// 10,000 connections that never say Hello, opened again as they are closed. Counts connections.
+    /// 10,000 connections that never say Hello, opened again as the server closes them. Counts connections.
     Silent,
+    /// Connections that are dropped without a word, as many as can be opened, the newest 10,000 of them open. Counts connections.
+    Churn,
     /// Handshakes of one byte at a time on 500 connections. Counts bytes.
     Trickle,
     /// Frames of one byte at a time on 500 open sessions. Counts bytes.
@@ -67,8 +71,9 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Silent,
+        Self::Churn,
         Self::Trickle,
         Self::Crumbs,
         Self::Pings,
@@ -86,6 +91,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Silent => "silent",
+            Self::Churn => "churn",
             Self::Trickle => "trickle",
             Self::Crumbs => "crumbs",
             Self::Pings => "pings",
@@ -104,6 +110,7 @@ impl Kind {
 pub(super) fn run(kind: Kind, server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
     match kind {
         Kind::Silent => silent(server, stop),
+        Kind::Churn => churn(server, stop),
         Kind::Trickle => trickle(server, stop),
         Kind::Crumbs => crumbs(server, signer, stop),
         Kind::Pings => flood(server, signer, stop, &pings(), true),
@@ -118,11 +125,27 @@ pub(super) fn run(kind: Kind, server: SocketAddr, signer: &Signer, stop: &Atomic
 }
 
 fn silent(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {
+    let mut connections: VecDeque<Flood> = VecDeque::new();
+    let mut opened = 0;
+    while !stop.load(Ordering::Relaxed) {
+        // The server closes the oldest first.
+        while connections.front_mut().is_some_and(|oldest| !oldest.is_open()) {
+            connections.pop_front();
+        }
+        for _ in 0..SILENT_BATCH.min(SILENT - connections.len()) {
+            connections.push_back(connect(server, opened).map(Flood::new)?);
+            opened += 1;
+        }
+        thread::sleep(REST);
+    }
+    Ok(opened)
+}
+
+fn churn(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {
     let mut connections: VecDeque<TcpStream> = VecDeque::new();
     let mut opened = 0;
     while !stop.load(Ordering::Relaxed) {
-        // A batch at a time: the well-behaved share this machine's processors with the abusers.
-        for _ in 0..100 {
+        for _ in 0..SILENT_BATCH {
             connections.push_back(connect(server, opened)?);
             opened += 1;
         }

@@ -28,6 +28,7 @@ Examples:
   swarm connect --url 127.0.0.1:7400 --data D --count 10000 --hold 30s --server-pid PID
   swarm connect --url 127.0.0.1:7400 --data D --count 1000000 --hold 10m --sources 127.0.1.1-127.0.1.80 \\
         --destinations 1 --expect 'lost==0' --expect 'p99<100ms'
+  swarm connect --url 127.0.0.1:7402 --data D --count 10000 --transport quic --migrate-every 30s --loss 1%
   swarm connect --url 10.0.0.1:7400 --data D --count 100000 --sources 10.0.0.5-10.0.0.9 --html report.html
   swarm connect --url 10.0.0.1:7400 --data D --count 50000 --workers 10.0.0.6:9000,10.0.0.7:9000";
 

@@ -198,13 +198,16 @@ impl Quic {
 
     /// Sends for everybody who may have something to send.
     pub(crate) fn send(&mut self) {
-        for handle in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for handle in touched.drain(..) {
             let Some(link) = self.links[handle as usize].as_deref_mut() else { continue };
             link.touched = false;
             if !self.send_for(handle) {
                 self.touch(handle);
             }
         }
+        touched.append(&mut self.touched);
+        self.touched = touched;
     }
 
     /// `false` when there may be more.
