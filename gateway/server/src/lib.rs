@@ -60,6 +60,6 @@ pub use control::DrainPlan;
 pub use counters::{Counter, Counters};
 pub use gateway::{Gateway, SpawnError, ThreadsFailed, check_io_uring};
 pub use links::{Doorbell, RouterEnd, doorbell};
-pub use quic::QuicConfig;
+pub use quic::{QuicConfig, ResetKey};
 pub use runtime::missing_ring_operations;
 pub use table::CONNECTION_BYTES;

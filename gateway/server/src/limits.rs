@@ -1,5 +1,7 @@
 //! Limits of a gateway thread, each with its reason. Limits of one connection stand in `switchyard_gateway_core::limits`.
 
+use std::time::Duration;
+
 use switchyard_gateway_core::framing::LENGTH_BYTES;
 use switchyard_schema::limits::{CLIENT_FRAME_BYTES_MAX, TOKEN_BYTES_MAX};
 
@@ -199,6 +201,13 @@ pub const QUIC_UNVERIFIED_MIN: usize = 32;
 /// Handshakes per second with addresses that may be forged that may fail before others have to prove theirs first: more than
 /// misconfigured clients of a healthy fleet, and a thousandth of a thread's time.
 pub const QUIC_UNVERIFIED_FAILURES_PER_SECOND: u32 = 4;
+/// Connection ids that wait to be sent to a client, each made because it gave one back. Eight are made at the start and a phone that
+/// moves gives one back each time; one that gives them back before it has got them would have the library keep ever more.
+pub const QUIC_IDS_UNSENT_MAX: u64 = 64;
+/// Between two stateless resets of a thread: after a restart twenty thousand phones that speak at once are all told within as many
+/// milliseconds, and strangers who send what belongs to no connection get less than a hundredth of the thread's time. A reset is
+/// smaller than what it answers, so it amplifies nothing and two servers do not keep one another busy.
+pub const QUIC_RESET_INTERVAL: Duration = Duration::from_millis(1);
 /// Bytes kept of what a client sends behind its first datagram before it is known whether it is let in. That is decided at
 /// once, so nothing ever waits.
 pub const QUIC_INCOMING_BYTES_MAX: u64 = 16 * 1024;

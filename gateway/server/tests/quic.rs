@@ -5,6 +5,7 @@ mod common;
 mod quic;
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
 use common::identity::Identity;
@@ -119,6 +120,25 @@ fn given_more_than_the_window_holds_then_everything_arrives_in_order() {
             let heard = phone.quic.hear();
             assert_eq!((&heard["type"], &heard["sequence"]), (&json!(kind), &json!(sequence.to_string())));
         }
+    }
+    drop(phone);
+    fixture.stop();
+}
+
+#[test]
+fn given_a_phone_that_says_little_when_much_comes_for_it_then_it_gets_all_of_that() {
+    let (fixture, identity) = started(|_| ());
+    let mut phone = fixture.quic_phone(&identity, 42);
+    // 16 KB.
+    phone.quic.say(&send_frame(1, 43, &"𝄞".repeat(4_000)));
+    let ToRouter::Send(sent) = request(&fixture, &mut phone) else { panic!("a send comes") };
+    let (accepted, frame) = accept(sent, 1);
+    fixture.router().answer(accepted);
+    assert_eq!(phone.quic.hear()["type"], "accepted");
+    // Far more than three times what it has said, which is all that an address that is not proven may get.
+    for _ in 0..20 {
+        fixture.router().answer(ToGateway::Deliver { sessions: smallvec![phone.origin.session], frame: frame.clone() });
+        assert_eq!(phone.quic.hear()["type"], "deliver");
     }
     drop(phone);
     fixture.stop();
@@ -418,4 +438,35 @@ fn given_a_thread_that_has_ended_then_phones_of_the_others_stay_when_they_move_a
     fixture.gateway.drain(DrainPlan { deadline: Instant::now() });
     wait_for("the gateway's end", || fixture.gateway.is_finished().then_some(()));
     assert_eq!(fixture.gateway.join().unwrap_err().0, 1);
+}
+
+/// What the first gateway says at its end goes to where the phones were: it is as one that was killed, and says nothing.
+#[test]
+fn given_a_gateway_that_ends_unheard_when_another_with_its_key_follows_then_phones_learn_it_by_a_stateless_reset() {
+    let identity = Identity::new();
+    let mut config = config();
+    identity.add_to(&mut config, true);
+    let fixture = start(config, THREADS, 1);
+    let address = fixture.quic_address();
+    let mut phones: Vec<QuicPhone> = (1..=PHONES).map(|user| fixture.quic_phone(&identity, user)).collect();
+    phones.iter_mut().for_each(|phone| phone.quic.rebind());
+    fixture.stop();
+
+    let next = start_at(address, &identity, THREADS - 1);
+    for phone in &mut phones {
+        phone.quic.say(&json!({"type": "ping", "nonce": "7"}));
+        let lost = phone.quic.wait_for("the reset", |quic| quic.lost.clone());
+        assert_eq!(lost, ConnectionError::Reset);
+    }
+    drop(phones);
+    next.stop();
+}
+
+/// A gateway at an address that another had, whose sockets the kernel may close a moment after its end.
+fn start_at(address: SocketAddr, identity: &Identity, threads: usize) -> Fixture {
+    wait_for("the address", || UdpSocket::bind(address).ok());
+    let mut config = config();
+    identity.add_to(&mut config, true);
+    config.quic.as_mut().expect("it was just added").listen = address;
+    start(config, threads, 1)
 }

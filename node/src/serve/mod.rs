@@ -54,7 +54,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         let path = path.display();
         tracing::warn!(%path, "no listener shows the certificate; name gateway.listen_wss or gateway.listen_quic");
     }
-    let (listeners, mut shown) = config.tls.as_ref().map(tls::set_up).transpose()?.unzip();
+    let set_up = config.tls.as_ref().map(|tls| tls::set_up(tls, &config.data_dir));
+    let (listeners, mut shown) = set_up.transpose()?.unzip();
     let (gateway, router) = wiring::start(config, threads, folder, keys, listeners.unwrap_or_default())?;
     let certificate = shown.as_ref().map(Shown::figures);
     let figures = Figures::new(&gateway, &router, config.data_dir.clone(), certificate, began);

@@ -8,6 +8,7 @@
 mod checksums;
 mod folder;
 mod frames;
+mod framing;
 mod handshake;
 mod journal;
 mod manifest;
@@ -30,6 +31,7 @@ pub struct Target {
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "websocket", run: websocket::run, seeds: websocket::seeds },
+    Target { name: "framing", run: framing::run, seeds: framing::seeds },
     Target { name: "handshake", run: handshake::run, seeds: handshake::seeds },
     Target { name: "binary_frames", run: frames::binary, seeds: frames::binary_seeds },
     Target { name: "json_frames", run: frames::json, seeds: frames::json_seeds },

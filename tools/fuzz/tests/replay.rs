@@ -55,6 +55,11 @@ fn given_what_a_peer_may_send_when_decoded_then_every_target_holds() {
 }
 
 #[test]
+fn given_a_stream_of_frames_however_it_is_cut_then_each_comes_whole_or_the_rule_is_broken() {
+    replay("framing");
+}
+
+#[test]
 fn given_requests_and_responses_when_parsed_then_the_handshake_holds() {
     replay("handshake");
 }
@@ -86,7 +91,7 @@ fn given_any_manifest_when_read_then_it_is_refused_or_of_use() {
 
 #[test]
 fn given_every_target_then_it_is_replayed_and_its_corpus_is_small() {
-    assert_eq!(TARGETS.len(), 7, "a new target gets a test here");
+    assert_eq!(TARGETS.len(), 8, "a new target gets a test here");
     for target in TARGETS {
         let inputs = committed(target);
         assert!((1..=INPUTS_MAX).contains(&inputs.len()), "{} has {} inputs", target.name, inputs.len());

@@ -6,7 +6,8 @@ use crate::corpus;
 use crate::steps::{Outcome, available, root, run, run_with, target};
 
 /// The fuzz targets, as `tools/fuzz` names them.
-const TARGETS: &[&str] = &["websocket", "handshake", "binary_frames", "json_frames", "session", "journal", "manifest"];
+const TARGETS: &[&str] =
+    &["websocket", "framing", "handshake", "binary_frames", "json_frames", "session", "journal", "manifest"];
 /// Seconds for each target unless `--seconds` says otherwise.
 const SECONDS: &str = "60";
 /// Bytes of the longest input while looking for new ones: what a target needs lies well within.

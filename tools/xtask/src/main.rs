@@ -26,7 +26,7 @@ cargo xtask <command>
   fuzz      every parser and state machine under libFuzzer (names of targets, --seconds N); with --minimise instead
             the few inputs that reach most of what was found become the committed corpus
   sweep     damage in every region of a real data folder, and what a start makes of it
-  schema    regenerate schema/src/generated (add --check to only compare)
+  schema    regenerate schema/src/generated and tests/foreign/generated (add --check to only compare)
   deny      licences, bans and sources of dependencies
   bench     `cargo bench`, end to end included, with the server built before; `recovery` and `abuse` take long and run when
             named; `bench peers` compares with other servers (`bench peers --help`)

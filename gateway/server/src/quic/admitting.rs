@@ -16,6 +16,7 @@ use switchyard_schema::ids::Millis;
 
 use super::Quic;
 use super::link::Link;
+use super::unproven::{Came, Unproven};
 use crate::address::AddressBlock;
 use crate::limits::{QUIC_LINGERING_MAX, QUIC_UNVERIFIED_FAILURES_PER_SECOND};
 use crate::state::State;
@@ -40,8 +41,8 @@ impl Quic {
 }
 
 impl State {
-    /// A client begins a handshake.
-    pub(super) fn on_incoming(&mut self, incoming: Incoming, now: Instant) {
+    /// A client begins a handshake, with the datagram that came.
+    pub(super) fn on_incoming(&mut self, incoming: Incoming, came: Came, now: Instant) {
         let verified = incoming.remote_address_validated();
         let verdict = self.verdict(incoming.remote_address().ip(), verified);
         let quic = self.quic_mut();
@@ -51,7 +52,8 @@ impl State {
             Verdict::Accept => match quic.endpoint.accept(incoming, now, &mut quic.buffer, None) {
                 Ok((handle, proto)) => {
                     let slot = self.enter_quic();
-                    return self.quic_mut().insert(handle, Box::new(Link::new(proto, !verified)), slot);
+                    let unproven = (!verified).then(|| Unproven::new(came));
+                    return self.quic_mut().insert(handle, Box::new(Link::new(proto, unproven)), slot);
                 }
                 Err(AcceptError { response, .. }) => {
                     self.counters.quic_handshakes_malformed.add(1);

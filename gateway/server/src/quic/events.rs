@@ -38,6 +38,9 @@ impl State {
 
     fn on_quic_connected(&mut self, handle: usize, slot: Slot) {
         self.quic_mut().on_verified(handle);
+        if let Some(link) = self.quic_mut().link(handle) {
+            link.on_proven();
+        }
         // It may have come when there was room, as many others did.
         if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");

@@ -16,8 +16,9 @@ use switchyard_schema::error::CloseCode;
 
 use super::congestion;
 use super::deadlines::Armed;
+use super::unproven::{Came, Unproven};
 use crate::flush::Written;
-use crate::limits::FLUSH_BYTES_PER_TURN;
+use crate::limits::{FLUSH_BYTES_PER_TURN, QUIC_IDS_UNSENT_MAX};
 
 /// One QUIC connection.
 pub(super) struct Link {
@@ -26,6 +27,10 @@ pub(super) struct Link {
     pub(super) slot: Option<Slot>,
     /// Whether its handshake is under way with an address that may be forged.
     pub(super) unverified: bool,
+    /// What it may be sent while its address may be forged.
+    unproven: Option<Unproven>,
+    /// How often ids were made for it: at its start, and for each that it gave back.
+    pub(super) ids_made: u64,
     pub(super) armed: Armed,
     /// Whether it stands in the list of connections that something has happened to.
     pub(super) happened: bool,
@@ -39,11 +44,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(proto: Connection, unverified: bool) -> Self {
+    /// With an account of what it may be sent, if its address may be forged.
+    pub(super) fn new(proto: Connection, unproven: Option<Unproven>) -> Self {
         Self {
             proto,
             slot: None,
-            unverified,
+            unverified: unproven.is_some(),
+            unproven,
+            ids_made: 0,
             armed: Armed::default(),
             happened: false,
             touched: false,
@@ -51,6 +59,34 @@ impl Link {
             finishing: false,
             close: None,
         }
+    }
+
+    /// A datagram has come for it.
+    pub(super) fn on_came(&mut self, came: Came) {
+        self.unproven = self.unproven.and_then(|unproven| unproven.after(came));
+    }
+
+    /// Its handshake is done, and so its address is proven.
+    pub(super) const fn on_proven(&mut self) {
+        self.unproven = None;
+    }
+
+    /// How many datagrams it may be sent at once, of those that one call may carry.
+    pub(super) fn datagrams_max(&self, per_send: usize) -> usize {
+        self.unproven.map_or(per_send, |unproven| unproven.datagrams(self.proto.current_mtu()).min(per_send))
+    }
+
+    /// So many bytes go out to it.
+    pub(super) fn on_sent(&mut self, bytes: usize) {
+        if let Some(unproven) = &mut self.unproven {
+            unproven.on_sent(bytes);
+        }
+    }
+
+    /// Whether more ids wait to be sent to the client than may: it gives them back without having got them.
+    pub(super) fn has_unsent_ids(&self) -> bool {
+        self.ids_made > QUIC_IDS_UNSENT_MAX
+            && self.ids_made - QUIC_IDS_UNSENT_MAX > self.proto.stats().frame_tx.new_connection_id
     }
 
     /// The form that the client has chosen, once the handshake is done. None is possible only without a protocol (ALPN), and

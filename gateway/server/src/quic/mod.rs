@@ -16,11 +16,13 @@ mod events;
 mod link;
 mod misrouted;
 mod receiving;
+mod reset;
 mod sending;
 mod settings;
 mod socket;
 mod starting;
 mod steering;
+mod unproven;
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,6 +45,7 @@ use settings::Shared;
 use socket::{Datagram, Socket};
 use steering::Steering;
 
+pub use reset::ResetKey;
 pub use settings::QuicConfig;
 pub(crate) use starting::Startup;
 

@@ -8,6 +8,7 @@ use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::socket::Datagram;
+use super::unproven::Came;
 use crate::limits::{QUIC_DATAGRAMS_PER_TURN, QUIC_DEADLINES_PER_TURN, QUIC_HANDSHAKES_PER_TURN, QUIC_MISROUTED_MAX};
 use crate::poll_ring::{PollRing, What};
 use crate::state::State;
@@ -104,15 +105,17 @@ impl State {
 
     fn on_datagram(&mut self, datagram: Datagram, now: Instant) {
         let Datagram { remote, local_ip, ecn, bytes } = datagram;
+        let came = Came::of(&bytes);
         let quic = self.quic_mut();
         quic.buffer.clear();
         match quic.endpoint.handle(now, remote, local_ip, ecn, bytes, &mut quic.buffer) {
             None => {}
             Some(DatagramEvent::Response(transmit)) => self.send_at_once(&transmit),
-            Some(DatagramEvent::NewConnection(incoming)) => self.on_incoming(incoming, now),
+            Some(DatagramEvent::NewConnection(incoming)) => self.on_incoming(incoming, came, now),
             Some(DatagramEvent::ConnectionEvent(ConnectionHandle(handle), event)) => {
                 let Some(link) = quic.link(handle) else { return };
                 link.proto.handle_event(event);
+                link.on_came(came);
                 let slot = link.slot;
                 quic.mark_happened(handle);
                 if let Some(slot) = slot {

@@ -4,7 +4,9 @@ use std::io;
 use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, Transmit};
+use switchyard_gateway_core::session::Close;
 use switchyard_gateway_core::wheel::Slot;
+use switchyard_schema::error::CloseCode;
 
 use super::Quic;
 use crate::connection::Phase;
@@ -64,8 +66,9 @@ impl State {
     /// Sends for every connection that may have something to send, as far as a turn and the socket allow. `true` when there is
     /// more.
     pub(crate) fn send_quic(&mut self) -> bool {
-        let Some(quic) = self.quic.as_mut() else { return false };
-        for _ in 0..quic.touched.len().min(QUIC_CONNECTIONS_PER_TURN) {
+        let at_most = self.quic.as_ref().map_or(0, |quic| quic.touched.len().min(QUIC_CONNECTIONS_PER_TURN));
+        for _ in 0..at_most {
+            let quic = self.quic.as_mut().expect("it has connections to send for");
             if quic.unsent.is_some() {
                 return false;
             }
@@ -74,6 +77,7 @@ impl State {
             link.touched = false;
             let (sent, sent_bytes) = quic.send_for(handle);
             self.counters.quic_bytes_out.add(sent_bytes);
+            let hoards = quic.link(handle).filter(|link| link.has_unsent_ids()).and_then(|link| link.slot);
             match sent {
                 Sent::All => {}
                 Sent::Enough => quic.touch(handle),
@@ -82,8 +86,19 @@ impl State {
                     quic.watch_writable(&mut self.polls);
                 }
             }
+            if let Some(slot) = hoards {
+                self.on_unsent_ids(slot);
+            }
         }
-        quic.unsent.is_none() && !quic.touched.is_empty()
+        self.quic.as_ref().is_some_and(|quic| quic.unsent.is_none() && !quic.touched.is_empty())
+    }
+
+    /// A client makes ids be made that it does not let be sent.
+    fn on_unsent_ids(&mut self, slot: Slot) {
+        self.counters.quic_protocol_errors.add(1);
+        let reason = "too many connection ids were given back".into();
+        self.quic_mut().close_later(slot, Close { code: CloseCode::TooFast, reason });
+        self.abort(slot);
     }
 
     /// Whether every QUIC connection was sent what it was to be told.
@@ -123,13 +138,17 @@ impl Quic {
         let mut sent_bytes = 0;
         let mut sent = Sent::Enough;
         for _ in 0..QUIC_SENDS_PER_CONNECTION {
-            let datagrams_max = self.socket.datagrams_per_send();
             let link = self.links[handle].as_deref_mut().expect("it was just there");
+            let datagrams_max = link.datagrams_max(self.socket.datagrams_per_send());
             self.buffer.clear();
-            let Some(transmit) = link.proto.poll_transmit(now, datagrams_max, &mut self.buffer) else {
+            // Whoever may be sent nothing is looked at again when something has come from there.
+            let transmit =
+                if datagrams_max == 0 { None } else { link.proto.poll_transmit(now, datagrams_max, &mut self.buffer) };
+            let Some(transmit) = transmit else {
                 sent = Sent::All;
                 break;
             };
+            link.on_sent(transmit.size);
             match self.socket.send(&transmit, &self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.unsent = Some(Unsent { transmit, contents: std::mem::take(&mut self.buffer) });
@@ -155,6 +174,8 @@ impl Quic {
             let Some(event) = link.proto.poll_endpoint_events() else { return true };
             let is_drained = event.is_drained();
             if let Some(answer) = self.endpoint.handle_event(ConnectionHandle(handle), event) {
+                // Only ids that were made are answered.
+                link.ids_made += 1;
                 link.proto.handle_event(answer);
             }
             if is_drained {

@@ -11,6 +11,7 @@ use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::congestion::Factory;
+use super::reset::ResetKey;
 use super::steering::Steering;
 use crate::limits::{
     QUIC_CRYPTO_BYTES_MAX, QUIC_HELLO_WINDOW_BYTES, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX,
@@ -25,6 +26,8 @@ pub struct QuicConfig {
     pub listen: SocketAddr,
     /// What it shows them.
     pub certificates: Arc<Certificates>,
+    /// What tells clients of an earlier run that it is over.
+    pub reset_key: ResetKey,
     /// Whether the kernel is told which thread a datagram is for. If not, or where it cannot be told, threads pass on what came
     /// to the wrong one, which costs a copy and two wake-ups each.
     pub steered: bool,
@@ -33,8 +36,8 @@ pub struct QuicConfig {
 impl QuicConfig {
     /// QUIC at `listen`.
     #[must_use]
-    pub const fn new(listen: SocketAddr, certificates: Arc<Certificates>) -> Self {
-        Self { listen, certificates, steered: true }
+    pub const fn new(listen: SocketAddr, certificates: Arc<Certificates>, reset_key: ResetKey) -> Self {
+        Self { listen, certificates, reset_key, steered: true }
     }
 }
 
@@ -68,7 +71,7 @@ impl Shared {
             .transport_config(Arc::new(transport(heartbeat_ms)))
             .incoming_buffer_size(QUIC_INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(QUIC_INCOMING_BYTES_MAX);
-        Ok(Self { endpoint: EndpointConfig::default(), server: Arc::new(server) })
+        Ok(Self { endpoint: config.reset_key.endpoint(), server: Arc::new(server) })
     }
 
     /// The configuration of one thread's endpoint. All have the same key for stateless resets.

@@ -45,12 +45,19 @@ impl Steering {
     }
 }
 
+/// In the first byte of a packet, RFC 9000 §17.2.
+const LONG: u8 = 0x80;
+const TYPE: u8 = 0x30;
+const HANDSHAKE: u8 = 0x20;
+
+/// Whether a datagram begins with a Handshake packet, which is addressed to an id that a server has chosen.
+pub(super) fn is_handshake(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| first & (LONG | TYPE) == LONG | HANDSHAKE)
+}
+
 /// The first byte of the id that a datagram is addressed to, if a server has chosen it: RFC 9000 §17.2 and §17.3, and §5.2 of
 /// RFC 8999 for the place of the id.
 fn first_id_byte(datagram: &[u8]) -> Option<u8> {
-    const LONG: u8 = 0x80;
-    const TYPE: u8 = 0x30;
-    const HANDSHAKE: u8 = 0x20;
     let first = *datagram.first()?;
     if first & LONG == 0 {
         return datagram.get(1).copied();
@@ -58,7 +65,7 @@ fn first_id_byte(datagram: &[u8]) -> Option<u8> {
     // 0-RTT and the first Initial carry an id that the client made up, or that a Retry gave. A later Initial, which acknowledges the
     // server's, carries the server's; it is not told from the first one, and comes to the same thread while the client's address
     // stays.
-    if first & TYPE == HANDSHAKE { datagram.get(6).copied() } else { None }
+    if is_handshake(datagram) { datagram.get(6).copied() } else { None }
 }
 
 /// Makes the connection ids of a thread.

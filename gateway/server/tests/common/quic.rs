@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use switchyard_gateway_core::framing::{self, Decoder};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::ws;
-use switchyard_gateway_server::{GatewayConfig, QuicConfig};
+use switchyard_gateway_server::{GatewayConfig, QuicConfig, ResetKey};
 use switchyard_schema::link::{Origin, ToGateway, ToRouter};
 
 use super::common::identity::{Identity, NAME};
@@ -25,7 +25,8 @@ impl Identity {
     /// QUIC on a free port.
     pub(crate) fn add_to(&self, config: &mut GatewayConfig, steered: bool) {
         let listen = "127.0.0.1:0".parse().unwrap();
-        config.quic = Some(QuicConfig { steered, ..QuicConfig::new(listen, self.certificates.clone()) });
+        let reset_key = ResetKey::new(&[7; ResetKey::SECRET_BYTES]);
+        config.quic = Some(QuicConfig { steered, ..QuicConfig::new(listen, self.certificates.clone(), reset_key) });
     }
 
     fn client_config(&self, protocols: &[&str]) -> ClientConfig {

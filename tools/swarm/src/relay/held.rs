@@ -47,6 +47,11 @@ impl Held {
     /// The next one that is due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Datagram> {
         self.waiting.peek().filter(|Reverse(datagram)| datagram.due <= now)?;
+        self.take_next()
+    }
+
+    /// The next one, whenever it is due.
+    pub(super) fn take_next(&mut self) -> Option<Datagram> {
         self.waiting.pop().map(|Reverse(datagram)| datagram)
     }
 

@@ -76,6 +76,11 @@ impl Thread {
             let rebinds = self.clients.rebind(now)?;
             self.counts.rebinds.add(rebinds);
         }
+        // Clients that are done have said goodbye, which is not to be lost with the relay.
+        self.take_from_clients(&mut buffer)?;
+        while let Some(datagram) = self.held.take_next() {
+            self.send(&datagram);
+        }
         Ok(())
     }
 
