@@ -193,8 +193,8 @@ pub const SETTINGS: &[Setting] = &[
                  with more than 14 KB then takes round trips more. Without effect under BBR, which has its own way",
         source: "Documentation/networking/ip-sysctl.rst, RFC 2861",
         effect: Effect::Measured {
-            seen: "256 KiB to a client 100 ms away, two seconds after the last bytes: there after 257 to 474 ms with 1 and \
-                   after 52 ms with 0, under CUBIC; under BBR after 54 to 69 ms with either",
+            seen: "256 KiB to a client 100 ms away, two seconds after the last bytes: there after 255 to 474 ms with 1 and \
+                   after 52 to 71 ms with 0, under CUBIC; under BBR after 54 to 69 ms with either",
             command: "kernel-tuning/measure.py idle",
         },
     },
