@@ -1,26 +1,32 @@
 #!/usr/bin/env python3
 """Measures what a setting of the table does, over loopback, in a network namespace of its own.
 
-    sudo kernel-tuning/measure.py            # everything, about ten seconds
-    sudo kernel-tuning/measure.py backlog    # one of: backlog buffers unread ports datagrams socket
+    sudo kernel-tuning/measure.py            # everything, about half a minute
+    sudo kernel-tuning/measure.py backlog    # one of: backlog buffers unread ports datagrams sending idle socket
 
-Nothing outside the namespace is changed. What cannot be measured like this (a real network's delays and losses) is
-marked "not measured" in the table.
+Nothing outside the namespace is changed. A network with delay is two namespaces and a wire between them that holds each
+packet back; what cannot be measured like this (a network's losses, its cards) is marked "not measured" in the table.
 """
 
+import collections
+import contextlib
+import ctypes
 import errno
+import fcntl
 import os
 import select
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 MARK = "SWITCHYARD_MEASURE_INSIDE"
 SO_MEMINFO = 55  # asm-generic/socket.h: an array of u32, indexed by SK_MEMINFO_* of linux/sock_diag.h
 RMEM_ALLOC, WMEM_QUEUED = 0, 5
-SO_RCVBUFFORCE = 33
+SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
+TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
 
 
 def sysctl(key, value=None):
@@ -199,6 +205,89 @@ def datagrams():
             print(f"{size:>10} {kept:>7}")
 
 
+def sending():
+    """Datagrams of 1,200 bytes that a socket takes in a burst that the network is too slow for."""
+    interface("out", "10.77.0.1")
+    slow = ["tbf", "rate", "1mbit", "burst", "10kb", "limit", "100mb"]
+    subprocess.run(["tc", "qdisc", "add", "dev", "out", "root", *slow], check=True)
+    print(f"{'SO_SNDBUF':>10} {'taken':>7}")
+    for size in (212_992, 4 << 20):
+        sender = socket.socket(type=socket.SOCK_DGRAM)
+        sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
+        sender.setblocking(False)
+        taken = 0
+        try:
+            while sender.sendto(bytes(1200), ("10.77.0.2", 9)):
+                taken += 1
+        except BlockingIOError:
+            print(f"{size:>10} {taken:>7}")
+
+
+def idle():
+    """256 KiB to a client 100 ms away that was sent 4 MiB before and then nothing for two seconds."""
+    print(f"{'':<6} {'slow_start_after_idle':>22} {'there after ms':>15}")
+    with wire(delay_s=0.05) as server:
+        for control in ("cubic", "bbr"):
+            for value in (1, 0):
+                sysctl("net.ipv4.tcp_slow_start_after_idle", value)
+                writer = socket.socket()
+                writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())
+                writer.connect(server.getsockname())
+                reader = server.accept()[0]
+                sent(writer, reader, 4 << 20)
+                time.sleep(2)
+                print(f"{control:<6} {value:>22} {sent(writer, reader, 256 << 10):>15.0f}")
+
+
+def sent(writer, reader, total):
+    """Milliseconds until everything has arrived."""
+    begun, left = time.monotonic(), total
+    writing = threading.Thread(target=writer.sendall, args=(bytes(total),))
+    writing.start()
+    while left > 0:
+        left -= len(reader.recv(1 << 20))
+    writing.join()
+    return (time.monotonic() - begun) * 1000
+
+
+@contextlib.contextmanager
+def wire(delay_s):
+    """Moves this process to a second namespace; a listener that stays in the first, `delay_s` away in each direction."""
+    there = interface("there", "10.77.0.1")
+    server = socket.create_server(("10.77.0.1", 0))
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    here = interface("here", "10.77.0.2")
+    over = threading.Event()
+
+    def carry():
+        waiting, other = collections.deque(), {here: there, there: here}
+        while not over.is_set():
+            pause = waiting[0][0] - time.monotonic() if waiting else 0.1
+            for end in select.select([here, there], [], [], max(0.0, min(pause, 0.1)))[0]:
+                waiting.append((time.monotonic() + delay_s, other[end], os.read(end, 65536)))
+            while waiting and waiting[0][0] <= time.monotonic():
+                _, end, packet = waiting.popleft()
+                os.write(end, packet)
+
+    carrier = threading.Thread(target=carry)
+    carrier.start()
+    try:
+        yield server
+    finally:
+        over.set()
+        carrier.join()
+
+
+def interface(name, address):
+    """A network interface of this namespace, whose packets are read from and written to the descriptor."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    subprocess.run(["ip", "address", "add", f"{address}/24", "dev", name], check=True)
+    subprocess.run(["ip", "link", "set", name, "txqueuelen", "10000", "up"], check=True)
+    return descriptor
+
+
 def socket_memory():
     """Kernel memory of an idle socket, from 8,000 connections with both ends here."""
     server = listener()
@@ -220,6 +309,8 @@ MEASUREMENTS = {
     "unread": unread,
     "ports": ports,
     "datagrams": datagrams,
+    "sending": sending,
+    "idle": idle,
     "socket": socket_memory,
 }
 

@@ -178,7 +178,11 @@ pub const SETTINGS: &[Setting] = &[
         reason: "what a turn sends to all phones leaves through one socket; with a small buffer the thread has to wait for \
                  the network card in between",
         source: "socket(7), udp(7)",
-        effect: Effect::NotMeasured("loopback sends at once and never fills the buffer"),
+        effect: Effect::Measured {
+            seen: "of a burst of datagrams of 1,200 bytes to a network of 1 Mbit/s, a socket takes 193 with 212,992 bytes and \
+                   3,641 with 4 MiB before its thread has to wait",
+            command: "kernel-tuning/measure.py sending",
+        },
     },
     Setting {
         place: Place::Sysctl("net.ipv4.tcp_slow_start_after_idle"),
@@ -188,7 +192,11 @@ pub const SETTINGS: &[Setting] = &[
         reason: "chats are idle most of the time, and after an idle moment TCP begins with ten packets again: catching up \
                  with more than 14 KB then takes round trips more. Without effect under BBR, which has its own way",
         source: "Documentation/networking/ip-sysctl.rst, RFC 2861",
-        effect: Effect::NotMeasured("it needs a network with delay"),
+        effect: Effect::Measured {
+            seen: "256 KiB to a client 100 ms away, two seconds after the last bytes: there after 255 to 474 ms with 1 and \
+                   after 52 to 71 ms with 0, under CUBIC; under BBR after 54 to 69 ms with either",
+            command: "kernel-tuning/measure.py idle",
+        },
     },
     Setting {
         place: Place::Sysctl("net.ipv4.tcp_notsent_lowat"),

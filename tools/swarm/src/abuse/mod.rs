@@ -20,7 +20,6 @@ use crate::SwarmError;
 use crate::chat::{self, ChatOptions, ChatReport, Length, Pace};
 use crate::process::{self, usage};
 use crate::tokens::Signer;
-use crate::transport::TransportOptions;
 
 pub use kinds::Kind;
 
@@ -156,15 +155,9 @@ fn measure(options: &AbuseOptions, signer: &Signer, kind: Option<Kind>) -> Resul
 
 fn chat_options(options: &AbuseOptions) -> ChatOptions {
     ChatOptions {
-        address: options.address,
-        pairs: options.pairs,
         pace: Pace::PerSecond(options.rate),
         length: Length::Time { warm_up: WARM_UP, measured: options.measured },
-        text_bytes: 100,
-        recipients_online: true,
-        ack_every: 1,
-        threads: 1,
-        transport: TransportOptions::default(),
         server_pid: Some(options.server_pid),
+        ..ChatOptions::new(options.address, options.pairs)
     }
 }

@@ -26,6 +26,7 @@ use crate::limits::LOOK_PAUSE;
 use crate::merge::merge_all;
 use crate::process;
 use crate::reading::{Costs, Readings};
+use crate::routes::Sources;
 use crate::sample::Observer;
 use crate::stamp;
 use crate::tokens::Signer;
@@ -82,6 +83,8 @@ pub enum Length {
 pub struct ChatOptions {
     /// The server.
     pub address: SocketAddr,
+    /// Where the connections come from; wherever the kernel says when empty.
+    pub sources: Sources,
     /// Pairs, each of a sender and a recipient who know nobody else.
     pub pairs: u32,
     /// How fast.
@@ -109,6 +112,7 @@ impl ChatOptions {
     pub fn new(address: SocketAddr, pairs: u32) -> Self {
         Self {
             address,
+            sources: Sources::default(),
             pairs,
             pace: Pace::Depth { depth: 1, until: Until::Accepted },
             length: Length::Time { warm_up: Duration::from_secs(1), measured: Duration::from_secs(5) },
@@ -119,6 +123,11 @@ impl ChatOptions {
             transport: TransportOptions::default(),
             server_pid: None,
         }
+    }
+
+    /// Connections of a pair.
+    fn of_pair(&self) -> u32 {
+        1 + u32::from(self.recipients_online)
     }
 
     /// A thread without a pair would have nothing to do.
@@ -150,14 +159,16 @@ fn take_part(
 ) -> Result<(Part, Readings), SwarmError> {
     process::raise_descriptor_limit();
     let way = options.transport.open(options.address)?;
-    let options = &ChatOptions { address: way.address, ..options.clone() };
     let threads = options.threads_used();
+    let connections = options.pairs.saturating_mul(options.of_pair());
+    let routes = Arc::new(way.routes(connections, Some(1), &options.sources)?);
     let gates = Arc::new(Gates::new(threads));
     let mut course = Course::begin((threads, Arc::clone(&gates)), options.server_pid, observer, company);
     let mut crew = Crew { gates: Arc::clone(&gates), handles: Vec::new() };
     for thread in 0..threads {
         let line = (&way.transport, course.published(thread));
-        let work = ChatWork::new(options, users, (thread, threads), Arc::clone(&gates), line);
+        let shared = (Arc::clone(&routes), Arc::clone(&gates));
+        let work = ChatWork::new(options, users, (thread, threads), shared, line);
         let transport = way.transport.clone();
         crew.handles.push(thread::spawn(move || work.run(&transport)));
     }

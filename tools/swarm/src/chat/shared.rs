@@ -53,7 +53,8 @@ impl Shared for ChatOptions {
 
     fn take_part(self, place: Place, company: Box<dyn Company>) -> Result<Part, SwarmError> {
         let signer = place.signer()?;
-        let options = Self { address: place.target.address, server_pid: None, ..self };
+        let sources = place.sources.unwrap_or(self.sources);
+        let options = Self { address: place.target.address, sources, server_pid: None, ..self };
         take_part(&options, (place.first_user, &signer), &mut |_| {}, company).map(|(part, _)| part)
     }
 }

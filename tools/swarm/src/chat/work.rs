@@ -20,6 +20,7 @@ use crate::ending::Ending;
 use crate::event_loop::{self, Ended, SocketId, Sockets, Turn, Work};
 use crate::latency::Latencies;
 use crate::limits::{CHAT_PATIENCE, CONNECTING_MAX, LATENCIES_PAUSE, SENDS_PER_TURN_MAX, TURN_PAUSE_MAX};
+use crate::routes::Routes;
 use crate::sample::Sample;
 use crate::schedule::Paced;
 use crate::session::{Incoming, Session};
@@ -31,6 +32,7 @@ const DEVICE: u64 = 1;
 
 pub(super) struct ChatWork {
     options: ChatOptions,
+    routes: Arc<Routes>,
     gates: Arc<Gates>,
     published: Published,
     counts: Sample,
@@ -67,6 +69,8 @@ pub(super) struct ChatWork {
 }
 
 struct Member {
+    /// In the whole run.
+    number: u32,
     session: Session,
     pair: usize,
     sends: bool,
@@ -85,7 +89,7 @@ impl ChatWork {
         options: &ChatOptions,
         (first_user, signer): (u64, &Signer),
         (thread, threads): (u32, u32),
-        gates: Arc<Gates>,
+        (routes, gates): (Arc<Routes>, Arc<Gates>),
         (transport, published): (&Transport, Published),
     ) -> Self {
         let device = DeviceId::new(DEVICE).expect("not zero");
@@ -93,7 +97,8 @@ impl ChatWork {
         for number in (thread..options.pairs).step_by(threads as usize) {
             let user = |offset| UserId::new(first_user + 2 * u64::from(number) + offset).expect("not zero");
             let (sender, recipient) = (user(0), user(1));
-            let member = |user, sends| Member {
+            let member = |user, sends: bool| Member {
+                number: number * options.of_pair() + u32::from(!sends),
                 session: Session::framed(user, device, signer.token(user), transport.framing()),
                 pair: pairs.len(),
                 sends,
@@ -110,6 +115,7 @@ impl ChatWork {
             senders: vec![0; pairs.len()],
             recipients: vec![0; pairs.len()],
             options: options.clone(),
+            routes,
             gates,
             published,
             counts: Sample::default(),
@@ -159,7 +165,7 @@ impl ChatWork {
         while self.connecting < CONNECTING_MAX
             && let Some(member) = self.waiting.pop()
         {
-            match sockets.connect(self.options.address) {
+            match sockets.connect(self.routes.of(member.number)) {
                 Ok(id) => {
                     let places = if member.sends { &mut self.senders } else { &mut self.recipients };
                     places[member.pair] = id;

@@ -8,6 +8,7 @@ use switchyard_swarm::SwarmError;
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace, Until};
 use switchyard_swarm::limits::THREADS_MAX;
 use switchyard_swarm::report::{self, Outcome, ReportArguments, Subject};
+use switchyard_swarm::routes::Sources;
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 use switchyard_swarm::tokens::{Signer, read_key};
@@ -25,6 +26,9 @@ pub(crate) struct ChatArguments {
     /// The server's data folder, whose development key signs the tokens.
     #[arg(long)]
     data: PathBuf,
+    /// Addresses of this machine to connect from, such as 10.0.0.5,10.0.0.6 or 127.0.1.1-127.0.1.20.
+    #[arg(long)]
+    sources: Option<Sources>,
     /// Pairs of users.
     #[arg(long, default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
     pairs: u32,
@@ -102,6 +106,7 @@ fn options(arguments: &ChatArguments) -> Result<ChatOptions, SwarmError> {
     Ok(ChatOptions {
         transport: arguments.over.options(&target, &arguments.data)?,
         address: target.address,
+        sources: arguments.sources.clone().unwrap_or_default(),
         pairs: arguments.pairs,
         pace: arguments.rate.map_or(Pace::Depth { depth: arguments.depth, until: arguments.until }, Pace::PerSecond),
         length,

@@ -76,6 +76,8 @@ struct Worker<Part> {
     stream: TcpStream,
     heard_at: Instant,
     sample: Sample,
+    /// Whether that was not yet told.
+    is_fresh: bool,
     state: State<Part>,
 }
 
@@ -111,6 +113,7 @@ impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
                 stream,
                 heard_at: Instant::now(),
                 sample: Sample::default(),
+                is_fresh: false,
                 state: State::Working,
             });
         }
@@ -130,7 +133,8 @@ impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
                 }
             }
             self.check_silence()?;
-            if self.sampled.elapsed() >= SAMPLE_PAUSE {
+            // With something new of each, so that a rate is of the time between; unless one says nothing.
+            if self.workers.iter().all(|worker| worker.is_fresh) || self.sampled.elapsed() >= 2 * SAMPLE_PAUSE {
                 watch.tell(self.sample());
             }
         }
@@ -163,7 +167,9 @@ impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
 
     /// What the workers have handed in.
     fn end(mut self, watch: &mut Watch<'_>) -> Vec<Part> {
-        watch.tell(self.sample());
+        if self.workers.iter().any(|worker| worker.is_fresh) {
+            watch.tell(self.sample());
+        }
         let take = |worker: &mut Worker<Part>| match std::mem::replace(&mut worker.state, State::Working) {
             State::Done(part) => Some(*part),
             State::Working | State::At(..) => None,
@@ -177,7 +183,7 @@ impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
         worker.heard_at = Instant::now();
         match heard {
             Ok(Some(Told::Sample { sample, interval })) => {
-                worker.sample = *sample;
+                (worker.sample, worker.is_fresh) = (*sample, true);
                 self.interval.add(&interval);
             }
             Ok(Some(Told::Reached { point, whole })) => worker.state = State::At(point, whole),
@@ -212,7 +218,10 @@ impl<Part: DeserializeOwned + Send + 'static> Leader<Part> {
     fn sample(&mut self) -> Sample {
         self.sampled = Instant::now();
         let mut all = Sample::default();
-        self.workers.iter().for_each(|worker| all.add(&worker.sample));
+        for worker in &mut self.workers {
+            all.add(&worker.sample);
+            worker.is_fresh = false;
+        }
         all.latency = std::mem::take(&mut self.interval).percentiles();
         all
     }
