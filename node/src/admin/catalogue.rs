@@ -304,6 +304,30 @@ pub(super) const FAMILIES: &[Family] = &[
         &[of("gateway_quic_retries")],
     ),
     metric(
+        "switchyard_gateway_quic_resumptions_total",
+        Counter,
+        Plain,
+        "QUIC clients that came to resume, by whether what they resume was known; gateway.quic_resumptions says how many are.",
+        &[
+            labelled("gateway_quic_resumed", &[("result", "known")]),
+            labelled("gateway_quic_not_resumed", &[("result", "unknown")]),
+        ],
+    ),
+    metric(
+        "switchyard_gateway_quic_early_sessions_total",
+        Counter,
+        Plain,
+        "QUIC sessions that began before their handshake was done (0-RTT).",
+        &[of("gateway_quic_early")],
+    ),
+    metric(
+        "switchyard_gateway_quic_early_sessions_held_total",
+        Counter,
+        Plain,
+        "Of those, sessions of which something had to wait for the handshake: it could do harm if it were a replay.",
+        &[of("gateway_quic_early_held")],
+    ),
+    metric(
         "switchyard_gateway_quic_misrouted_total",
         Counter,
         Plain,
