@@ -159,6 +159,8 @@ counters! {
     quic_early,
     /// Of those, sessions of which something had to wait until it was.
     quic_early_held,
+    /// Large pages that went on streams of their own.
+    quic_pages_aside,
     /// QUIC connections closed because the client sent too large a frame, or text that is not UTF-8.
     quic_protocol_errors,
     /// Frames received over QUIC.

@@ -178,12 +178,16 @@ impl State {
             self.around.comebacks.reserve(self.around.now.monotonic);
         }
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
+        self.set_pages_aside(slot);
+        let bytes_max = OUTBOUND_BYTES_MAX - self.aside_bytes(slot);
         let connection = self.table.get_mut(slot).expect("its session just made a step");
+        self.counters.frames_out(connection.transport).add(self.effects.frame_count);
         let mut overflowed = false;
         if !self.effects.frames.is_empty() {
-            self.counters.frames_out(connection.transport).add(self.effects.frame_count);
             let before_bytes = connection.outbound.queued_bytes();
-            overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
+            overflowed = self.effects.frames.drain(..).any(|frame| {
+                connection.outbound.queued_bytes() + frame.len() > bytes_max || connection.outbound.push(frame).is_err()
+            });
             if overflowed {
                 self.counters.too_slow.add(1);
                 let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };

@@ -328,6 +328,13 @@ pub(super) const FAMILIES: &[Family] = &[
         &[of("gateway_quic_early_held")],
     ),
     metric(
+        "switchyard_gateway_quic_large_pages_total",
+        Counter,
+        Plain,
+        "Large pages that went on QUIC streams of their own.",
+        &[of("gateway_quic_pages_aside")],
+    ),
+    metric(
         "switchyard_gateway_quic_misrouted_total",
         Counter,
         Plain,

@@ -195,7 +195,7 @@ impl World {
             0 => session.on_bad_bytes(context, WsError::BadUtf8, out),
             1 => session.on_overflow(context, out),
             2 => session.on_eof(context, out),
-            3 | 4 => session.on_confirmed(context, out),
+            6 | 7 => session.on_confirmed(context, out),
             _ => session.on_drain(context, out),
         });
     }
@@ -214,7 +214,7 @@ impl World {
             _ => self.sends.pop().map_or(Regarding::Session, Regarding::Send),
         };
         let said = match (source.below(10), regarding) {
-            (0, _) if !self.welcomed && source.flag() => {
+            (2, _) if !self.welcomed => {
                 self.occupied = true;
                 ToGateway::Occupied(SESSION)
             }
@@ -379,6 +379,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let whole = [&[0][..], &hello, &attached, &send, &accepted, &[0, 0, 1, 0, 7]].concat();
     let as_json = [&[1][..], &hello, &attached, &send, &[15, 90, 2], &[9, 3], &[15, 200, 3]].concat();
     let from_header = [&[2][..], &[0, 0, 0, 0, 0, 0], &attached, &[10, 1, 5, 0, 6], &[10, 1, 5, 0, 9]].concat();
+    let occupied = [10, 0, 0, 0, 2];
+    let early = [&[0x80][..], &hello, &occupied, &[9, 6], &attached, &send].concat();
     let refused = [&[0][..], &hello, &[10, 0, 0, 0, 3, 0]].concat();
-    vec![whole, as_json, from_header, refused, vec![0, 7, 0, 4, 1, 2, 3, 4], vec![1, 15, 255, 2]]
+    vec![whole, as_json, from_header, early, refused, vec![0, 7, 0, 4, 1, 2, 3, 4], vec![1, 15, 255, 2]]
 }

@@ -275,7 +275,7 @@ impl Session {
                 }
                 FromRouter::Page(reply) => {
                     member.pending_fetches = member.pending_fetches.saturating_sub(1);
-                    out.frame(packing, member.user, &ServerFrame::Page(from_router::page_for(member.user, reply)));
+                    out.page(packing, member.user, from_router::page_for(member.user, reply));
                 }
                 FromRouter::Refused { code, retry_after_ms, regarding } => {
                     match regarding {

@@ -118,6 +118,8 @@ pub(crate) struct World {
     keys: KeySet,
     comebacks: Comebacks,
     users: UserRates,
+    /// Pages so far that may have streams of their own.
+    pub(crate) asides: usize,
     /// Texts of JSON frames, as seen.
     pub(crate) texts: Vec<String>,
     /// The reasons of errors, as seen.
@@ -178,6 +180,7 @@ impl World {
             keys,
             comebacks,
             users: UserRates::new(1),
+            asides: 0,
             texts: Vec::new(),
             reasons: Vec::new(),
         }
@@ -390,7 +393,9 @@ impl World {
 
     fn take_seen_on_stream(&mut self) -> Vec<Seen> {
         let mut decoder = framing::Decoder::new(self.packing.form, 1 << 20);
-        let bytes = std::mem::take(&mut self.out.frames).concat();
+        let pages = std::mem::take(&mut self.out.pages);
+        self.asides += pages.len();
+        let bytes = [std::mem::take(&mut self.out.frames), pages].concat().concat();
         let mut rest = &bytes[..];
         let mut seen = Vec::new();
         while !rest.is_empty() {
@@ -410,6 +415,7 @@ impl World {
 
     fn take_seen_on_websocket(&mut self) -> Vec<Seen> {
         assert!(self.out.close.is_none() && !self.out.ping, "a WebSocket has frames for both");
+        assert!(self.out.pages.is_empty(), "it has one stream");
         let mut seen = Vec::new();
         let mut decoder = Decoder::new(Role::Client, 1 << 20);
         for frame in std::mem::take(&mut self.out.frames) {

@@ -1,6 +1,6 @@
 //! What connections tell: the handshake is done, the stream has bytes or takes some, the end.
 
-use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, TransportErrorCode};
+use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, StreamId, TransportErrorCode};
 use switchyard_gateway_core::admission::Crowded;
 use switchyard_gateway_core::session::{Session, Transport};
 use switchyard_gateway_core::wheel::Slot;
@@ -80,6 +80,13 @@ impl State {
         match event {
             StreamEvent::Opened { dir: Dir::Bi } => self.on_stream_opened(handle, slot),
             StreamEvent::Readable { .. } => self.on_stream_readable(slot),
+            StreamEvent::Writable { id } if self.is_aside(handle, id) => {
+                if let Some(link) = self.quic_mut().link(handle) {
+                    link.write_aside(id);
+                }
+            }
+            StreamEvent::Finished { id } if self.is_aside(handle, id) => self.on_aside_ended(handle, slot, id, false),
+            StreamEvent::Stopped { id, .. } if self.is_aside(handle, id) => self.on_aside_ended(handle, slot, id, true),
             StreamEvent::Writable { .. } => {
                 self.connection(slot).blocked = false;
                 self.mark_dirty(slot);
@@ -89,9 +96,13 @@ impl State {
                 self.on_ended(slot);
             }
             StreamEvent::Stopped { .. } => self.abort(slot),
-            // The client may open none in one direction, and this side opens none.
+            // The client may open none in one direction. This side opens some when it has something to say on them.
             StreamEvent::Opened { dir: Dir::Uni } | StreamEvent::Available { .. } => {}
         }
+    }
+
+    fn is_aside(&mut self, handle: usize, stream: StreamId) -> bool {
+        self.quic_mut().link(handle).is_some_and(|link| link.is_aside(stream))
     }
 
     fn on_stream_opened(&mut self, handle: usize, slot: Slot) {

@@ -6,10 +6,11 @@
 //! for both.
 //!
 //! In a turn, datagrams are received first ([`receiving`]), which may let clients in ([`admitting`]) and lets
-//! connections tell what has happened ([`events`]), before their handshake is done perhaps ([`early`]). At its end everything that is owed to clients is sent ([`sending`]). Which
+//! connections tell what has happened ([`events`]), before their handshake is done perhaps ([`early`]). At its end everything that is owed to clients is sent ([`sending`]), large pages beside all else ([`aside`]). Which
 //! thread a connection belongs to is in its id ([`steering`]).
 
 mod admitting;
+mod aside;
 mod congestion;
 mod deadlines;
 mod early;

@@ -49,6 +49,13 @@ impl Identity {
         self.client_config(&[form.subprotocol()])
     }
 
+    /// A client with limits of its own.
+    pub(crate) fn with_transport(&self, form: Form, transport: TransportConfig) -> ClientConfig {
+        let mut config = self.returning(form);
+        config.transport_config(Arc::new(transport));
+        config
+    }
+
     fn client_config(&self, protocols: &[&str]) -> ClientConfig {
         let mut tls = self.client();
         tls.enable_early_data = true;
@@ -74,6 +81,8 @@ pub(crate) struct Quic {
     stream: Option<StreamId>,
     decoder: Decoder,
     heard: VecDeque<Vec<u8>>,
+    /// A stream that has but a page, and what has come on it.
+    page: Option<(StreamId, Vec<u8>)>,
 }
 
 impl Quic {
@@ -101,6 +110,7 @@ impl Quic {
             stream: None,
             decoder,
             heard: VecDeque::new(),
+            page: None,
         }
     }
 
@@ -276,6 +286,33 @@ impl Quic {
             }
         }
         self.read();
+    }
+
+    /// The next page on a stream of its own, as JSON. None is read before it is asked for.
+    pub(crate) fn hear_page(&mut self) -> Value {
+        let said = self.wait_for("a page", Self::read_page);
+        let (length, page) = said.split_first_chunk::<{ framing::LENGTH_BYTES }>().expect("a page has a length");
+        assert_eq!(*length, framing::length(page.len()), "there is but one page on a stream");
+        serde_json::from_slice(page).expect("it is JSON")
+    }
+
+    /// Answers with what a stream has held when its end has come.
+    fn read_page(&mut self) -> Option<Vec<u8>> {
+        if self.page.is_none() {
+            self.page = self.proto.streams().accept(Dir::Uni).map(|stream| (stream, Vec::new()));
+        }
+        let (stream, said) = self.page.as_mut()?;
+        let mut stream = self.proto.recv_stream(*stream);
+        let mut chunks = stream.read(true).ok()?;
+        let ended = loop {
+            match chunks.next(usize::MAX) {
+                Ok(Some(chunk)) => said.extend_from_slice(&chunk.bytes),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        let _ = chunks.finalize();
+        if ended { self.page.take().map(|(_, said)| said) } else { None }
     }
 
     fn read(&mut self) {
