@@ -3,60 +3,9 @@
 //! Names and units follow <https://prometheus.io/docs/practices/naming/>; what any process has is named as everywhere.
 //! `docs/metrics.md` lists them for people.
 
-use Kind::{Counter, Gauge, Histogram};
-use Unit::{Microseconds, Milliseconds, Plain};
-
-/// A metric.
-#[derive(Debug)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    /// The unit of its figures. The metric itself is in base units.
-    pub(super) unit: Unit,
-    pub(super) help: &'static str,
-    pub(super) series: &'static [Series],
-}
-
-/// How a metric behaves.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Made of the figure `<of>`, the sum, and the figures `<of>_bucket`, cumulative by their label `le`.
-    Histogram,
-}
-
-/// What a figure is counted in.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Unit {
-    /// The base unit.
-    Plain,
-    Milliseconds,
-    Microseconds,
-}
-
-/// The figures of one name, which keep their labels and get these.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub(super) of: &'static str,
-    pub(super) labels: &'static [Label],
-}
-
-type Label = (&'static str, &'static str);
-
-const fn metric(name: &'static str, kind: Kind, unit: Unit, help: &'static str, series: &'static [Series]) -> Family {
-    Family { name, kind, unit, help, series }
-}
-
-const fn of(of: &'static str) -> Series {
-    Series { of, labels: &[] }
-}
-
-const fn labelled(of: &'static str, labels: &'static [Label]) -> Series {
-    Series { of, labels }
-}
+use super::family::Kind::{Counter, Gauge, Histogram};
+use super::family::Unit::{Microseconds, Milliseconds, Plain};
+use super::family::{Family, Label, labelled, metric, of};
 
 const WEBSOCKET: Label = ("transport", "websocket");
 const QUIC: Label = ("transport", "quic");
