@@ -41,6 +41,9 @@ pub struct Origin {
 pub enum ToRouter {
     /// To the user's shard: a session passed authentication. Answer: [`ToGateway::Attached`] or [`ToGateway::Refused`].
     Attach(Origin),
+    /// The same of a client that may be the replay of an earlier one, for its handshake is not done: it may take nobody's place.
+    /// Answer: [`ToGateway::Attached`], [`ToGateway::Occupied`] or [`ToGateway::Refused`].
+    AttachEarly(Origin),
     /// To the user's shard: the session ended. Never lost: the gateway keeps the slot until it has been pushed.
     Detach {
         /// The session that ended; one that was replaced meanwhile is ignored.
@@ -71,7 +74,7 @@ impl ToRouter {
     /// Whether the gateway must hold a credit for the core that it goes to and the core that will answer.
     #[must_use]
     pub const fn needs_credit(&self) -> bool {
-        matches!(self, Self::Attach(_) | Self::Send(_) | Self::Fetch { .. })
+        matches!(self, Self::Attach(_) | Self::AttachEarly(_) | Self::Send(_) | Self::Fetch { .. })
     }
 }
 
@@ -96,6 +99,9 @@ pub struct SendRequest {
 pub enum ToGateway {
     /// The session is known to its user's shard; Welcome may go out. Returns the credit of the Attach.
     Attached(SessionRef),
+    /// The device has a session, which an [`ToRouter::Attach`] would end, and so this one is not attached. Returns the credit of
+    /// the AttachEarly.
+    Occupied(SessionRef),
     /// A request was refused. Returns its credit.
     Refused {
         /// The session that asked.
@@ -148,7 +154,10 @@ impl ToGateway {
     /// Whether it answers a request that held a credit.
     #[must_use]
     pub const fn returns_credit(&self) -> bool {
-        matches!(self, Self::Attached(_) | Self::Refused { .. } | Self::Accepted { .. } | Self::Page(_))
+        matches!(
+            self,
+            Self::Attached(_) | Self::Occupied(_) | Self::Refused { .. } | Self::Accepted { .. } | Self::Page(_)
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 """Sessions over QUIC from Python."""
 
 import functools
+import json
 import random
 import socket
 import struct
@@ -9,7 +10,7 @@ import uuid
 import pytest
 
 import flat
-from client import DEADLINE_SECONDS, JSON, Client, text_of
+from client import BINARY, DEADLINE_SECONDS, JSON, Client, text_of
 from conftest import closing_all, serving
 from quic import QuicClient
 
@@ -147,10 +148,49 @@ def test_noise_costs_nobody_the_session(quic_server, phone, new_user):
     assert quic_server.process.poll() is None
 
 
-def test_early_data_and_datagrams_are_not_taken(quic_server, phone, new_user):
+@pytest.mark.parametrize("form", [BINARY, JSON])
+def test_a_phone_that_comes_back_says_hello_early(quic_server, phone, bob, new_user, form):
+    user = new_user()
+    token = quic_server.token(user)
+    first = phone(form)
+    first.hello(token)
+    ticket = first.ticket()
+    first.send(flat.encode(flat.BYE, []) if form == BINARY else b'{"type":"bye"}')
+    first.expect_close()
+    bob.say(user, "while you were away")
+
+    hello = flat.hello(token) if form == BINARY else json.dumps({"type": "hello", "token": token, "device": "1"}).encode()
+    client = phone(form, resumes=ticket, early=[hello])
+    client.expect(flat.WELCOME if form == BINARY else "welcome")
+    client.expect(flat.DELIVER if form == BINARY else "deliver")
+    assert client.early_data_accepted()
+
+    # What it resumed is good for once, and nothing that is said early with it again is heard.
+    again = phone(form, resumes=ticket, early=[hello])
+    assert not again.early_data_accepted()
+
+
+def test_a_large_page_has_a_stream_of_its_own(quic_server, phone, bob, new_user):
+    user = new_user()
+    for number in range(8):
+        bob.say(user, f"{number}" * 4_000)
+    for form in [BINARY, JSON]:
+        client = phone(form)
+        client.hello(quic_server.token(user))
+        conversation = flat.direct(user, bob.user)
+        fetch = {"type": "fetch", "request": "7", "conversation": {"direct": str(bob.user)}, "after": "0", "limit": 10}
+        client.send(flat.fetch(7, conversation) if form == BINARY else json.dumps(fetch).encode())
+        page = client.receive_page()
+        if form == BINARY:
+            kind, fields = page
+            assert (kind, fields.number(0)) == (flat.PAGE, 7)
+        else:
+            assert [page["type"], page["request"], len(page["messages"])] == ["page", "7", 8]
+
+
+def test_datagrams_and_other_streams_are_not_taken(quic_server, phone, new_user):
     client = phone(JSON)
     client.hello(quic_server.token(new_user()))
     quic = client.protocol._quic
     assert quic._remote_max_datagram_frame_size is None
-    assert not quic.tls.early_data_accepted
     assert (quic._remote_max_streams_bidi, quic._remote_max_streams_uni) == (1, 0)

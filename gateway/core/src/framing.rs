@@ -44,6 +44,19 @@ pub fn frame(frame: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// A frame that was decoded, as it came: to be decoded once more.
+///
+/// # Panics
+/// When it is none that a stream yields.
+#[must_use]
+pub fn again(event: &Event<'_>) -> Bytes {
+    match event {
+        Event::Binary(bytes) => frame(bytes),
+        Event::Text(text) => frame(text.as_bytes()),
+        Event::Ping(_) | Event::Pong(_) | Event::Close { .. } => panic!("a stream has no {event:?}"),
+    }
+}
+
 /// What a peer can do wrong. The connection is closed with [`FramingError::close_code`].
 #[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FramingError {

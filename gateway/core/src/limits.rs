@@ -16,6 +16,9 @@ pub const ECHO_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes set aside at once for a frame on a stream of which only the length has come: most frames are smaller.
 pub const STREAM_RESERVE_BYTES_MAX: usize = 1024;
+/// A Page of more than this may go on a stream of its own over QUIC: more than a connection sends at first in one round trip
+/// (RFC 9002 §7.2), so that it would hold up what is behind it.
+pub const LARGE_PAGE_BYTES: usize = 16 * 1024;
 /// A shared frame up to this size is copied behind its length for a stream: that costs less than two pieces in the queue.
 pub const STREAM_COPY_BYTES_MAX: usize = 1024;
 

@@ -26,9 +26,10 @@ impl Routing {
     #[must_use]
     pub fn shard_of(&self, message: &ToRouter) -> ShardId {
         match message {
-            ToRouter::Attach(origin) | ToRouter::Detach { origin, .. } | ToRouter::Ack { origin, .. } => {
-                self.shards.of_user(origin.user)
-            }
+            ToRouter::Attach(origin)
+            | ToRouter::AttachEarly(origin)
+            | ToRouter::Detach { origin, .. }
+            | ToRouter::Ack { origin, .. } => self.shards.of_user(origin.user),
             ToRouter::Send(request) => self.shards.of_conversation(request.conversation),
             ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
         }
@@ -44,7 +45,7 @@ impl Routing {
     #[must_use]
     pub fn answering_core(&self, message: &ToRouter) -> Option<usize> {
         let shard = match message {
-            ToRouter::Attach(origin) => self.shards.of_user(origin.user),
+            ToRouter::Attach(origin) | ToRouter::AttachEarly(origin) => self.shards.of_user(origin.user),
             ToRouter::Send(request) => self.shards.of_user(request.origin.user),
             ToRouter::Fetch { fetch, .. } => self.shards.of_conversation(fetch.conversation),
             ToRouter::Detach { .. } | ToRouter::Ack { .. } => return None,
@@ -57,7 +58,7 @@ impl Routing {
     #[must_use]
     pub fn asked_core(&self, answering: usize, answer: &ToGateway) -> Option<usize> {
         match answer {
-            ToGateway::Attached(_) => Some(answering),
+            ToGateway::Attached(_) | ToGateway::Occupied(_) => Some(answering),
             ToGateway::Refused { shard, .. } => Some(self.core_of(*shard)),
             ToGateway::Accepted { conversation, .. } => Some(self.core_of(self.shards.of_conversation(*conversation))),
             ToGateway::Page(page) => Some(self.core_of(self.shards.of_conversation(page.conversation))),
@@ -81,7 +82,7 @@ mod tests {
     const SESSION: SessionRef = SessionRef { gateway: 0, slot: 0, epoch: 1 };
 
     /// A user's requests in a conversation, each with what may answer it.
-    fn requests(me: UserId, peer: UserId, shards: ShardCount) -> [(ToRouter, Vec<ToGateway>); 3] {
+    fn requests(me: UserId, peer: UserId, shards: ShardCount) -> [(ToRouter, Vec<ToGateway>); 4] {
         let origin = Origin { session: SESSION, user: me, device: DeviceId::new(1).unwrap() };
         let conversation = ConversationId::direct(me, peer);
         let client_message_id = ClientMessageId([1; 16]);
@@ -111,6 +112,7 @@ mod tests {
                 ToRouter::Attach(origin),
                 vec![ToGateway::Attached(SESSION), refused(shards.of_user(me), Regarding::Session)],
             ),
+            (ToRouter::AttachEarly(origin), vec![ToGateway::Attached(SESSION), ToGateway::Occupied(SESSION)]),
             (ToRouter::Send(send), vec![accepted, refused_send]),
             (ToRouter::Fetch { origin, fetch }, vec![ToGateway::Page(Box::new(page)), refused_fetch]),
         ]

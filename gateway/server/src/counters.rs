@@ -151,6 +151,16 @@ counters! {
     quic_handshakes_refused,
     /// Handshakes that the client gave up without such a reason.
     quic_handshakes_abandoned,
+    /// QUIC handshakes that the client resumed, so that they were spared in part.
+    quic_resumed,
+    /// QUIC handshakes that the client wanted to resume, of which nothing is known here any more.
+    quic_not_resumed,
+    /// QUIC sessions that were begun early, before their handshake was done (0-RTT).
+    quic_early,
+    /// Of those, sessions of which something had to wait until it was.
+    quic_early_held,
+    /// Large pages that went on streams of their own.
+    quic_pages_aside,
     /// QUIC connections closed because the client sent too large a frame, or text that is not UTF-8.
     quic_protocol_errors,
     /// Frames received over QUIC.

@@ -193,6 +193,11 @@ pub const QUIC_RECEIVE_WINDOW_BYTES: u32 = 2 * (CLIENT_FRAME_BYTES_MAX + LENGTH_
 /// Bytes on their way to a client, not acknowledged by its transport: those of a busy phone on a slow line. What is beyond waits
 /// in the connection's queue.
 pub const QUIC_SEND_WINDOW_BYTES: u64 = 256 * 1024;
+/// Clients over QUIC that can resume, unless the operator says otherwise, some 250 bytes each: all that come to a small server within
+/// the day for which it lasts, and to one that takes a hundred in a second those of three quarters of an hour.
+pub const QUIC_RESUMPTIONS_DEFAULT: usize = 1 << 18;
+/// The same, whatever the operator says: four gigabytes.
+pub const QUIC_RESUMPTIONS_MAX: usize = 1 << 24;
 /// Bytes of a handshake that are kept while some before them are missing: a client's part of it is far smaller.
 pub const QUIC_CRYPTO_BYTES_MAX: usize = 16 * 1024;
 /// After so many heartbeats of silence the transport gives up by itself. The session does after two.

@@ -12,7 +12,7 @@ use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
 
-use crate::connection::{Connection, Phase};
+use crate::connection::Phase;
 use crate::limits::{
     HELD_BITE_BYTES, HELD_BYTES_MAX, HELD_TIGHT_BYTES, NEWCOMER_READS_PER_TURN, READS_PER_TURN, READY_PER_TURN,
 };
@@ -95,8 +95,9 @@ impl State {
     /// Reads once what has arrived and handles it.
     pub(crate) fn read(&mut self, slot: Slot) {
         let too_much_held = self.held_bytes > HELD_BYTES_MAX;
+        let is_paused = self.is_paused(slot);
         let connection = self.table.get_mut(slot).expect("it was just found");
-        if matches!(connection.phase, Phase::Gone) || connection.is_paused() {
+        if matches!(connection.phase, Phase::Gone) || is_paused {
             return;
         }
         if too_much_held {
@@ -135,11 +136,25 @@ impl State {
         }
     }
 
+    /// Whether it must not be read now: what it sent cannot be handled, or what it gets is not read.
+    fn is_paused(&mut self, slot: Slot) -> bool {
+        let aside_bytes = self.aside_bytes(slot);
+        let connection = self.connection(slot);
+        match connection.phase {
+            Phase::Closing { .. } | Phase::Gone => false,
+            _ => {
+                let waiting_bytes = connection.outbound.queued_bytes() + aside_bytes;
+                connection.starved || connection.must_wait() || waiting_bytes > OUTBOUND_CONGESTED_BYTES
+            }
+        }
+    }
+
     /// Lets a connection be read whose socket may hold bytes, now that nothing may stand against it any more.
     pub(crate) fn read_on(&mut self, slot: Slot) {
         let epoch = self.table.epoch(slot);
+        let is_paused = self.is_paused(slot);
         let connection = self.connection(slot);
-        if connection.unread && !connection.stands_to_read && !connection.is_paused() {
+        if connection.unread && !connection.stands_to_read && !is_paused {
             connection.stands_to_read = true;
             let standing = self.standing(slot);
             self.to_read.push((slot, epoch), standing);
@@ -150,6 +165,7 @@ impl State {
     pub(crate) fn on_ended(&mut self, slot: Slot) {
         self.on_session_eof(slot);
         self.wheel.cancel(slot);
+        self.drop_asides(slot);
         let epoch = self.table.epoch(slot);
         let connection = self.table.get_mut(slot).expect("a connection ends once");
         match connection.transport {
@@ -189,14 +205,4 @@ impl State {
 /// How many bytes one read may take into a buffer with `room`, when the thread holds `held_bytes`.
 pub(crate) const fn bite_bytes(held_bytes: usize, room: usize) -> usize {
     if held_bytes > HELD_TIGHT_BYTES { HELD_BITE_BYTES } else { room }
-}
-
-impl Connection {
-    /// Whether it must not be read now: what it sent cannot be handled, or what it gets is not read.
-    pub(crate) fn is_paused(&self) -> bool {
-        match self.phase {
-            Phase::Closing { .. } | Phase::Gone => false,
-            _ => self.starved || self.must_wait() || self.outbound.queued_bytes() > OUTBOUND_CONGESTED_BYTES,
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! What happens to sessions: bytes, the router's messages, time, drain and the end, and how their effects are carried out.
 
 use bytes::Bytes;
+use switchyard_gateway_core::framing;
 use switchyard_gateway_core::handshake::{Form, Upgrade};
 use switchyard_gateway_core::limits::OUTBOUND_BYTES_MAX;
 use switchyard_gateway_core::outbound::Outbound;
-use switchyard_gateway_core::session::{Context, FromRouter, Packing, Session, SessionEffects, Transport, dispatch};
+use switchyard_gateway_core::session::{Context, FromRouter, Session, SessionEffects, Transport, dispatch};
 use switchyard_gateway_core::wheel::Slot;
-use switchyard_gateway_core::ws::{Decoder, Role};
+use switchyard_gateway_core::ws::{Decoder, Role, Step};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway};
 
@@ -20,14 +21,20 @@ impl State {
     /// The upgrade is done; the session begins.
     pub(crate) fn open_session(&mut self, slot: Slot, form: Form, upgrade: &Upgrade) {
         let decoder = Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX);
-        self.begin_session(slot, form.into(), upgrade.token.clone(), Unpacker::WebSocket(decoder));
+        self.begin_session(slot, Unpacker::WebSocket(decoder), |session, context, effects| {
+            Session::new(session, form, upgrade.token.clone(), context, effects)
+        });
     }
 
     /// The client may speak; its Hello is awaited.
-    pub(crate) fn begin_session(&mut self, slot: Slot, packing: Packing, token: Option<Box<str>>, unpacker: Unpacker) {
-        let session = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
-        let context = self.around.context();
-        let session = Session::new(session, packing, token, &context, &mut self.effects);
+    pub(crate) fn begin_session(
+        &mut self,
+        slot: Slot,
+        unpacker: Unpacker,
+        session: impl FnOnce(SessionRef, &Context<'_>, &mut SessionEffects) -> Session,
+    ) {
+        let name = SessionRef { gateway: self.index, slot, epoch: self.table.epoch(slot) };
+        let session = session(name, &self.around.context(), &mut self.effects);
         self.connection(slot).phase = Phase::Session(Open { unpacker, session });
         self.carry_out(slot);
     }
@@ -60,13 +67,20 @@ impl State {
             let Phase::Session(open) = &mut connection.phase else { return };
             let context = self.around.context();
             let consumed = match open.unpacker.decode(input) {
-                Ok(step) => {
-                    let Some(event) = step.event else { return };
+                Ok(Step { consumed, event }) => {
+                    let Some(event) = event else { return };
+                    if open.session.defers(&event) {
+                        // It is kept with what is behind it.
+                        let mut kept = framing::again(&event).to_vec();
+                        drop(event);
+                        kept.extend_from_slice(&input[consumed..]);
+                        return self.take_events(slot, &mut kept);
+                    }
                     self.counters.frames_in(transport).add(1);
                     open.session.on_event(&context, event, &mut self.users, &mut self.effects);
                     let pauses = u64::from(open.session.is_flooded());
                     self.counters.flood_pauses.add(pauses);
-                    step.consumed
+                    consumed
                 }
                 Err(error) => {
                     self.counters.protocol_errors(transport).add(1);
@@ -100,8 +114,24 @@ impl State {
     pub(crate) fn on_session_timer(&mut self, slot: Slot) {
         let connection = self.connection(slot);
         let is_held = connection.hello_waits || connection.stands_in_line();
+        let was_early = matches!(&connection.phase, Phase::Session(open) if open.session.is_early());
         self.step(slot, |open, context, effects| open.session.on_timer(context, is_held, effects));
+        if was_early && !matches!(self.connection(slot).phase, Phase::Session(_)) {
+            self.count_quic_handshake_timeout(slot);
+        }
         // It may have been a flood that had to wait.
+        self.go_on(slot);
+    }
+
+    /// The handshake is done that the session, if it has not ended, did not wait for.
+    pub(crate) fn on_session_confirmed(&mut self, slot: Slot) {
+        let Phase::Session(open) = &self.connection(slot).phase else { return };
+        let (was_awaited, is_open) = (open.session.awaits_handshake(), open.session.is_open());
+        self.counters.quic_early_held.add(u64::from(was_awaited));
+        if is_open {
+            self.quic_mut().widen(slot);
+        }
+        self.step(slot, |open, context, effects| open.session.on_confirmed(context, effects));
         self.go_on(slot);
     }
 
@@ -138,20 +168,26 @@ impl State {
 
     /// Does what the session asked for.
     fn carry_out(&mut self, slot: Slot) {
-        let opened = self.count_stage(slot);
-        if opened && self.connection(slot).transport == Transport::Quic {
+        if self.count_stage(slot)
+            && let Connection { transport: Transport::Quic, phase: Phase::Session(open), .. } = self.connection(slot)
+            && !open.session.is_early()
+        {
             self.quic_mut().widen(slot);
         }
         if self.effects.sent_away {
             self.around.comebacks.reserve(self.around.now.monotonic);
         }
         self.effects.refused.iter().for_each(|&code| self.counters.count_refused(code));
+        self.set_pages_aside(slot);
+        let bytes_max = OUTBOUND_BYTES_MAX - self.aside_bytes(slot);
         let connection = self.table.get_mut(slot).expect("its session just made a step");
+        self.counters.frames_out(connection.transport).add(self.effects.frame_count);
         let mut overflowed = false;
         if !self.effects.frames.is_empty() {
-            self.counters.frames_out(connection.transport).add(self.effects.frame_count);
             let before_bytes = connection.outbound.queued_bytes();
-            overflowed = self.effects.frames.drain(..).any(|frame| connection.outbound.push(frame).is_err());
+            overflowed = self.effects.frames.drain(..).any(|frame| {
+                connection.outbound.queued_bytes() + frame.len() > bytes_max || connection.outbound.push(frame).is_err()
+            });
             if overflowed {
                 self.counters.too_slow.add(1);
                 let Phase::Session(open) = &mut connection.phase else { unreachable!("only sessions have effects") };

@@ -306,6 +306,7 @@ impl State {
     /// Ends a connection at once, whatever waits to be written.
     pub(crate) fn abort(&mut self, slot: Slot) {
         self.on_session_eof(slot);
+        self.drop_asides(slot);
         let code = if self.is_leaving() { CloseCode::GoingAway } else { CloseCode::Normal };
         let connection = self.table.get_mut(slot).expect("a task, a line or a list names only slots in use");
         let ends = match (&connection.socket, &mut self.quic) {

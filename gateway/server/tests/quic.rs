@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use common::identity::Identity;
 use common::{Fixture, PATIENCE, accept, config, send_frame, start, wait_for};
-use quic::{Quic, QuicPhone};
+use quic::{Quic, QuicPhone, request, started};
 use quinn_proto::{ConnectionError, Dir, TransportErrorCode};
 use serde_json::json;
 use smallvec::smallvec;
@@ -18,30 +18,16 @@ use switchyard_gateway_core::framing;
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::limits::RATE_BURST_MS;
 use switchyard_gateway_core::rate::Rate;
+use switchyard_gateway_server::DrainPlan;
 use switchyard_gateway_server::limits::{
     QUIC_HELLO_WINDOW_BYTES, QUIC_UNVERIFIED_FAILURES_PER_SECOND, QUIC_UNVERIFIED_MIN,
 };
-use switchyard_gateway_server::{DrainPlan, GatewayConfig};
 use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 
 /// Gateway threads in the tests of phones that move.
 const THREADS: usize = 3;
 const PHONES: u64 = 12;
 const MOVES: usize = 5;
-
-/// A gateway with QUIC, and what its clients trust.
-fn started(change: impl FnOnce(&mut GatewayConfig)) -> (Fixture, Identity) {
-    let identity = Identity::new();
-    let mut config = config();
-    identity.add_to(&mut config, true);
-    change(&mut config);
-    (start(config, 1, 1), identity)
-}
-
-/// The only gateway thread's next request, which must come.
-fn request(fixture: &Fixture, phone: &mut QuicPhone) -> ToRouter {
-    phone.quic.wait_for("a request", |_| fixture.router().requests.pop()).1
-}
 
 /// The phone's session ends: its code and reason.
 fn end(fixture: &Fixture, phone: &mut QuicPhone) -> (u64, String) {

@@ -3,60 +3,9 @@
 //! Names and units follow <https://prometheus.io/docs/practices/naming/>; what any process has is named as everywhere.
 //! `docs/metrics.md` lists them for people.
 
-use Kind::{Counter, Gauge, Histogram};
-use Unit::{Microseconds, Milliseconds, Plain};
-
-/// A metric.
-#[derive(Debug)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    /// The unit of its figures. The metric itself is in base units.
-    pub(super) unit: Unit,
-    pub(super) help: &'static str,
-    pub(super) series: &'static [Series],
-}
-
-/// How a metric behaves.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Made of the figure `<of>`, the sum, and the figures `<of>_bucket`, cumulative by their label `le`.
-    Histogram,
-}
-
-/// What a figure is counted in.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Unit {
-    /// The base unit.
-    Plain,
-    Milliseconds,
-    Microseconds,
-}
-
-/// The figures of one name, which keep their labels and get these.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub(super) of: &'static str,
-    pub(super) labels: &'static [Label],
-}
-
-type Label = (&'static str, &'static str);
-
-const fn metric(name: &'static str, kind: Kind, unit: Unit, help: &'static str, series: &'static [Series]) -> Family {
-    Family { name, kind, unit, help, series }
-}
-
-const fn of(of: &'static str) -> Series {
-    Series { of, labels: &[] }
-}
-
-const fn labelled(of: &'static str, labels: &'static [Label]) -> Series {
-    Series { of, labels }
-}
+use super::family::Kind::{Counter, Gauge, Histogram};
+use super::family::Unit::{Microseconds, Milliseconds, Plain};
+use super::family::{Family, Label, labelled, metric, of};
 
 const WEBSOCKET: Label = ("transport", "websocket");
 const QUIC: Label = ("transport", "quic");
@@ -302,6 +251,37 @@ pub(super) const FAMILIES: &[Family] = &[
         Plain,
         "Clients that were told to prove their address before their QUIC handshake goes on.",
         &[of("gateway_quic_retries")],
+    ),
+    metric(
+        "switchyard_gateway_quic_resumptions_total",
+        Counter,
+        Plain,
+        "QUIC clients that came to resume, by whether what they resume was known; gateway.quic_resumptions says how many are.",
+        &[
+            labelled("gateway_quic_resumed", &[("result", "known")]),
+            labelled("gateway_quic_not_resumed", &[("result", "unknown")]),
+        ],
+    ),
+    metric(
+        "switchyard_gateway_quic_early_sessions_total",
+        Counter,
+        Plain,
+        "QUIC sessions that began before their handshake was done (0-RTT).",
+        &[of("gateway_quic_early")],
+    ),
+    metric(
+        "switchyard_gateway_quic_early_sessions_held_total",
+        Counter,
+        Plain,
+        "Of those, sessions of which something had to wait for the handshake: it could do harm if it were a replay.",
+        &[of("gateway_quic_early_held")],
+    ),
+    metric(
+        "switchyard_gateway_quic_large_pages_total",
+        Counter,
+        Plain,
+        "Large pages that went on QUIC streams of their own.",
+        &[of("gateway_quic_pages_aside")],
     ),
     metric(
         "switchyard_gateway_quic_misrouted_total",

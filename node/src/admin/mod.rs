@@ -1,6 +1,7 @@
 //! The admin listener: health, stats and metrics over HTTP, read-only, loopback only, on the side thread.
 
 mod catalogue;
+mod family;
 mod prometheus;
 mod sample;
 

@@ -7,7 +7,8 @@ use metrics::{Key, Label};
 use metrics_exporter_prometheus::LabelSet;
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
 
-use super::catalogue::{FAMILIES, Family, Kind, Series, Unit};
+use super::catalogue::FAMILIES;
+use super::family::{Family, Kind, Series, Unit};
 use super::sample::Sample;
 
 /// The label that bounds a bucket.

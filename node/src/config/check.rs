@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use switchyard_gateway_core::rate::{Rate, RateLimits, Rates};
+use switchyard_gateway_server::limits::QUIC_RESUMPTIONS_MAX;
 use switchyard_gateway_server::tls::certificates::Versions;
 use switchyard_schema::ids::ShardCount;
 
@@ -45,6 +46,12 @@ pub(super) fn check(raw: RawConfig, dev: bool) -> Result<Config, ConfigError> {
         raw.gateway.max_connections,
         (1..=CONNECTIONS_MAX).contains(&raw.gateway.max_connections),
         "it must lie between 1 and 100000000",
+    )?;
+    bounds(
+        "gateway.quic_resumptions",
+        raw.gateway.quic_resumptions,
+        raw.gateway.quic_resumptions <= QUIC_RESUMPTIONS_MAX,
+        "it must be at most 16777216, for which memory is asked for at once",
     )?;
     bounds(
         "gateway.reconnects_per_second",
@@ -135,7 +142,8 @@ fn tls(gateway: &Gateway, data_dir: &Path, dev: bool) -> Result<Option<TlsConfig
         TlsVersion::V12 => Versions::From12,
         TlsVersion::V13 => Versions::Only13,
     };
-    Ok(Some(TlsConfig { wss, quic, certificate, key, made_in, versions }))
+    let quic_resumptions_max = gateway.quic_resumptions;
+    Ok(Some(TlsConfig { wss, quic, quic_resumptions_max, certificate, key, made_in, versions }))
 }
 
 /// A certificate that no listener shows.

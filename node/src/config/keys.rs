@@ -31,6 +31,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key(
         "gateway",
+        "quic_resumptions",
+        "QUIC clients that can resume and speak first (0-RTT), the newest, some 250 bytes each; 0: every handshake is in full.",
+    ),
+    key(
+        "gateway",
         "cores",
         "Gateway threads; 0 chooses by the host's cores, and by how many descriptor tables max_connections needs.",
     ),

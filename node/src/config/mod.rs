@@ -61,6 +61,8 @@ pub(crate) struct TlsConfig {
     pub(crate) wss: Option<SocketAddr>,
     /// For QUIC, over UDP.
     pub(crate) quic: Option<SocketAddr>,
+    /// Clients over QUIC that can resume.
+    pub(crate) quic_resumptions_max: usize,
     /// PEM files.
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,

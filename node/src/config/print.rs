@@ -88,6 +88,7 @@ mod tests {
             ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1", "invalid socket address"),
             ("SWITCHYARD_GATEWAY__LISTEN_WSS", "127.0.0.1:1", "gateway.tls.certificate"),
             ("SWITCHYARD_GATEWAY__LISTEN_QUIC", "127.0.0.1:1", "gateway.listen_quic = 127.0.0.1:1 is not possible"),
+            ("SWITCHYARD_GATEWAY__QUIC_RESUMPTIONS", "20000000", "at most 16777216"),
             ("SWITCHYARD_GATEWAY__TLS__MIN_VERSION", "tls1.1", "unknown variant"),
             ("SWITCHYARD_GATEWAY__TLS__CIPHERS", "all", "no key gateway.tls.ciphers"),
             ("SWITCHYARD_DATA__SEGMENT_BYTES", "5", "1 MiB"),

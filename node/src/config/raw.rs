@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use switchyard_gateway_core::limits;
+use switchyard_gateway_server::limits::QUIC_RESUMPTIONS_DEFAULT;
 
 /// The file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -49,6 +50,7 @@ section!(
         listen_ws: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7400)),
         listen_wss: MaybeAddress = MaybeAddress(None),
         listen_quic: MaybeAddress = MaybeAddress(None),
+        quic_resumptions: usize = QUIC_RESUMPTIONS_DEFAULT,
         cores: u16 = 0,
         max_connections: usize = 18_000,
         reconnects_per_second: u32 = limits::ADMISSIONS_PER_SECOND,

@@ -152,6 +152,7 @@ mod tests {
         TlsConfig {
             wss: Some(listen.parse().expect("an address")),
             quic: None,
+            quic_resumptions_max: 0,
             certificate: folder.join("server.pem"),
             key: folder.join("server-key.pem"),
             made_in: Some(folder.to_owned()),

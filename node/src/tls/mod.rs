@@ -65,7 +65,10 @@ pub(crate) fn set_up(config: &TlsConfig, data_dir: &Path) -> Result<(Listeners, 
     let wss = config.wss.map(listen).transpose()?;
     let speak = |listen| {
         let reset_key = reset::key(data_dir)?;
-        Ok::<_, TlsError>(QuicConfig::new(listen, shown.certificates().clone(), reset_key))
+        Ok::<_, TlsError>(QuicConfig {
+            resumptions_max: config.quic_resumptions_max,
+            ..QuicConfig::new(listen, shown.certificates().clone(), reset_key)
+        })
     };
     let quic = config.quic.map(speak).transpose()?;
     Ok((Listeners { wss, quic }, shown))

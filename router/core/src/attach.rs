@@ -17,22 +17,31 @@ use crate::session::Session;
 use crate::shard::Shard;
 use crate::user::device_number;
 
+/// How a session comes in.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    /// In the place of the one that its device has.
+    Replacing,
+    /// Only where its device has none: its client may be a replay, and must not end the session of the one that it repeats.
+    IfVacant,
+}
+
 impl Shard {
-    pub(crate) fn on_attach(&mut self, origin: Origin, fx: &mut Effects) {
+    pub(crate) fn on_attach(&mut self, origin: Origin, entry: Entry, fx: &mut Effects) {
         let user = self.users.touch(&origin.user).expect("a session attaches when its user is in memory");
-        let Some(index) = user.device_index(origin.device) else { return self.register(origin, fx) };
+        let Some(index) = user.device_index(origin.device) else { return self.register(origin, entry, fx) };
         if user.devices[index].registered_lsn <= self.log.durable_lsn {
-            self.attach(origin, fx);
+            self.attach(origin, entry, fx);
         } else if self.log.takes_records() {
             user.held += 1;
-            self.log.wait(Release::Attach { origin, gone: false });
+            self.log.wait(Release::Attach { origin, entry, gone: false });
         } else {
             self.refuse_attach(&origin, ErrorCode::StorageUnavailable, fx);
         }
     }
 
     /// A device nobody knew: answered when the journal knows it.
-    fn register(&mut self, origin: Origin, fx: &mut Effects) {
+    fn register(&mut self, origin: Origin, entry: Entry, fx: &mut Effects) {
         let Origin { user: user_id, device, .. } = origin;
         let user = self.users.peek_mut(&user_id).expect("it was just touched");
         if user.devices.len() >= DEVICES_PER_USER_MAX {
@@ -42,7 +51,7 @@ impl Shard {
             return self.refuse_attach(&origin, ErrorCode::StorageUnavailable, fx);
         }
         let record = Record::Device(DeviceRecord { user: user_id, device, last_seen: Millis(0) });
-        let lsn = self.log.append_then(record, Release::Attach { origin, gone: false }, fx);
+        let lsn = self.log.append_then(record, Release::Attach { origin, entry, gone: false }, fx);
         user.register(device, lsn);
         user.held += 1;
         self.changes.user(user_id, user);
@@ -50,22 +59,25 @@ impl Shard {
     }
 
     /// The device is durable: the session attaches, unless it ended while it waited.
-    pub(crate) fn release_attach(&mut self, origin: Origin, gone: bool, fx: &mut Effects) {
+    pub(crate) fn release_attach(&mut self, origin: Origin, entry: Entry, gone: bool, fx: &mut Effects) {
         let user = self.users.peek_mut(&origin.user).expect("a pending record holds its user");
         user.held -= 1;
         if gone {
             post::answer(origin.session, ToGateway::Attached(origin.session), fx);
         } else {
-            self.attach(origin, fx);
+            self.attach(origin, entry, fx);
         }
     }
 
-    fn attach(&mut self, origin: Origin, fx: &mut Effects) {
+    fn attach(&mut self, origin: Origin, entry: Entry, fx: &mut Effects) {
         let Self { users, agenda, now, .. } = self;
         let user = users.touch(&origin.user).expect("a session attaches when its user is in memory");
         let index = user.device_index(origin.device).expect("a session attaches when its device is registered");
         let inbox_len = user.inbox.len();
         let device = &mut user.devices[index];
+        if entry == Entry::IfVacant && device.session.is_some() {
+            return post::answer(origin.session, ToGateway::Occupied(origin.session), fx);
+        }
         let missed_since = Millis(device.last_seen.0.saturating_sub(MISSED_RECEIPTS_SLACK_MS));
         device.attachment += 1;
         let mut session = Box::new(Session::new(origin.session, missed_since));
@@ -116,7 +128,7 @@ impl Shard {
         if device.session.as_ref().is_none_or(|session| session.at != origin.session) {
             if device.registered_lsn > self.log.durable_lsn {
                 for (_, release) in &mut self.log.pending {
-                    if let Release::Attach { origin: waiting, gone } = release {
+                    if let Release::Attach { origin: waiting, gone, .. } = release {
                         *gone |= *waiting == origin;
                     }
                 }

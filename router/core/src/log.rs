@@ -7,6 +7,7 @@ use switchyard_schema::ids::{ConversationId, ShardId, UserId};
 use switchyard_schema::link::{Origin, SessionRef};
 use switchyard_schema::record::Record;
 
+use crate::attach::Entry;
 use crate::cursor::Mark;
 use crate::effects::{Append, Effects, StorageState};
 use crate::peer::{Answer, FactStamp, LiveMessage};
@@ -19,7 +20,7 @@ pub(crate) enum Release {
     /// A repeat of a Send that was pending is answered.
     Repeat(Answer),
     /// A session attaches; `gone` when it ended meanwhile.
-    Attach { origin: Origin, gone: bool },
+    Attach { origin: Origin, entry: Entry, gone: bool },
     /// A device's cursor moved.
     Cursor { user: UserId, conversation: ConversationId, device: u8, mark: Mark, explicit: bool },
     /// A head fact is in the journal.

@@ -23,7 +23,7 @@ impl Input {
     /// What must be in memory before it can be taken; `None` for what means nothing to a cold entity.
     pub(crate) fn wants(&self) -> Option<LoadKey> {
         match self {
-            Self::Gateway(ToRouter::Attach(origin)) => Some(LoadKey::User(origin.user)),
+            Self::Gateway(ToRouter::Attach(origin) | ToRouter::AttachEarly(origin)) => Some(LoadKey::User(origin.user)),
             Self::Gateway(ToRouter::Send(request)) => Some(LoadKey::Conversation(request.conversation)),
             Self::Gateway(ToRouter::Fetch { fetch, .. }) => Some(LoadKey::Conversation(fetch.conversation)),
             Self::Gateway(ToRouter::Detach { .. } | ToRouter::Ack { .. }) => None,
@@ -89,7 +89,10 @@ impl Parking {
     /// Takes out the Attach of a session that ended meanwhile.
     pub(crate) fn take_attach(&mut self, gone: &Origin) -> Option<Origin> {
         let queue = self.waiting.get_mut(&LoadKey::User(gone.user))?;
-        let of_gone = |input: &Input| matches!(input, Input::Gateway(ToRouter::Attach(origin)) if origin == gone);
+        let of_gone = |input: &Input| {
+            let Input::Gateway(ToRouter::Attach(origin) | ToRouter::AttachEarly(origin)) = input else { return false };
+            origin == gone
+        };
         let at = queue.iter().position(of_gone)?;
         queue.remove(at);
         self.count -= 1;

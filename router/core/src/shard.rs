@@ -7,6 +7,7 @@ use switchyard_schema::ids::{ConversationId, MessageId, Millis, Sequence, ShardI
 use switchyard_schema::link::{ToGateway, ToRouter};
 
 use crate::agenda::Agenda;
+use crate::attach::Entry;
 use crate::config::ShardConfig;
 use crate::conversation::Conversation;
 use crate::effects::{Effects, HistoryResult, LoadKey, Row, StorageState};
@@ -148,7 +149,7 @@ impl Shard {
             match release {
                 Release::Message { live, session } => self.release_message(lsn, live, session, fx),
                 Release::Repeat(answer) => self.answer_repeat(answer, fx),
-                Release::Attach { origin, gone } => self.release_attach(origin, gone, fx),
+                Release::Attach { origin, entry, gone } => self.release_attach(origin, entry, gone, fx),
                 Release::Cursor { user, conversation, device, mark, explicit } => {
                     self.release_cursor(lsn, (user, conversation), device, (mark, explicit), fx);
                 }
@@ -259,7 +260,8 @@ impl Shard {
 
     fn dispatch(&mut self, input: Input, fx: &mut Effects) {
         match input {
-            Input::Gateway(ToRouter::Attach(origin)) => self.on_attach(origin, fx),
+            Input::Gateway(ToRouter::Attach(origin)) => self.on_attach(origin, Entry::Replacing, fx),
+            Input::Gateway(ToRouter::AttachEarly(origin)) => self.on_attach(origin, Entry::IfVacant, fx),
             Input::Gateway(ToRouter::Detach { origin, last_seen }) => self.on_detach(origin, last_seen, fx),
             Input::Gateway(ToRouter::Send(request)) => self.on_send(request, fx),
             Input::Gateway(ToRouter::Ack { origin, ack }) => self.on_ack(&origin, ack, fx),
@@ -295,7 +297,9 @@ impl Shard {
     /// Answers an input that cannot be taken; what has no answer is told again by its origin.
     fn refuse(&self, input: Input, code: ErrorCode, fx: &mut Effects) {
         match input {
-            Input::Gateway(ToRouter::Attach(origin)) => self.refuse_attach(&origin, code, fx),
+            Input::Gateway(ToRouter::Attach(origin) | ToRouter::AttachEarly(origin)) => {
+                self.refuse_attach(&origin, code, fx);
+            }
             Input::Gateway(ToRouter::Send(request)) => {
                 self.refuse_send(&request.origin, request.client_message_id, code, fx);
             }

@@ -24,7 +24,7 @@ fn refuse(session: SessionRef, shard: ShardId, code: ErrorCode, regarding: Regar
 /// recorded, and an ack is dropped, since a client repeats it until it has seen its own watermark. Gives back the rest.
 pub(crate) fn out_of_room(shard: ShardId, input: ToRouter, fx: &mut Effects) -> Option<ToRouter> {
     match input {
-        ToRouter::Attach(Origin { session, .. }) => {
+        ToRouter::Attach(Origin { session, .. }) | ToRouter::AttachEarly(Origin { session, .. }) => {
             let (code, retry_after_ms) = (ErrorCode::StorageUnavailable, Some(STORAGE_RETRY_MS));
             let refused = ToGateway::Refused { session, shard, code, retry_after_ms, regarding: Regarding::Session };
             fx.answer(session.gateway, refused);
@@ -38,7 +38,9 @@ pub(crate) fn out_of_room(shard: ShardId, input: ToRouter, fx: &mut Effects) -> 
 /// Answers a gateway in place of the damaged `shard`.
 pub(crate) fn gateway(config: &EngineConfig, shard: ShardId, input: ToRouter, fx: &mut Effects) {
     match input {
-        ToRouter::Attach(origin) => refuse(origin.session, shard, CODE, Regarding::Session, fx),
+        ToRouter::Attach(origin) | ToRouter::AttachEarly(origin) => {
+            refuse(origin.session, shard, CODE, Regarding::Session, fx);
+        }
         ToRouter::Fetch { origin, fetch } => refuse(origin.session, shard, CODE, Regarding::Request(fetch.request), fx),
         ToRouter::Send(request) => {
             // The credit is one of the sender's core, which therefore gives the answer.

@@ -56,7 +56,7 @@ fn settings() -> Settings {
     Settings { heartbeat_ms: 30_000, drain_grace_ms: 5_000, rates }
 }
 
-/// First byte: the form and the header's token; then one operation after the other.
+/// First byte: the form, the header's token, and whether the handshake is done; then one operation after the other.
 pub(crate) fn run(data: &[u8]) {
     let mut source = Source::new(data);
     let mut world = World::new(&mut source);
@@ -82,6 +82,8 @@ struct World {
     attached: u32,
     detached: u32,
     welcomed: bool,
+    /// The router has said that the device has another session.
+    occupied: bool,
     sends: Vec<ClientMessageId>,
     fetches: Vec<u64>,
 }
@@ -94,7 +96,12 @@ impl World {
         let header = (choice & 2 != 0).then(|| tokens[usize::from(choice >> 2) % HELLO_TOKENS].as_str().into());
         let mut out = SessionEffects::new();
         let around = Surroundings { now: START, keys: keys.clone(), settings: settings(), comebacks: COMEBACKS };
-        let session = Session::new(SESSION, form, header, &around.context(), &mut out);
+        let early = choice & 0x80 != 0;
+        let session = if early {
+            Session::new_early(SESSION, form.into(), &around.context(), &mut out)
+        } else {
+            Session::new(SESSION, form, header, &around.context(), &mut out)
+        };
         let timer = out.timer.take();
         assert!(timer.is_some(), "who says nothing is not waited for for ever");
         Self {
@@ -108,6 +115,7 @@ impl World {
             attached: 0,
             detached: 0,
             welcomed: false,
+            occupied: false,
             sends: Vec::new(),
             fetches: Vec::new(),
         }
@@ -187,6 +195,7 @@ impl World {
             0 => session.on_bad_bytes(context, WsError::BadUtf8, out),
             1 => session.on_overflow(context, out),
             2 => session.on_eof(context, out),
+            6 | 7 => session.on_confirmed(context, out),
             _ => session.on_drain(context, out),
         });
     }
@@ -205,6 +214,10 @@ impl World {
             _ => self.sends.pop().map_or(Regarding::Session, Regarding::Send),
         };
         let said = match (source.below(10), regarding) {
+            (2, _) if !self.welcomed => {
+                self.occupied = true;
+                ToGateway::Occupied(SESSION)
+            }
             (0..=2, _) => ToGateway::Attached(SESSION),
             (3 | 4, Regarding::Send(client_message_id)) => {
                 ToGateway::Accepted { session: SESSION, client_message_id, conversation, message, sequence }
@@ -261,7 +274,7 @@ impl World {
 
     /// The driver's rule: a message is taken from the decoder only when the session wants it.
     fn event(&mut self, event: Event<'_>) {
-        if self.session.wants_read() {
+        if self.session.wants_read() && !self.session.defers(&event) {
             let mut users = std::mem::replace(&mut self.users, UserRates::new(7));
             self.step(|session, context, out| {
                 session.on_received(context);
@@ -312,16 +325,21 @@ impl World {
     fn look_at_messages(&mut self) {
         for message in std::mem::take(&mut self.out.messages) {
             match message {
-                ToRouter::Attach(origin) => {
+                ToRouter::Attach(origin) | ToRouter::AttachEarly(origin) => {
                     assert_eq!((origin.user, origin.device), (ME, DEVICE), "only a good token opens a session");
-                    self.attached += 1;
+                    assert_eq!(matches!(message, ToRouter::AttachEarly(_)), self.session.is_early());
+                    // It asks again when it may end the other one.
+                    self.attached += u32::from(!std::mem::take(&mut self.occupied));
                 }
                 ToRouter::Detach { last_seen, .. } => {
                     assert!(last_seen <= self.around.now.unix);
                     self.detached += 1;
                 }
                 ToRouter::Send(request) => {
-                    assert!(self.welcomed, "nothing is sent before Welcome");
+                    assert!(
+                        self.welcomed && !self.session.is_early(),
+                        "nothing is sent before Welcome and the handshake"
+                    );
                     self.sends.push(request.client_message_id);
                 }
                 ToRouter::Fetch { fetch, .. } => {
@@ -361,6 +379,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let whole = [&[0][..], &hello, &attached, &send, &accepted, &[0, 0, 1, 0, 7]].concat();
     let as_json = [&[1][..], &hello, &attached, &send, &[15, 90, 2], &[9, 3], &[15, 200, 3]].concat();
     let from_header = [&[2][..], &[0, 0, 0, 0, 0, 0], &attached, &[10, 1, 5, 0, 6], &[10, 1, 5, 0, 9]].concat();
+    let occupied = [10, 0, 0, 0, 2];
+    let early = [&[0x80][..], &hello, &occupied, &[9, 6], &attached, &send].concat();
     let refused = [&[0][..], &hello, &[10, 0, 0, 0, 3, 0]].concat();
-    vec![whole, as_json, from_header, refused, vec![0, 7, 0, 4, 1, 2, 3, 4], vec![1, 15, 255, 2]]
+    vec![whole, as_json, from_header, early, refused, vec![0, 7, 0, 4, 1, 2, 3, 4], vec![1, 15, 255, 2]]
 }

@@ -2,13 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use switchyard_schema::error::{CloseCode, ErrorCode};
-use switchyard_schema::frame::{Accepted, Receipt, ServerFrame};
+use switchyard_schema::frame::{Accepted, Page, Receipt, ServerFrame};
 use switchyard_schema::ids::{Millis, UserId};
 use switchyard_schema::link::{DeliverFrame, ToRouter};
 use switchyard_schema::{json, wire};
 
 use super::{Context, Packing, Transport};
 use crate::handshake::Form;
+use crate::limits::LARGE_PAGE_BYTES;
 use crate::ws::{Opcode, encode};
 
 /// What steps of one session ask for. A thread has one, and empties it after each use with [`SessionEffects::clear`].
@@ -17,7 +18,9 @@ pub struct SessionEffects {
     /// Frames to write, whole and in order, with what stands before each of them on its transport. A large Deliver on a stream is
     /// two pieces: its length, and what all recipients share.
     pub frames: Vec<Bytes>,
-    /// How many frames those are.
+    /// Pages that may be written on streams of their own instead, in any order, packed in the same way: large ones over QUIC.
+    pub pages: Vec<Bytes>,
+    /// How many frames all of those are.
     pub frame_count: u64,
     /// The frames are a receipt, for which nobody waits: they may be held back until something else is written to the
     /// connection, for as long as [`crate::limits::LINGER_MS`].
@@ -66,6 +69,21 @@ struct Encoders {
     text: Vec<u8>,
 }
 
+impl Encoders {
+    /// A frame as `packing` has it.
+    fn pack(&mut self, packing: Packing, me: UserId, frame: &ServerFrame<'_>) -> Bytes {
+        let Self { binary, text } = self;
+        match packing.form {
+            Form::Binary => packing.pack(binary.server(frame)),
+            Form::Json => {
+                text.clear();
+                json::encode_server(frame, me, text);
+                packing.pack(text)
+            }
+        }
+    }
+}
+
 impl SessionEffects {
     /// Nothing asked for.
     #[must_use]
@@ -76,6 +94,7 @@ impl SessionEffects {
     /// Forgets what was asked for and keeps the buffers.
     pub fn clear(&mut self) {
         self.frames.clear();
+        self.pages.clear();
         self.frame_count = 0;
         self.may_linger = false;
         self.messages.clear();
@@ -99,15 +118,7 @@ impl SessionEffects {
         if let ServerFrame::Error(error) = frame {
             self.refused.push(error.code);
         }
-        let Encoders { binary, text } = &mut self.encoder;
-        let packed = match packing.form {
-            Form::Binary => packing.pack(binary.server(frame)),
-            Form::Json => {
-                text.clear();
-                json::encode_server(frame, me, text);
-                packing.pack(text)
-            }
-        };
+        let packed = self.encoder.pack(packing, me, frame);
         self.push(packed);
     }
 
@@ -116,6 +127,17 @@ impl SessionEffects {
         match (packing.form, packing.transport) {
             (Form::Binary, Transport::WebSocket) => self.push(switchyard_schema::encode::accepted(accepted)),
             _ => self.frame(packing, me, &ServerFrame::Accepted(*accepted)),
+        }
+    }
+
+    /// Encodes a Page, which may have a stream of its own when it is large.
+    pub(super) fn page(&mut self, packing: Packing, me: UserId, page: Page<'_>) {
+        let packed = self.encoder.pack(packing, me, &ServerFrame::Page(page));
+        if packing.transport == Transport::Quic && packed.len() > LARGE_PAGE_BYTES {
+            self.pages.push(packed);
+            self.frame_count += 1;
+        } else {
+            self.push(packed);
         }
     }
 

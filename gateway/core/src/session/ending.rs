@@ -51,11 +51,8 @@ impl Session {
     /// for is unanswered, which may be now, or when the grace is over.
     pub fn on_drain(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         match &self.state {
-            State::AwaitHello { .. } | State::Attaching(_) => {
-                let retry_after_ms = Some(out.send_away(context, 0));
-                let draining = Refusal { retry_after_ms, ..ErrorCode::Draining.into() };
-                self.fail(context, &draining, out);
-            }
+            State::AwaitHello { .. } | State::Attaching(_) => self.send_away(context, out),
+            State::Open(_) if self.is_early() => self.send_away(context, out),
             State::Open(member) if !self.deadline.is_set() => {
                 self.deadline = Deadline::at(context.now.monotonic.plus(context.settings.drain_grace_ms));
                 let reconnect_after_ms = out.send_away(context, 0);
@@ -67,10 +64,18 @@ impl Session {
         }
     }
 
+    /// The gateway goes away before the session is what could be told of it.
+    fn send_away(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
+        let retry_after_ms = Some(out.send_away(context, 0));
+        let draining = Refusal { retry_after_ms, ..ErrorCode::Draining.into() };
+        self.fail(context, &draining, out);
+    }
+
     /// Ends a session that was told to go, once everything that it asked for is answered.
     pub(super) fn leave_when_answered(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         if let State::Open(member) = &self.state
             && self.deadline.is_set()
+            && !self.is_early()
             && !member.awaits_answers()
         {
             self.go_away(context, out);
@@ -132,7 +137,9 @@ impl Session {
             State::AwaitHello { .. } => {}
             State::Attaching(member) | State::Open(member) => {
                 let silence_ms = self.heartbeat.silence_ms(context.now.monotonic);
-                let last_seen = Millis(context.now.unix.0.saturating_sub(silence_ms));
+                // A replay is nobody who was seen.
+                let last_seen =
+                    if self.is_early() { Millis(0) } else { Millis(context.now.unix.0.saturating_sub(silence_ms)) };
                 let origin = Origin { session: self.session, user: member.user, device: member.device };
                 out.messages.push(ToRouter::Detach { origin, last_seen });
             }

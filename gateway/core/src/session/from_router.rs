@@ -10,6 +10,8 @@ use switchyard_schema::link::{DeliverFrame, PageReply, SessionRef, ToGateway};
 pub enum FromRouter<'a> {
     /// The session is known; Welcome may go out.
     Attached,
+    /// The device has a session, whose place this one may not take yet.
+    Occupied,
     /// A request was refused.
     Refused {
         /// Why.
@@ -37,6 +39,7 @@ pub enum FromRouter<'a> {
 pub fn dispatch(message: &ToGateway, mut each: impl FnMut(SessionRef, FromRouter<'_>)) {
     match message {
         ToGateway::Attached(session) => each(*session, FromRouter::Attached),
+        ToGateway::Occupied(session) => each(*session, FromRouter::Occupied),
         &ToGateway::Refused { session, code, retry_after_ms, regarding, .. } => {
             each(session, FromRouter::Refused { code, retry_after_ms, regarding });
         }

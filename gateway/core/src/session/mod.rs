@@ -12,11 +12,14 @@
 //! - It asks [`Session::wants_read`] before each message that it takes from the decoder, and reads on when a later step
 //!   turns the answer.
 //! - A message for the router that does not fit its link waits at the connection, in order, and stops its reading.
+//! - Of a session whose handshake is not done, it asks [`Session::defers`] of each message before the session gets it, and
+//!   says [`Session::on_confirmed`] when it is done.
 //!
 //! Every session whose Attach was asked for ends with exactly one Detach.
 
 mod bad_bytes;
 mod context;
+mod early;
 mod effects;
 mod ending;
 mod from_router;
@@ -38,6 +41,7 @@ use crate::limits::{FLOOD_PAUSE_MS, HELLO_MS};
 use crate::rate::{Bucket, Kind, UserRates};
 use crate::ws::{Event, Opcode, encode as frames};
 
+use early::Peer;
 use member::Member;
 use refusal::Refusal;
 
@@ -52,11 +56,13 @@ pub use packing::{Packing, Transport};
 pub struct Session {
     session: SessionRef,
     packing: Packing,
+    peer: Peer,
     heartbeat: Heartbeat,
     frames: Bucket,
     /// It is not read before this time, because too many frames came.
     paused_until: Deadline,
-    /// When its state ends at the latest: without a Hello, without the router's answer, or after it was told to go.
+    /// When its state ends at the latest: without a Hello, without the router's answer, without the end of its handshake, or
+    /// after it was told to go.
     deadline: Deadline,
     state: State,
 }
@@ -91,6 +97,7 @@ impl Session {
         Self {
             session,
             packing: packing.into(),
+            peer: Peer::Confirmed,
             heartbeat: Heartbeat::new(now),
             frames: Bucket::default(),
             paused_until: Deadline::NEVER,
@@ -141,6 +148,7 @@ impl Session {
     pub fn wants_read(&self) -> bool {
         match &self.state {
             State::Ended => true,
+            _ if self.awaits_handshake() => false,
             State::AwaitHello { .. } => !self.is_flooded(),
             State::Attaching(_) => false,
             State::Open(member) => member.has_room() && !self.is_flooded(),
@@ -211,6 +219,9 @@ impl Session {
             self.on_received(context);
         }
         let is_over = self.deadline.is_over(now);
+        if is_over && self.is_early() {
+            return self.on_handshake_timeout(context, out);
+        }
         match &mut self.state {
             // It may well be the Hello that waits.
             State::AwaitHello { .. } if is_over && held => self.deadline = Deadline::at(now.plus(HELLO_MS)),
@@ -243,6 +254,7 @@ impl Session {
             State::AwaitHello { .. } | State::Ended => {}
             State::Attaching(member) => match message {
                 FromRouter::Attached => self.welcome(context, out),
+                FromRouter::Occupied => self.on_occupied(context, out),
                 FromRouter::Refused { code, retry_after_ms, regarding: Regarding::Session } => {
                     // The router knows no such session: there is nothing to detach.
                     let user = member.user;
@@ -256,14 +268,14 @@ impl Session {
                 _ => {}
             },
             State::Open(member) => match message {
-                FromRouter::Attached => {}
+                FromRouter::Attached | FromRouter::Occupied => {}
                 FromRouter::Accepted(accepted) => {
                     member.on_send_answered(accepted.sequence == Sequence(1));
                     out.accepted(packing, member.user, &accepted);
                 }
                 FromRouter::Page(reply) => {
                     member.pending_fetches = member.pending_fetches.saturating_sub(1);
-                    out.frame(packing, member.user, &ServerFrame::Page(from_router::page_for(member.user, reply)));
+                    out.page(packing, member.user, from_router::page_for(member.user, reply));
                 }
                 FromRouter::Refused { code, retry_after_ms, regarding } => {
                     match regarding {

@@ -4,14 +4,12 @@ use switchyard_schema::error::ErrorCode;
 use switchyard_schema::frame::{Hello, ServerFrame, Welcome};
 use switchyard_schema::ids::{DeviceId, Millis};
 use switchyard_schema::limits::{CLIENT_FRAME_BYTES_MAX, DELIVERY_WINDOW_MESSAGES, PENDING_SENDS_MAX};
-use switchyard_schema::link::{Origin, ToRouter};
 
 use super::member::Member;
 use super::refusal::Refusal;
 use super::{Context, Now, Session, SessionEffects, State};
 use crate::auth::{Claims, TokenError};
 use crate::deadline::Deadline;
-use crate::limits::ATTACH_MS;
 
 impl Session {
     pub(super) fn on_hello(
@@ -29,9 +27,7 @@ impl Session {
             Ok((claims, expires)) => {
                 let (user, device) = (claims.user, hello.device);
                 self.state = State::Attaching(Member::new(user, device, expires));
-                self.deadline = Deadline::at(context.now.monotonic.plus(ATTACH_MS));
-                out.messages.push(ToRouter::Attach(Origin { session: self.session, user, device }));
-                self.arm(context, out);
+                self.attach(context, out);
             }
             Err(error) => self.fail_token(context, error, out),
         }
@@ -52,7 +48,9 @@ impl Session {
     /// The router knows the session.
     pub(super) fn welcome(&mut self, context: &Context<'_>, out: &mut SessionEffects) {
         let State::Attaching(member) = std::mem::replace(&mut self.state, State::Ended) else { return };
-        self.deadline = Deadline::NEVER;
+        if !self.is_early() {
+            self.deadline = Deadline::NEVER;
+        }
         let welcome = Welcome {
             user: member.user,
             device: member.device,

@@ -118,6 +118,8 @@ pub(crate) struct World {
     keys: KeySet,
     comebacks: Comebacks,
     users: UserRates,
+    /// Pages so far that may have streams of their own.
+    pub(crate) asides: usize,
     /// Texts of JSON frames, as seen.
     pub(crate) texts: Vec<String>,
     /// The reasons of errors, as seen.
@@ -143,6 +145,16 @@ impl World {
     /// A connection whose upgrade is done, with the token of the header.
     pub(crate) fn upgraded(packing: impl Into<Packing>, header_token: Option<&str>) -> Self {
         let packing = packing.into();
+        Self::with(packing, |context, out| Session::new(SESSION, packing, header_token.map(Into::into), context, out))
+    }
+
+    /// A QUIC connection whose client says something before its handshake is done.
+    pub(crate) fn early(form: Form) -> Self {
+        let packing = Packing::quic(form);
+        Self::with(packing, |context, out| Session::new_early(SESSION, packing, context, out))
+    }
+
+    fn with(packing: Packing, session: impl FnOnce(&Context<'_>, &mut SessionEffects) -> Session) -> Self {
         let key = signing_key();
         let mut keys = KeySet::new(AUDIENCE_DEFAULT);
         keys.insert(key.kid(), key.public_key());
@@ -154,7 +166,7 @@ impl World {
         let mut out = SessionEffects::new();
         let comebacks = Comebacks::new(1_000 / COMEBACK_APART_MS);
         let context = Context { now: START, keys: &keys, settings: &settings, comebacks };
-        let session = Session::new(SESSION, packing, header_token.map(Into::into), &context, &mut out);
+        let session = session(&context, &mut out);
         let timer = out.timer.take();
         Self {
             session,
@@ -168,6 +180,7 @@ impl World {
             keys,
             comebacks,
             users: UserRates::new(1),
+            asides: 0,
             texts: Vec::new(),
             reasons: Vec::new(),
         }
@@ -212,6 +225,30 @@ impl World {
         self.take_seen()
     }
 
+    /// The handshake is done.
+    pub(crate) fn confirm(&mut self) -> Vec<Seen> {
+        self.step(|session, context, out| session.on_confirmed(context, out))
+    }
+
+    /// Whether this frame has to wait for the handshake.
+    pub(crate) fn defers(&mut self, frame: &ClientFrame<'_>) -> bool {
+        let bytes = self.encoded(frame);
+        let event = match self.session.form() {
+            Form::Binary => Event::Binary(bytes.into()),
+            Form::Json => Event::Text(String::from_utf8(bytes).unwrap().into()),
+        };
+        self.session.defers(&event)
+    }
+
+    fn encoded(&self, frame: &ClientFrame<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.session.form() {
+            Form::Binary => wire::encode_client(frame, &mut bytes),
+            Form::Json => json::encode_client(frame, user(42), &mut bytes),
+        }
+        bytes
+    }
+
     /// The client sends bytes that decode to this event.
     pub(crate) fn event(&mut self, event: Event<'_>) -> Vec<Seen> {
         let context = Context { now: self.now, keys: &self.keys, settings: &self.settings, comebacks: self.comebacks };
@@ -222,16 +259,10 @@ impl World {
 
     /// The client sends a frame in the session's form.
     pub(crate) fn client(&mut self, frame: &ClientFrame<'_>) -> Vec<Seen> {
-        let mut bytes = Vec::new();
+        let bytes = self.encoded(frame);
         match self.session.form() {
-            Form::Binary => {
-                wire::encode_client(frame, &mut bytes);
-                self.event(Event::Binary(bytes.into()))
-            }
-            Form::Json => {
-                json::encode_client(frame, user(42), &mut bytes);
-                self.event(Event::Text(String::from_utf8(bytes).unwrap().into()))
-            }
+            Form::Binary => self.event(Event::Binary(bytes.into())),
+            Form::Json => self.event(Event::Text(String::from_utf8(bytes).unwrap().into())),
         }
     }
 
@@ -362,7 +393,9 @@ impl World {
 
     fn take_seen_on_stream(&mut self) -> Vec<Seen> {
         let mut decoder = framing::Decoder::new(self.packing.form, 1 << 20);
-        let bytes = std::mem::take(&mut self.out.frames).concat();
+        let pages = std::mem::take(&mut self.out.pages);
+        self.asides += pages.len();
+        let bytes = [std::mem::take(&mut self.out.frames), pages].concat().concat();
         let mut rest = &bytes[..];
         let mut seen = Vec::new();
         while !rest.is_empty() {
@@ -382,6 +415,7 @@ impl World {
 
     fn take_seen_on_websocket(&mut self) -> Vec<Seen> {
         assert!(self.out.close.is_none() && !self.out.ping, "a WebSocket has frames for both");
+        assert!(self.out.pages.is_empty(), "it has one stream");
         let mut seen = Vec::new();
         let mut decoder = Decoder::new(Role::Client, 1 << 20);
         for frame in std::mem::take(&mut self.out.frames) {

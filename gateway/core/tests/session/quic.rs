@@ -1,15 +1,17 @@
 //! Sessions on a stream of a QUIC connection: the same frames behind their lengths; pings and the close are the connection's.
 
+use bytes::Bytes;
 use switchyard_gateway_core::framing::{FramingError, LENGTH_BYTES};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::session::{Packing, SessionEffects, Transport};
 use switchyard_schema::error::{CloseCode, ErrorCode};
 use switchyard_schema::frame::ClientFrame;
 use switchyard_schema::ids::Sequence;
-use switchyard_schema::link::ToGateway;
+use switchyard_schema::link::{PageReply, ToGateway};
+use switchyard_schema::record::MessageRecord;
 
 use crate::harness::{
-    COMEBACK_MS, HEARTBEAT_MS, SESSION, START, Seen, World, client_message, conversation, error, message, send,
+    COMEBACK_MS, HEARTBEAT_MS, SESSION, START, Seen, World, client_message, conversation, device, error, message, send,
     text_body, user,
 };
 
@@ -43,6 +45,34 @@ fn given_a_deliver_when_it_is_large_then_its_bytes_are_shared_and_when_it_is_sma
         }
         let deliver = ToGateway::Deliver { sessions: [SESSION].into_iter().collect(), frame };
         assert_eq!(World::open(packing).router(deliver), [Seen::Deliver(Sequence(1))]);
+    }
+}
+
+#[test]
+fn given_a_page_when_it_is_large_then_it_may_have_a_stream_of_its_own_and_not_on_a_websocket() {
+    let page = |messages| {
+        let body = Bytes::from(text_body(&"x".repeat(4_000)));
+        let record = |sequence| MessageRecord {
+            conversation: conversation(),
+            sequence: Sequence(sequence),
+            message: message(sequence),
+            sender: user(43),
+            device: device(1),
+            client_message_id: client_message(1),
+            body: body.clone(),
+        };
+        let (session, request, conversation) = (SESSION, 7, conversation());
+        let messages = (1..=messages).map(record).collect();
+        let (void, watermarks, more) = (Vec::new(), std::iter::empty().collect(), false);
+        ToGateway::Page(Box::new(PageReply { session, request, conversation, messages, void, watermarks, more }))
+    };
+    for form in [Form::Binary, Form::Json] {
+        for (packing, messages, asides) in
+            [(Packing::quic(form), 1, 0), (Packing::quic(form), 5, 1), (form.into(), 5, 0)]
+        {
+            let mut world = World::open(packing);
+            assert_eq!((world.router(page(messages)), world.asides), (vec![Seen::Page(7)], asides));
+        }
     }
 }
 

@@ -129,10 +129,14 @@ impl State {
     /// The handshake has taken too long.
     pub(crate) fn on_quic_handshake_timeout(&mut self, slot: Slot) {
         debug_assert_eq!(self.connection(slot).transport, Transport::Quic);
-        self.counters.quic_handshakes_timed_out.add(1);
-        self.on_handshake_failed(slot);
+        self.count_quic_handshake_timeout(slot);
         let reason = "the handshake took too long".into();
         self.quic_mut().close_later(slot, Close { code: CloseCode::Timeout, reason });
         self.abort(slot);
+    }
+
+    pub(crate) fn count_quic_handshake_timeout(&mut self, slot: Slot) {
+        self.counters.quic_handshakes_timed_out.add(1);
+        self.on_handshake_failed(slot);
     }
 }

@@ -1,13 +1,11 @@
 //! What connections tell: the handshake is done, the stream has bytes or takes some, the end.
 
-use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, TransportErrorCode};
+use quinn_proto::{ConnectionError, Dir, Event, StreamEvent, StreamId, TransportErrorCode};
 use switchyard_gateway_core::admission::Crowded;
-use switchyard_gateway_core::framing;
-use switchyard_gateway_core::session::{Packing, Transport};
+use switchyard_gateway_core::session::{Session, Transport};
 use switchyard_gateway_core::wheel::Slot;
-use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
-use crate::connection::{Phase, Unpacker};
+use crate::connection::Phase;
 use crate::readiness::bite_bytes;
 use crate::state::State;
 
@@ -41,18 +39,23 @@ impl State {
         if let Some(link) = self.quic_mut().link(handle) {
             link.on_proven();
         }
+        if !matches!(self.connection(slot).phase, Phase::Handshake(_)) {
+            return self.on_session_confirmed(slot);
+        }
         // It may have come when there was room, as many others did.
         if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
-        let form = self.quic_mut().link(handle).and_then(|link| link.form());
-        let form = form.expect("a handshake without one of our protocols does not succeed");
-        let decoder = framing::Decoder::new(form, CLIENT_FRAME_BYTES_MAX);
-        self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
+        let (packing, unpacker) = self.stream_of(handle);
+        self.begin_session(slot, unpacker, |session, context, effects| {
+            Session::new(session, packing, None, context, effects)
+        });
+        // It may have said something early, when there was no room for it.
+        self.on_stream_readable(slot);
     }
 
     fn on_quic_lost(&mut self, slot: Slot, reason: &ConnectionError) {
-        if let Phase::Handshake(_) = self.connection(slot).phase {
+        if self.is_in_handshake(slot) {
             let counters = &self.counters;
             let counter = match reason {
                 // What a client says that changes its mind: RFC 9000 §10.2.3.
@@ -77,6 +80,13 @@ impl State {
         match event {
             StreamEvent::Opened { dir: Dir::Bi } => self.on_stream_opened(handle, slot),
             StreamEvent::Readable { .. } => self.on_stream_readable(slot),
+            StreamEvent::Writable { id } if self.is_aside(handle, id) => {
+                if let Some(link) = self.quic_mut().link(handle) {
+                    link.write_aside(id);
+                }
+            }
+            StreamEvent::Finished { id } if self.is_aside(handle, id) => self.on_aside_ended(handle, slot, id, false),
+            StreamEvent::Stopped { id, .. } if self.is_aside(handle, id) => self.on_aside_ended(handle, slot, id, true),
             StreamEvent::Writable { .. } => {
                 self.connection(slot).blocked = false;
                 self.mark_dirty(slot);
@@ -86,14 +96,20 @@ impl State {
                 self.on_ended(slot);
             }
             StreamEvent::Stopped { .. } => self.abort(slot),
-            // The client may open none in one direction, and this side opens none.
+            // The client may open none in one direction. This side opens some when it has something to say on them.
             StreamEvent::Opened { dir: Dir::Uni } | StreamEvent::Available { .. } => {}
         }
     }
 
+    fn is_aside(&mut self, handle: usize, stream: StreamId) -> bool {
+        self.quic_mut().link(handle).is_some_and(|link| link.is_aside(stream))
+    }
+
     fn on_stream_opened(&mut self, handle: usize, slot: Slot) {
         self.quic_mut().link(handle).expect("it has just told").on_opened();
-        self.on_stream_readable(slot);
+        if !matches!(self.connection(slot).phase, Phase::Handshake(_)) || self.begin_early(handle, slot) {
+            self.on_stream_readable(slot);
+        }
     }
 
     /// Reads once what has arrived on the stream and handles it, as is done with a socket.
@@ -117,6 +133,9 @@ impl State {
 
     fn on_stream_readable(&mut self, slot: Slot) {
         let connection = self.connection(slot);
+        if let Phase::Handshake(_) = connection.phase {
+            return;
+        }
         connection.unread = true;
         // Whoever stands in the list is read when its turn comes.
         if !connection.stands_to_read {

@@ -1,4 +1,5 @@
-//! One QUIC connection: quinn's state machine, and the one stream that carries the session.
+//! One QUIC connection: quinn's state machine, and the stream that carries the session; large pages have streams of their own
+//! ([`super::aside`]).
 //!
 //! The client opens the stream. The session's last frames are written to it and followed by its end; when the client has
 //! acknowledged all of that, the connection is closed with the session's close code.
@@ -14,6 +15,7 @@ use switchyard_gateway_core::session::Close;
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::error::CloseCode;
 
+use super::aside::Aside;
 use super::congestion;
 use super::deadlines::Armed;
 use super::unproven::{Came, Unproven};
@@ -39,6 +41,8 @@ pub(super) struct Link {
     stream: Option<StreamId>,
     /// Whether the end of the stream has been written.
     finishing: bool,
+    /// Pages on streams of their own that the client has not acknowledged.
+    pub(super) asides: Vec<Aside>,
     /// How it is to be closed.
     pub(super) close: Option<Close>,
 }
@@ -57,6 +61,7 @@ impl Link {
             touched: false,
             stream: None,
             finishing: false,
+            asides: Vec::new(),
             close: None,
         }
     }

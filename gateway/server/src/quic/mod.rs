@@ -6,17 +6,20 @@
 //! for both.
 //!
 //! In a turn, datagrams are received first ([`receiving`]), which may let clients in ([`admitting`]) and lets
-//! connections tell what has happened ([`events`]). At its end everything that is owed to clients is sent ([`sending`]). Which
+//! connections tell what has happened ([`events`]), before their handshake is done perhaps ([`early`]). At its end everything that is owed to clients is sent ([`sending`]), large pages beside all else ([`aside`]). Which
 //! thread a connection belongs to is in its id ([`steering`]).
 
 mod admitting;
+mod aside;
 mod congestion;
 mod deadlines;
+mod early;
 mod events;
 mod link;
 mod misrouted;
 mod receiving;
 mod reset;
+mod resumption;
 mod sending;
 mod settings;
 mod socket;
@@ -27,6 +30,7 @@ mod unproven;
 use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, Endpoint};
@@ -36,6 +40,7 @@ use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::error::CloseCode;
 
 use crate::address::AddressBlock;
+use crate::counters::Counters;
 use crate::limits::{QUIC_UNVERIFIED_MIN, QUIC_UNVERIFIED_SHARE};
 use deadlines::Deadlines;
 use link::Link;
@@ -91,7 +96,7 @@ impl Quic {
     /// When the kernel lacks what QUIC needs of a socket.
     fn new(
         socket: UdpSocket,
-        shared: &Shared,
+        (shared, counters): (&Shared, Arc<Counters>),
         queues: Queues,
         (index, threads): (u16, u16),
         connections_max: u32,
@@ -100,7 +105,7 @@ impl Quic {
         let socket = Socket::new(socket)?;
         let steering = Steering::new(index, threads);
         let endpoint =
-            Endpoint::new(shared.endpoint(steering), Some(shared.server.clone()), !socket.may_fragment(), None);
+            Endpoint::new(shared.endpoint(steering), Some(shared.server(counters)), !socket.may_fragment(), None);
         Ok(Self {
             socket,
             endpoint,

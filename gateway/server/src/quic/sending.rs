@@ -48,7 +48,10 @@ impl State {
             Written::Enough => {}
             Written::Blocked => connection.blocked = true,
             Written::All => {
-                if let Phase::Closing { half_closed: half_closed @ false } = &mut connection.phase {
+                // What closes the connection when all of the session's stream has arrived would lose them.
+                if link.asides.is_empty()
+                    && let Phase::Closing { half_closed: half_closed @ false } = &mut connection.phase
+                {
                     *half_closed = true;
                     if !link.finish() {
                         self.abort(slot);

@@ -12,12 +12,14 @@ use switchyard_gateway_core::wheel::Slot;
 use super::Quic;
 use super::congestion::Factory;
 use super::reset::ResetKey;
+use super::resumption::{Counted, Resumptions};
 use super::steering::Steering;
+use crate::counters::Counters;
 use crate::limits::{
     QUIC_CRYPTO_BYTES_MAX, QUIC_HELLO_WINDOW_BYTES, QUIC_IDLE_HEARTBEATS, QUIC_INCOMING_BYTES_MAX,
-    QUIC_RECEIVE_WINDOW_BYTES, QUIC_SEND_WINDOW_BYTES, QUIC_STREAMS_MAX,
+    QUIC_RECEIVE_WINDOW_BYTES, QUIC_RESUMPTIONS_DEFAULT, QUIC_SEND_WINDOW_BYTES, QUIC_STREAMS_MAX,
 };
-use crate::tls::certificates::{Certificates, Versions, server_config};
+use crate::tls::certificates::{Certificates, Versions, without_resumption};
 
 /// How a gateway speaks QUIC.
 #[derive(Clone, Debug)]
@@ -31,13 +33,16 @@ pub struct QuicConfig {
     /// Whether the kernel is told which thread a datagram is for. If not, or where it cannot be told, threads pass on what came
     /// to the wrong one, which costs a copy and two wake-ups each.
     pub steered: bool,
+    /// How many clients that were here can resume, and say things early (0-RTT): the newest, some 250 bytes each. With 0 nobody
+    /// can.
+    pub resumptions_max: usize,
 }
 
 impl QuicConfig {
     /// QUIC at `listen`.
     #[must_use]
     pub const fn new(listen: SocketAddr, certificates: Arc<Certificates>, reset_key: ResetKey) -> Self {
-        Self { listen, certificates, reset_key, steered: true }
+        Self { listen, certificates, reset_key, steered: true, resumptions_max: QUIC_RESUMPTIONS_DEFAULT }
     }
 }
 
@@ -55,23 +60,39 @@ impl Quic {
 #[derive(Clone)]
 pub(super) struct Shared {
     endpoint: EndpointConfig,
-    pub(super) server: Arc<ServerConfig>,
+    server: ServerConfig,
+    tls: rustls::ServerConfig,
+    resumptions: Arc<Resumptions>,
 }
 
 impl Shared {
     /// # Errors
     /// When rustls cannot be configured.
     pub(super) fn new(config: &QuicConfig, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
-        let [binary, json] = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes());
-        let mut tls = server_config(config.certificates.clone(), Versions::Only13, binary)?;
-        tls.alpn_protocols.push(json.to_vec());
-        let crypto = QuicServerConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
+        let protocols = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes().to_vec());
+        let mut tls = without_resumption(config.certificates.clone(), Versions::Only13, protocols.into())?;
+        // All that a client has room to send: RFC 9001 §4.6.1.
+        tls.max_early_data_size = if config.resumptions_max > 0 { u32::MAX } else { 0 };
+        let crypto = QuicServerConfig::try_from(tls.clone());
+        let crypto = crypto.map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut server = ServerConfig::with_crypto(Arc::new(crypto));
         server
             .transport_config(Arc::new(transport(heartbeat_ms)))
             .incoming_buffer_size(QUIC_INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(QUIC_INCOMING_BYTES_MAX);
-        Ok(Self { endpoint: config.reset_key.endpoint(), server: Arc::new(server) })
+        let resumptions = Arc::new(Resumptions::new(config.resumptions_max));
+        Ok(Self { endpoint: config.reset_key.endpoint(), server, tls, resumptions })
+    }
+
+    /// How one thread takes connections, which counts those that resume. What they resume, and what addresses are proven with, is
+    /// the same for all.
+    pub(super) fn server(&self, counters: Arc<Counters>) -> Arc<ServerConfig> {
+        let mut tls = self.tls.clone();
+        tls.session_storage = Arc::new(Counted { all: self.resumptions.clone(), counters });
+        let crypto = QuicServerConfig::try_from(tls).expect("the same suites were found before");
+        let mut server = self.server.clone();
+        server.crypto = Arc::new(crypto);
+        Arc::new(server)
     }
 
     /// The configuration of one thread's endpoint. All have the same key for stateless resets.

@@ -63,7 +63,8 @@ impl Startup {
             }
             let place = (parts.index, self.threads);
             let connections_max = parts.config.connections_per_thread_max;
-            let quic = Quic::new(socket, &self.shared, self.queues, place, connections_max, parts.seed)?;
+            let shared = (&self.shared, parts.counters.clone());
+            let quic = Quic::new(socket, shared, self.queues, place, connections_max, parts.seed)?;
             Ok((local_address, Box::new(quic)))
         };
         open().map_err(|error| listen_error(address, error))

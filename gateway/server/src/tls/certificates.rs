@@ -181,8 +181,8 @@ impl Versions {
 /// that a client resumes at whichever it comes to.
 ///
 /// Clients resume with tickets that only this process can read (RFC 8446 §4.6.1): nothing is kept for those that never come
-/// back. They are good for half a day; their key is changed every six hours. Early data is not taken; a transport that takes it
-/// needs a sized store of sessions instead of tickets ([`ServerConfig::session_storage`], [`ServerConfig::ticketer`]).
+/// back. They are good for half a day; their key is changed every six hours. Early data is not taken: nobody could tell that a
+/// ticket is used twice.
 ///
 /// # Errors
 /// When the system gives no random bytes for the tickets' key.
@@ -191,12 +191,25 @@ pub fn server_config(
     versions: Versions,
     protocol: &[u8],
 ) -> Result<ServerConfig, rustls::Error> {
+    let mut config = without_resumption(certificates, versions, vec![protocol.to_vec()])?;
+    config.ticketer = ring::Ticketer::new()?;
+    Ok(config)
+}
+
+/// The same for several application protocols; nobody can resume.
+///
+/// # Errors
+/// When the versions are not built in.
+pub(crate) fn without_resumption(
+    certificates: Arc<Certificates>,
+    versions: Versions,
+    protocols: Vec<Vec<u8>>,
+) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions.supported())?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![protocol.to_vec()];
-    config.ticketer = ring::Ticketer::new()?;
+    config.alpn_protocols = protocols;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = TICKETS_PER_HANDSHAKE;
     Ok(config)

@@ -51,6 +51,45 @@ fn given_an_attached_device_when_it_attaches_again_then_the_old_session_is_repla
 }
 
 #[test]
+fn given_a_client_that_may_be_a_replay_then_it_attaches_where_its_device_has_no_session_and_ends_none() {
+    let mut world = World::new(Setup::default());
+    let new = Phone::new(1, 1, 1);
+    new.attach_early(&mut world);
+    // Both wait until the device is durable; the first one is in the way of the second then.
+    let replay = new.again();
+    replay.attach_early(&mut world);
+    world.settle();
+    assert_eq!((new.seen(&mut world), replay.seen(&mut world)), (vec![Seen::Attached], vec![Seen::Occupied]));
+
+    let later = replay.again();
+    later.attach_early(&mut world);
+    assert_eq!(later.seen(&mut world), [Seen::Occupied]);
+    replay.detach(&mut world);
+    let ben = Phone::attached(&mut world, 2, 1);
+    ben.send(&mut world, 1, 1);
+    world.settle();
+    assert_eq!(new.delivered(&mut world), [1], "the end of one that never attached changes nothing");
+
+    later.attach(&mut world);
+    assert_eq!((new.seen(&mut world), later.seen(&mut world)[0].clone()), (vec![Seen::Replaced], Seen::Attached));
+    later.detach(&mut world);
+    let resumed = later.again();
+    resumed.attach_early(&mut world);
+    world.settle();
+    assert_eq!(resumed.delivered(&mut world), [1]);
+}
+
+#[test]
+fn given_a_cold_user_when_a_client_that_may_be_a_replay_comes_and_goes_then_it_is_answered_once() {
+    let mut world = World::new(Setup::default());
+    let anna = Phone::new(1, 1, 1);
+    anna.attach_early(&mut world);
+    anna.detach(&mut world);
+    world.settle();
+    assert_eq!(anna.seen(&mut world), [Seen::Attached], "an answer to a session that is gone");
+}
+
+#[test]
 fn given_no_room_when_a_session_is_replaced_then_it_is_told_when_there_is() {
     let mut world = World::new(Setup::default());
     let old = Phone::attached(&mut world, 1, 1);

@@ -20,6 +20,7 @@ enum Op {
     SendAgain { phone: usize, pick: usize },
     Ack { phone: usize, to: u64, back: u64, read: bool },
     Connect { phone: usize },
+    ConnectEarly { phone: usize },
     Leave { phone: usize },
     Peers { picks: Vec<usize> },
     Load { pick: usize },
@@ -41,6 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (phone.clone(), pick.clone()).prop_map(|(phone, pick)| Op::SendAgain { phone, pick }),
         6 => (phone.clone(), to, 0..3_u64, any::<bool>()).prop_map(|(phone, to, back, read)| Op::Ack { phone, to, back, read }),
         5 => phone.clone().prop_map(|phone| Op::Connect { phone }),
+        3 => phone.clone().prop_map(|phone| Op::ConnectEarly { phone }),
         2 => phone.prop_map(|phone| Op::Leave { phone }),
         12 => prop::collection::vec(pick.clone(), 1..12).prop_map(|picks| Op::Peers { picks }),
         6 => pick.clone().prop_map(|pick| Op::Load { pick }),
@@ -111,7 +113,8 @@ impl Model {
                 let upto = came.saturating_sub(back);
                 self.phones[phone].ack(world, to, upto, if read { upto } else { 0 });
             }
-            Op::Connect { phone } => self.connect(phone),
+            Op::Connect { phone } => self.connect(phone, false),
+            Op::ConnectEarly { phone } => self.connect(phone, true),
             Op::Leave { phone } => self.leave(phone),
             Op::Peers { picks } => picks.into_iter().for_each(|pick| world.peer_of_any_ring(pick)),
             Op::Load { pick } if !world.loads.is_empty() => {
@@ -153,13 +156,18 @@ impl Model {
         self.phones[phone].send(&mut self.world, to, number);
     }
 
-    fn connect(&mut self, phone: usize) {
+    /// Connects, before the handshake is done perhaps.
+    fn connect(&mut self, phone: usize, early: bool) {
         self.look();
         self.phones[phone].origin.session.epoch += 1;
         let memory = &mut self.memories[phone];
         (memory.came, memory.accepted, memory.receipts) = Default::default();
         (memory.online, memory.unanswered) = (true, 1);
-        self.phones[phone].attach(&mut self.world);
+        if early {
+            self.phones[phone].attach_early(&mut self.world);
+        } else {
+            self.phones[phone].attach(&mut self.world);
+        }
     }
 
     fn leave(&mut self, phone: usize) {
@@ -170,10 +178,13 @@ impl Model {
 
     /// Checks what every session saw.
     fn look(&mut self) {
+        let mut occupied = Vec::new();
         for (phone, memory) in self.memories.iter_mut().enumerate() {
             for seen in self.world.take_seen(self.phones[phone].origin.session) {
                 match seen {
                     Seen::Attached => memory.unanswered -= 1,
+                    // The handshake is done, and it asks again.
+                    Seen::Occupied => occupied.push(phone),
                     Seen::Refused(code, _) => {
                         memory.unanswered -= 1;
                         assert!(code.retry(), "{code:?}");
@@ -213,6 +224,9 @@ impl Model {
             }
         }
         self.world.seen.clear();
+        for phone in occupied.into_iter().filter(|&phone| self.memories[phone].online) {
+            self.phones[phone].attach(&mut self.world);
+        }
     }
 
     /// Everybody connects and must find all that was durable; then sends what was not answered, says one last thing to
@@ -224,7 +238,7 @@ impl Model {
         for phone in 0..self.phones.len() {
             self.leave(phone);
             self.world.settle();
-            self.connect(phone);
+            self.connect(phone, false);
         }
         // What was told, and confirmed in part, is looked at twice before it is told again.
         (0..3).for_each(|_| self.world.pass(500));

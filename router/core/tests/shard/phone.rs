@@ -60,6 +60,11 @@ impl Phone {
         world.at_user(self.origin.user, ToRouter::Attach(self.origin));
     }
 
+    /// Attaches unless the device has a session.
+    pub(crate) fn attach_early(&self, world: &mut World) {
+        world.at_user(self.origin.user, ToRouter::AttachEarly(self.origin));
+    }
+
     pub(crate) fn detach(&self, world: &mut World) {
         let last_seen = world.now;
         world.at_user(self.origin.user, ToRouter::Detach { origin: self.origin, last_seen });

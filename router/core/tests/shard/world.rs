@@ -26,6 +26,7 @@ pub(crate) const START: Millis = Millis(1_800_000_000_000);
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Seen {
     Attached,
+    Occupied,
     Refused(ErrorCode, Regarding),
     Accepted {
         name: ClientMessageId,
@@ -445,6 +446,7 @@ impl World {
 fn record_seen(gateway: u16, message: ToGateway, seen: &mut Vec<(SessionRef, Seen)>) {
     match message {
         ToGateway::Attached(at) => seen.push((at, Seen::Attached)),
+        ToGateway::Occupied(at) => seen.push((at, Seen::Occupied)),
         ToGateway::Refused { session, code, regarding, .. } => seen.push((session, Seen::Refused(code, regarding))),
         ToGateway::Accepted { session, client_message_id, conversation, message, sequence } => {
             let sequence = sequence.0;

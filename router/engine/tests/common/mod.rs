@@ -100,9 +100,10 @@ impl Core {
         let shard = match &message {
             ToRouter::Send(request) => shards().of_conversation(request.conversation),
             ToRouter::Fetch { fetch, .. } => shards().of_conversation(fetch.conversation),
-            ToRouter::Attach(origin) | ToRouter::Ack { origin, .. } | ToRouter::Detach { origin, .. } => {
-                shards().of_user(origin.user)
-            }
+            ToRouter::Attach(origin)
+            | ToRouter::AttachEarly(origin)
+            | ToRouter::Ack { origin, .. }
+            | ToRouter::Detach { origin, .. } => shards().of_user(origin.user),
         };
         self.engine.set_gateway_room(0, 1000);
         self.engine.set_core_room(0, 1000);

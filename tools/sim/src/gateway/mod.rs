@@ -2,6 +2,7 @@
 //!
 //! The upgrade request is left out: a connection begins as a session.
 
+mod early;
 mod routers;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,7 +17,7 @@ use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::rate::UserRates;
 use switchyard_gateway_core::session::{Context, Now, Session, SessionEffects, Settings, Surroundings, dispatch};
 use switchyard_gateway_core::wheel::{Slot, Wheel};
-use switchyard_gateway_core::ws::{Decoder, Role};
+use switchyard_gateway_core::ws::{Decoder, Role, Step};
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 use switchyard_schema::link::{SessionRef, ToGateway, ToRouter};
 
@@ -149,7 +150,11 @@ impl Gateway {
         place.epoch += 1;
         let name = SessionRef { gateway: self.index, slot, epoch: place.epoch };
         let context = self.around.context();
-        let session = Session::new(name, Form::Binary, None, &context, &mut self.effects);
+        let session = if early::begins_early(name) {
+            Session::new_early(name, Form::Binary.into(), &context, &mut self.effects)
+        } else {
+            Session::new(name, Form::Binary, None, &context, &mut self.effects)
+        };
         place.connection = Some(Connection {
             id,
             phase: Phase::Session {
@@ -277,10 +282,16 @@ impl Gateway {
             let Phase::Session { decoder, session } = &mut connection.phase else { return };
             let context = self.around.context();
             let consumed = match decoder.decode(input) {
-                Ok(step) => {
-                    let Some(event) = step.event else { return };
+                Ok(Step { consumed, event }) => {
+                    let Some(event) = event else { return };
+                    if session.defers(&event) {
+                        let mut kept = early::again(&event);
+                        drop(event);
+                        kept.extend_from_slice(&input[consumed..]);
+                        return self.take_events(slot, &mut kept);
+                    }
                     session.on_event(&context, event, &mut self.users, &mut self.effects);
-                    step.consumed
+                    consumed
                 }
                 Err(error) => {
                     session.on_bad_bytes(&context, error, &mut self.effects);
@@ -321,6 +332,7 @@ impl Gateway {
             return;
         }
         self.ticked_ms = self.around.now.monotonic.0;
+        self.confirm_early();
         let mut due = Vec::new();
         self.wheel.advance(self.around.now.monotonic, &mut due, TIMERS_PER_TURN);
         for slot in due {
