@@ -9,7 +9,7 @@ pub(super) const USER_BYTES_PER_CONNECTION: u64 = 699;
 /// What TLS adds to that: memory of 3,000 idle connections with it less that of as many without, each (`docs/measurements.md`,
 /// "Idle memory": 4,152 less 699).
 ///
-/// `SWITCHYARD_BENCH_TLS=1 cargo bench --package switchyard-bench --bench density` says where it lies.
+/// `SWITCHYARD_BENCH_TRANSPORT=wss cargo bench --package switchyard-bench --bench density` says where it lies.
 pub(super) const TLS_BYTES_PER_CONNECTION: u64 = 4_152 - USER_BYTES_PER_CONNECTION;
 
 /// What a connection over QUIC takes instead of both: resident memory of the server with 1,500 sessions, each

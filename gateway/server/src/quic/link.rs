@@ -6,7 +6,6 @@
 use std::io;
 use std::time::Instant;
 
-use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{Connection, Dir, ReadError, StreamId, VarInt, WriteError};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::outbound::Outbound;
@@ -92,8 +91,7 @@ impl Link {
     /// The form that the client has chosen, once the handshake is done. None is possible only without a protocol (ALPN), and
     /// without one there is no handshake.
     pub(super) fn form(&self) -> Option<Form> {
-        let data = self.proto.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
-        Form::from_subprotocol(str::from_utf8(&data.protocol?).ok()?)
+        Some(*self.proto.crypto_session().handshake_data()?.downcast().expect("our own session says this"))
     }
 
     /// Takes the stream that the client has opened. The limit of streams grants another only when this one has ended both ways,

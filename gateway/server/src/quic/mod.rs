@@ -11,6 +11,7 @@
 
 mod admitting;
 mod congestion;
+mod crypto;
 mod deadlines;
 mod events;
 mod link;

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::congestion::Factory;
+use super::crypto::{Crypto, VERSION};
 use super::reset::ResetKey;
 use super::steering::Steering;
 use crate::limits::{
@@ -65,13 +65,14 @@ impl Shared {
         let [binary, json] = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes());
         let mut tls = server_config(config.certificates.clone(), Versions::Only13, binary)?;
         tls.alpn_protocols.push(json.to_vec());
-        let crypto = QuicServerConfig::try_from(tls).map_err(|error| rustls::Error::General(error.to_string()))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        let mut server = ServerConfig::with_crypto(Arc::new(Crypto::new(tls)?));
         server
             .transport_config(Arc::new(transport(heartbeat_ms)))
             .incoming_buffer_size(QUIC_INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(QUIC_INCOMING_BYTES_MAX);
-        Ok(Self { endpoint: config.reset_key.endpoint(), server: Arc::new(server) })
+        let mut endpoint = config.reset_key.endpoint();
+        endpoint.supported_versions(vec![VERSION]);
+        Ok(Self { endpoint, server: Arc::new(server) })
     }
 
     /// The configuration of one thread's endpoint. All have the same key for stateless resets.
