@@ -18,7 +18,8 @@ use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectionId, Side, TransportError, TransportErrorCode};
 use rustls::AlertDescription;
 use rustls::quic::{DirectionalKeys, KeyChange, Secrets, ServerConnection, Version};
-use switchyard_gateway_core::handshake::Form;
+
+use super::protocol::Protocol;
 
 /// QUIC version 1 (RFC 9000), the only one that is spoken.
 pub(super) const VERSION: u32 = 1;
@@ -57,7 +58,7 @@ impl crypto::ServerConfig for Crypto {
         parameters.write(&mut told);
         let tls = ServerConnection::new(self.tls.clone(), Version::V1, told);
         let tls = tls.expect("its configuration was tried at the start");
-        Box::new(Session { config: self, stage: Stage::Handshake(Box::new(tls)), form: None, next: None })
+        Box::new(Session { config: self, stage: Stage::Handshake(Box::new(tls)), protocol: None, next: None })
     }
 }
 
@@ -65,8 +66,8 @@ impl crypto::ServerConfig for Crypto {
 struct Session {
     config: Arc<Crypto>,
     stage: Stage,
-    /// The form that the client has chosen, from when that is known.
-    form: Option<Form>,
+    /// What the client has chosen to speak, from when that is known.
+    protocol: Option<Protocol>,
     /// What the next keys are made from, from when there are keys.
     next: Option<Box<Secrets>>,
 }
@@ -82,9 +83,9 @@ impl crypto::Session for Session {
         crypto::ServerConfig::initial_keys(&*self.config, VERSION, id).expect("the version is known")
     }
 
-    /// A [`Form`].
+    /// A [`Protocol`].
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
-        Some(Box::new(self.form?))
+        Some(Box::new(self.protocol?))
     }
 
     fn peer_identity(&self) -> Option<Box<dyn Any>> {
@@ -116,10 +117,9 @@ impl crypto::Session for Session {
                 None => TransportError { reason: error.to_string(), ..TransportErrorCode::PROTOCOL_VIOLATION.into() },
             });
         }
-        let was_known = self.form.is_some();
-        let name = tls.alpn_protocol().and_then(|name| str::from_utf8(name).ok());
-        self.form = name.and_then(Form::from_subprotocol);
-        Ok(!was_known && self.form.is_some())
+        let was_known = self.protocol.is_some();
+        self.protocol = tls.alpn_protocol().and_then(Protocol::from_name);
+        Ok(!was_known && self.protocol.is_some())
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
@@ -196,5 +196,77 @@ impl<F: FnOnce() -> Box<dyn rustls::quic::PacketKey> + Send> PacketKey for Later
 
     fn integrity_limit(&self) -> u64 {
         PacketKey::integrity_limit(&*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn_proto::crypto::Session as Trait;
+    use quinn_proto::crypto::rustls::QuicClientConfig;
+    use switchyard_gateway_core::handshake::Form;
+
+    use super::*;
+    use crate::tls::certificates::Versions;
+    use crate::tls::testing::both_ends;
+
+    /// A client and a server that have not said anything.
+    fn sessions() -> (Box<dyn Trait>, Box<dyn Trait>) {
+        let (server, mut client) = both_ends(Versions::Only13);
+        let mut server = Arc::unwrap_or_clone(server);
+        let names = || vec![Protocol::Session(Form::Json).name().as_bytes().to_vec()];
+        (server.alpn_protocols, client.alpn_protocols) = (names(), names());
+        let parameters = TransportParameters::read(Side::Server, &mut &[][..]).unwrap();
+        let server = crypto::ServerConfig::start_session(Arc::new(Crypto::new(server).unwrap()), VERSION, &parameters);
+        let client = Arc::new(QuicClientConfig::try_from(client).unwrap());
+        (crypto::ClientConfig::start_session(client, VERSION, "localhost", &parameters).unwrap(), server)
+    }
+
+    /// One side says all that it has to say.
+    fn speak(from: &mut dyn Trait, to: &mut dyn Trait) {
+        loop {
+            let mut said = Vec::new();
+            let keys = from.write_handshake(&mut said);
+            if !said.is_empty() {
+                to.read_handshake(&said).unwrap();
+            } else if keys.is_none() {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn given_a_handshake_when_it_is_done_then_what_was_chosen_is_known_and_nothing_more_is_taken() {
+        let (mut client, mut server) = sessions();
+        assert!(server.handshake_data().is_none());
+        for _ in 0..2 {
+            speak(&mut *client, &mut *server);
+            assert!(server.transport_parameters().unwrap().is_some());
+            speak(&mut *server, &mut *client);
+        }
+        assert!(!server.is_handshaking() && !client.is_handshaking());
+        assert!(server.transport_parameters().unwrap().is_none(), "rustls's connection is gone");
+        let chosen = server.handshake_data().unwrap().downcast::<Protocol>().unwrap();
+        assert_eq!(*chosen, Protocol::Session(Form::Json));
+        let refused = server.read_handshake(&[24, 0, 0, 1, 0]).expect_err("a key update of TLS");
+        assert_eq!(refused.code, TransportErrorCode::crypto(10));
+    }
+
+    #[test]
+    fn given_a_session_when_keys_are_updated_then_each_side_reads_what_the_other_writes() {
+        let (mut client, mut server) = sessions();
+        for _ in 0..2 {
+            speak(&mut *client, &mut *server);
+            speak(&mut *server, &mut *client);
+        }
+        for generation in 0..3 {
+            let [ours, theirs] = [&mut server, &mut client].map(|session| session.next_1rtt_keys().unwrap());
+            for (write, read) in [(&ours.local, &theirs.remote), (&theirs.local, &ours.remote)] {
+                let mut packet = [&b"header, and what is said"[..], &vec![0; write.tag_len()]].concat();
+                write.encrypt(generation, &mut packet, 6);
+                let (header, mut payload) = (&packet[..6], BytesMut::from(&packet[6..]));
+                read.decrypt(generation, header, &mut payload).expect("both have the same key");
+                assert_eq!(payload, &b", and what is said"[..]);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use switchyard_gateway_core::session::{Packing, Transport};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
+use super::protocol::Protocol;
 use crate::connection::{Phase, Unpacker};
 use crate::readiness::bite_bytes;
 use crate::state::State;
@@ -45,8 +46,11 @@ impl State {
         if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
-        let form = self.quic_mut().link(handle).and_then(|link| link.form());
-        let form = form.expect("a handshake without one of our protocols does not succeed");
+        let protocol = self.quic_mut().link(handle).and_then(|link| link.protocol());
+        let form = match protocol.expect("a handshake without one of our protocols does not succeed") {
+            Protocol::Session(form) => form,
+            Protocol::Echo => return self.open_stream_echo(slot),
+        };
         let decoder = framing::Decoder::new(form, CLIENT_FRAME_BYTES_MAX);
         self.begin_session(slot, Packing::quic(form), None, Unpacker::Stream(Box::new(decoder)));
     }
@@ -102,7 +106,7 @@ impl State {
         let connection = self.table.get_mut(slot).expect("it was just found");
         let quic = self.quic.as_mut().expect("a connection without a socket is over QUIC");
         match quic.read(slot, &mut self.receive_buffer[..at_most]) {
-            Ok((0, _)) => self.on_ended(slot),
+            Ok((0, _)) => self.on_stream_ended(slot),
             Ok((bytes, ends)) => {
                 connection.hung_up |= ends;
                 connection.unread = bytes == at_most || connection.hung_up;
@@ -113,6 +117,17 @@ impl State {
             }
             Err(_) => connection.unread = false,
         }
+    }
+
+    /// The client says nothing more, or the connection is closed.
+    fn on_stream_ended(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if !matches!(connection.phase, Phase::Echo(_)) {
+            return self.on_ended(slot);
+        }
+        // It still gets back what it has said.
+        (connection.unread, connection.hung_up) = (false, false);
+        self.close(slot);
     }
 
     fn on_stream_readable(&mut self, slot: Slot) {

@@ -16,6 +16,7 @@ mod deadlines;
 mod events;
 mod link;
 mod misrouted;
+mod protocol;
 mod receiving;
 mod reset;
 mod sending;

@@ -11,6 +11,7 @@ use switchyard_gateway_core::wheel::Slot;
 use super::Quic;
 use super::congestion::Factory;
 use super::crypto::{Crypto, VERSION};
+use super::protocol::Protocol;
 use super::reset::ResetKey;
 use super::steering::Steering;
 use crate::limits::{
@@ -61,10 +62,10 @@ pub(super) struct Shared {
 impl Shared {
     /// # Errors
     /// When rustls cannot be configured.
-    pub(super) fn new(config: &QuicConfig, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
-        let [binary, json] = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes());
-        let mut tls = server_config(config.certificates.clone(), Versions::Only13, binary)?;
-        tls.alpn_protocols.push(json.to_vec());
+    pub(super) fn new(config: &QuicConfig, echo: bool, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
+        let first = Protocol::Session(Form::Binary).name().as_bytes();
+        let mut tls = server_config(config.certificates.clone(), Versions::Only13, first)?;
+        tls.alpn_protocols = Protocol::spoken(echo).map(|protocol| protocol.name().as_bytes().to_vec()).collect();
         let mut server = ServerConfig::with_crypto(Arc::new(Crypto::new(tls)?));
         server
             .transport_config(Arc::new(transport(heartbeat_ms)))

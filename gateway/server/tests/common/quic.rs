@@ -81,7 +81,11 @@ impl Quic {
 
     /// A connection whose handshake is done and whose stream is open, but for the first byte on it.
     pub(crate) fn connect(identity: &Identity, to: SocketAddr, form: Form) -> Self {
-        let mut client = Self::begin(identity, to, form);
+        Self::connect_with(identity, to, form, &[form.subprotocol()])
+    }
+
+    pub(crate) fn connect_with(identity: &Identity, to: SocketAddr, form: Form, protocols: &[&str]) -> Self {
+        let mut client = Self::begin_with(identity, to, form, protocols);
         client.wait_for("the handshake", |client| client.connected.then_some(()));
         client.stream = client.proto.streams().open(Dir::Bi);
         client
