@@ -19,6 +19,7 @@ use quinn_proto::{ConnectionId, Side, TransportError, TransportErrorCode};
 use rustls::AlertDescription;
 use rustls::quic::{DirectionalKeys, KeyChange, Secrets, ServerConnection, Version};
 
+use super::parameters;
 use super::protocol::Protocol;
 
 /// QUIC version 1 (RFC 9000), the only one that is spoken.
@@ -124,8 +125,8 @@ impl crypto::Session for Session {
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {
         let Stage::Handshake(tls) = &self.stage else { return Ok(None) };
-        let Some(mut told) = tls.quic_transport_parameters() else { return Ok(None) };
-        Ok(Some(TransportParameters::read(Side::Server, &mut told)?))
+        let Some(told) = tls.quic_transport_parameters() else { return Ok(None) };
+        Ok(Some(parameters::read(told)?))
     }
 
     fn write_handshake(&mut self, out: &mut Vec<u8>) -> Option<Keys> {
