@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use switchyard_bench::settings::{binary, cores, measured};
 use switchyard_bench::{program, table};
-use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
+use switchyard_swarm::abuse::{self, AbuseOptions, Doors, Kind};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::tokens::Signer;
 
@@ -29,11 +29,12 @@ fn main() -> ExitCode {
 fn measure() -> Result<(), String> {
     let data = table::target().join("bench").join("abuse");
     fresh_folder(&data).map_err(|error| error.to_string())?;
-    let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: true };
+    let options =
+        ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: true, quic: true };
     let server = Server::start(&options).map_err(|error| error.to_string())?;
     let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
     let options = AbuseOptions {
-        address: server.websocket,
+        doors: Doors { websocket: server.websocket, quic: server.quic },
         server_pid: server.pid(),
         kinds: Kind::ALL.to_vec(),
         pairs: PAIRS,

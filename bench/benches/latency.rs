@@ -50,7 +50,8 @@ fn measure() -> Result<(), String> {
     let folder = table::target().join("bench").join("latency");
     fresh_folder(&folder).map_err(|error| error.to_string())?;
     let data = folder.join("data");
-    let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: false };
+    let options =
+        ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: false, quic: false };
     let server = Server::start(&options).map_err(|error| error.to_string())?;
     let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
     let mut file = PlainFile::make(&folder.join("plain"), FILE_BYTES).map_err(|error| error.to_string())?;

@@ -104,7 +104,7 @@ fn start_switchyard(places: &Places) -> Result<Running, SwarmError> {
     let data = places.data.join("switchyard");
     fresh_folder(&data)?;
     let (binary, cores) = (places.switchyard.clone(), places.cores);
-    let options = ServerOptions { binary, data: data.clone(), cores, rate_limits: false };
+    let options = ServerOptions { binary, data: data.clone(), cores, rate_limits: false, quic: false };
     let server = Server::start(&options)?;
     Ok(Running::Switchyard(server, Signer::of_data(&data)?))
 }

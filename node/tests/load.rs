@@ -23,7 +23,13 @@ const BINARY: &str = env!("CARGO_BIN_EXE_switchyard");
 fn server(name: &str) -> (Server, PathBuf) {
     let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fresh_folder(&data).expect("a folder");
-    let options = ServerOptions { binary: BINARY.into(), data: data.clone(), cores: Some((1, 1)), rate_limits: false };
+    let options = ServerOptions {
+        binary: BINARY.into(),
+        data: data.clone(),
+        cores: Some((1, 1)),
+        rate_limits: false,
+        quic: false,
+    };
     (Server::start_at(&options, "0.0.0.0:0").expect("it starts"), data)
 }
 

@@ -24,6 +24,8 @@ pub struct ServerOptions {
     pub cores: Option<(u16, u16)>,
     /// Whether clients are held to the rates of a deployment, which a development server does not do by itself.
     pub rate_limits: bool,
+    /// Whether it also speaks QUIC.
+    pub quic: bool,
 }
 
 /// A running server; killed when dropped.
@@ -32,6 +34,8 @@ pub struct Server {
     child: Child,
     /// Where clients connect.
     pub websocket: SocketAddr,
+    /// Where they connect over QUIC, if they may.
+    pub quic: Option<SocketAddr>,
     /// From the start of the process until it was ready.
     pub start_took: Duration,
 }
@@ -58,6 +62,9 @@ impl Server {
         if let Some((gateway, router)) = options.cores {
             command.args(["--gateway-cores", &gateway.to_string(), "--router-cores", &router.to_string()]);
         }
+        if options.quic {
+            command.args(["--listen-quic", "127.0.0.1:0"]);
+        }
         if options.rate_limits {
             command.arg("--config").arg(default_configuration(&options.binary, &options.data)?);
         }
@@ -71,10 +78,10 @@ impl Server {
         forward_lines(child.stdout.take(), lines.clone());
         forward_lines(child.stderr.take(), lines);
         match wait_until_ready(&received, begun) {
-            Ok(websocket) => {
+            Ok(Listening { websocket, quic }) => {
                 // Whatever else it prints is drained, so that it never blocks on a full pipe.
                 thread::spawn(move || received.into_iter().for_each(drop));
-                Ok(Self { child, websocket, start_took: begun.elapsed() })
+                Ok(Self { child, websocket, quic, start_took: begun.elapsed() })
             }
             Err(log) => {
                 let _ = child.kill();
@@ -152,14 +159,23 @@ fn forward_lines(stream: Option<impl std::io::Read + Send + 'static>, lines: mps
     });
 }
 
-/// The WebSocket address, once the server is ready; else what it printed.
-fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<SocketAddr, String> {
-    let (mut log, mut address) = (Vec::new(), None);
+/// Where a server listens.
+struct Listening {
+    websocket: SocketAddr,
+    quic: Option<SocketAddr>,
+}
+
+/// Where it listens, once the server is ready; else what it printed.
+fn wait_until_ready(lines: &mpsc::Receiver<String>, begun: Instant) -> Result<Listening, String> {
+    let (mut log, mut websocket, mut quic) = (Vec::new(), None, None);
     while let Ok(line) = lines.recv_timeout(SERVER_START_MAX.saturating_sub(begun.elapsed())) {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
-            (Some("listening"), Some("ws"), Some(text)) => address = text.parse().ok(),
-            (Some("ready"), ..) => return address.ok_or_else(|| log.join("\n")),
+            (Some("listening"), Some("ws"), Some(text)) => websocket = text.parse().ok(),
+            (Some("listening"), Some("quic"), Some(text)) => quic = text.parse().ok(),
+            (Some("ready"), ..) => {
+                return websocket.map(|websocket| Listening { websocket, quic }).ok_or_else(|| log.join("\n"));
+            }
             _ => {}
         }
         if log.len() < SERVER_LINES_KEPT_MAX {

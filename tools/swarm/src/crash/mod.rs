@@ -77,7 +77,8 @@ pub fn run(options: &CrashOptions) -> Result<CrashReport, SwarmError> {
     let mut start = |report: Option<&mut CrashReport>| {
         let cores = starts.next().expect("a cycle has no end");
         let (binary, data) = (options.binary.clone(), options.data.clone());
-        let server = Server::start(&ServerOptions { binary, data, cores: Some(cores), rate_limits: false })?;
+        let server =
+            Server::start(&ServerOptions { binary, data, cores: Some(cores), rate_limits: false, quic: false })?;
         if let Some(report) = report {
             report.restart_ms.push(millis(server.start_took));
             report.cores.push(cores);
