@@ -1,7 +1,7 @@
 //! What well-behaved clients notice while others abuse the server: every kind of abuse in one run, beside the same clients
 //! in peace. The 99th percentile of their accepts should stay within five times the quiet one.
 //!
-//! Needs a release build of the server (`cargo xtask bench` makes it). About four minutes and a half, so it runs only when it is named:
+//! Needs a release build of the server (`cargo xtask bench` makes it). About five minutes, so it runs only when it is named:
 //! `cargo xtask bench abuse`, or `cargo bench -- abuse`. `SWITCHYARD_BENCH_SECONDS` is how long each kind is measured (default 10,
 //! since a p99 of less has too few messages).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]

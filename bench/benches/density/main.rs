@@ -37,8 +37,8 @@ static ALLOCATOR: Accounting = Accounting;
 
 /// How long what is only passing through gets to leave: longer than the state store takes to be told of everything.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long all connections may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the next session may take to open.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Places that hold less per connection are summed up.
 const SHOWN_BYTES_MIN: f64 = 0.5;
 
@@ -133,10 +133,13 @@ impl Clients {
             }
         };
         let thread = thread::Builder::new().name("clients".to_owned()).spawn(run).map_err(|error| error.to_string())?;
-        let deadline = Instant::now() + PATIENCE;
-        while server.sessions() < until as u64 {
-            if Instant::now() > deadline || thread.is_finished() {
-                return Err(format!("{} of {until} sessions are open", server.sessions()));
+        let (mut open, mut progress) = (0, Instant::now());
+        while open < until as u64 {
+            let before = std::mem::replace(&mut open, server.sessions());
+            if open > before {
+                progress = Instant::now();
+            } else if progress.elapsed() > PATIENCE || thread.is_finished() {
+                return Err(format!("{open} of {until} sessions are open"));
             }
             thread::sleep(Duration::from_millis(20));
         }

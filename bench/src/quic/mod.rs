@@ -23,6 +23,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use line::Line;
 
+/// What an echo over QUIC is asked for by, of whoever it is.
+pub use switchyard_gateway_core::handshake::ECHO_PROTOCOL;
+
 /// Packets received with one call, each of what the kernel has joined.
 const BUFFERS: usize = 16;
 /// Bytes of such a packet.
