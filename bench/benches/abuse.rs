@@ -1,7 +1,7 @@
 //! What well-behaved clients notice while others abuse the server: every kind of abuse in one run, beside the same clients
 //! in peace. The 99th percentile of their accepts should stay within five times the quiet one.
 //!
-//! Needs a release build of the server (`cargo xtask bench` makes it). About four minutes and a half, so it runs only when it is named:
+//! Needs a release build of the server (`cargo xtask bench` makes it). About five minutes, so it runs only when it is named:
 //! `cargo xtask bench abuse`, or `cargo bench -- abuse`. `SWITCHYARD_BENCH_SECONDS` is how long each kind is measured (default 10,
 //! since a p99 of less has too few messages).
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use switchyard_bench::settings::{binary, cores, measured};
 use switchyard_bench::{program, table};
-use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
+use switchyard_swarm::abuse::{self, AbuseOptions, Doors, Kind};
 use switchyard_swarm::server::{Server, ServerOptions, fresh_folder};
 use switchyard_swarm::tokens::Signer;
 
@@ -30,10 +30,10 @@ fn measure() -> Result<(), String> {
     let data = table::target().join("bench").join("abuse");
     fresh_folder(&data).map_err(|error| error.to_string())?;
     let options = ServerOptions { binary: binary()?, data: data.clone(), cores: cores()?, rate_limits: true };
-    let server = Server::start(&options).map_err(|error| error.to_string())?;
+    let server = Server::start_with_quic(&options).map_err(|error| error.to_string())?;
     let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
     let options = AbuseOptions {
-        address: server.websocket,
+        doors: Doors { websocket: server.websocket, quic: server.quic },
         server_pid: server.pid(),
         kinds: Kind::ALL.to_vec(),
         pairs: PAIRS,

@@ -10,6 +10,7 @@ pub mod load;
 pub mod placement;
 pub mod plain_file;
 pub mod program;
+pub mod quic;
 pub mod scenario;
 pub mod server;
 pub mod settings;

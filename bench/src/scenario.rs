@@ -4,7 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use switchyard_schema::ids::UserId;
+use switchyard_gateway_core::framing;
+use switchyard_gateway_core::handshake::{ECHO_PROTOCOL, Form};
+use switchyard_schema::frame::{ClientFrame, Hello};
+use switchyard_schema::ids::{DeviceId, UserId};
 use switchyard_schema::wire::Encoder;
 use switchyard_swarm::chat::{self, ChatOptions, Length, Pace};
 use switchyard_swarm::tokens::Signer;
@@ -12,6 +15,7 @@ use switchyard_swarm::tokens::Signer;
 use crate::client::{Command, EchoClient, NatsClient, RedisClient, Role, SessionClient};
 use crate::limits::{RETURNING_USERS, TAIL_WARM_UP};
 use crate::load::messages::{MessageLoad, Until};
+use crate::load::quic::{self, Handshake};
 use crate::load::{Target, Times, connects, idle, messages};
 use crate::server::{Kind, Running};
 use crate::table::{Idle, Measured};
@@ -37,6 +41,13 @@ pub enum Work {
         /// Messages under way on each.
         depth: u64,
     },
+    /// Echoes to 64 connections over QUIC.
+    QuicEcho {
+        /// Messages under way on each.
+        depth: u64,
+    },
+    /// QUIC connections that are opened, echo one message and are closed.
+    QuicConnect(Handshake),
     /// Connections that are opened and ended.
     Connect,
     /// Messages from 64 senders to a receiver each.
@@ -94,6 +105,9 @@ const ECHOES: &[Contender] = &[
 
 const CONNECTS: &[Contender] = &[ECHOES[0], ECHOES[1], ECHOES[2], session("Switchyard session (signed token)")];
 
+const QUIC_ECHOES: &[Contender] =
+    &[contender("Switchyard", Kind::SwitchyardQuic), contender("quinn on tokio", Kind::Quinn)];
+
 const ROUTERS: &[Contender] = &[
     session("Switchyard (durable, receipts)"),
     contender("Redis pub/sub (not durable)", Kind::Redis),
@@ -114,6 +128,12 @@ const IDLERS: &[Contender] = &[
     contender("NATS, one subscription", Kind::Nats),
 ];
 
+const QUIC_IDLERS: &[Contender] = &[
+    Contender { name: "Switchyard session over QUIC", kind: Kind::SwitchyardQuic, session: true },
+    contender("Switchyard echo over QUIC", Kind::SwitchyardQuic),
+    QUIC_ECHOES[1],
+];
+
 /// Echoes.
 pub const ECHO: &[Scenario] = &[
     Scenario { name: "echo 64 B, depth 1", work: Work::Echo { depth: 1 }, contenders: ECHOES },
@@ -122,6 +142,14 @@ pub const ECHO: &[Scenario] = &[
 
 /// Connecting.
 pub const CONNECT: &[Scenario] = &[Scenario { name: "connect and end", work: Work::Connect, contenders: CONNECTS }];
+
+/// The same over QUIC.
+pub const QUIC: &[Scenario] = &[
+    Scenario { name: "QUIC echo 64 B, depth 1", work: Work::QuicEcho { depth: 1 }, contenders: QUIC_ECHOES },
+    Scenario { name: "QUIC echo 64 B, depth 16", work: Work::QuicEcho { depth: 16 }, contenders: QUIC_ECHOES },
+    Scenario { name: "QUIC full handshake", work: Work::QuicConnect(Handshake::Full), contenders: QUIC_ECHOES },
+    Scenario { name: "QUIC resumed handshake", work: Work::QuicConnect(Handshake::Resumed), contenders: QUIC_ECHOES },
+];
 
 /// From one to another.
 pub const ROUTE: &[Scenario] = &[
@@ -145,6 +173,9 @@ pub const ACCEPT: &[Scenario] = &[
 /// What an idle connection costs; connections at the first and at the second reading of memory.
 pub const IDLE: (usize, usize, &[Contender]) = (1_000, 10_000, IDLERS);
 
+/// The same over QUIC.
+pub const QUIC_IDLE: (usize, usize, &[Contender]) = (1_000, 10_000, QUIC_IDLERS);
+
 impl Contender {
     /// Does `work` once.
     ///
@@ -154,6 +185,8 @@ impl Contender {
         let target = server.target();
         let signer = self.signer(server);
         match (work, signer) {
+            (Work::QuicEcho { depth }, _) => quic::echoes(TALKING, depth, ECHO_BYTES, &target, times),
+            (Work::QuicConnect(handshake), _) => quic::handshakes(handshake, &target, times),
             (Work::Connect, None) => connects::run(CONNECTING, &target, times, |_| EchoClient::new(ECHO_BYTES)),
             (Work::Connect, Some(signer)) => {
                 connects::run(CONNECTING, &target, times, sessions(signer, RETURNING_USERS))
@@ -168,6 +201,7 @@ impl Contender {
                     Kind::Switchyard | Kind::TokioTungstenite | Kind::Fastwebsockets => {
                         messages::run(load, &target, times, |_| EchoClient::new(ECHO_BYTES))
                     }
+                    Kind::SwitchyardQuic | Kind::Quinn => unreachable!("they are met over QUIC alone"),
                 }
             }
         }
@@ -181,6 +215,12 @@ impl Contender {
         let target = server.target();
         let listener = |number| Role { sender: usize::try_from(number).expect("a count of connections"), sends: false };
         match (self.kind, self.signer(server)) {
+            (Kind::SwitchyardQuic, Some(signer)) => {
+                quic::idle(first, count, &target, Form::Binary.subprotocol(), hellos(signer))
+            }
+            (Kind::SwitchyardQuic | Kind::Quinn, None) => {
+                quic::idle(first, count, &target, ECHO_PROTOCOL, |_| b"x".to_vec())
+            }
             (_, Some(signer)) => idle::run(first, count, &target, sessions(signer, count)),
             (Kind::Redis, _) => {
                 let client = |number| RedisClient::new(listener(number), Command::Publish, MESSAGE_BYTES);
@@ -208,7 +248,9 @@ impl Work {
     pub fn warm_up(self, asked: Duration) -> Duration {
         match self {
             Self::Route { .. } | Self::Accept { .. } => asked.max(TAIL_WARM_UP),
-            Self::Echo { .. } | Self::Connect | Self::FanOut { .. } => asked,
+            Self::Echo { .. } | Self::QuicEcho { .. } | Self::QuicConnect(_) | Self::Connect | Self::FanOut { .. } => {
+                asked
+            }
         }
     }
 
@@ -218,7 +260,7 @@ impl Work {
             Self::Route { depth } => (TALKING, 1, depth),
             Self::FanOut { receivers } => (1, receivers, 1),
             Self::Accept { senders } => (senders, 0, 1),
-            Self::Connect => unreachable!("connecting sends no messages"),
+            Self::QuicEcho { .. } | Self::QuicConnect(_) | Self::Connect => unreachable!("it has a load of its own"),
         };
         let until = match (self, kind) {
             (Self::Accept { .. }, _) => Until::Answered,
@@ -245,6 +287,16 @@ fn sessions(signer: &Signer, users: usize) -> impl FnMut(u64) -> SessionClient {
         let place = usize::try_from(number % users.len() as u64).expect("a place in a Vec");
         let (user, token) = &users[place];
         SessionClient::new(*user, token.clone(), encoder.clone())
+    }
+}
+
+/// What sessions over QUIC begin with, each of a user of its own.
+fn hellos(signer: &Signer) -> impl FnMut(usize) -> Vec<u8> {
+    let (mut encoder, device) = (Encoder::new(), DeviceId::new(1).expect("not zero"));
+    move |number| {
+        let user = UserId::new(FIRST_USER + number as u64).expect("not zero");
+        let token = Some(signer.token(user).into());
+        framing::frame(encoder.client(&ClientFrame::Hello(Hello { token, device }))).to_vec()
     }
 }
 

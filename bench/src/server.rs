@@ -18,10 +18,14 @@ use crate::load::Target;
 pub enum Kind {
     /// Ours.
     Switchyard,
+    /// Ours, where it is spoken to over QUIC.
+    SwitchyardQuic,
     /// An echo on tokio-tungstenite (`bench/peers`).
     TokioTungstenite,
     /// An echo on fastwebsockets (`bench/peers`).
     Fastwebsockets,
+    /// An echo on quinn (`bench/peers`).
+    Quinn,
     /// Debian's `redis-server`, which syncs its append-only file on every write.
     Redis,
     /// Debian's `nats-server`.
@@ -45,7 +49,7 @@ pub struct Places {
 #[derive(Debug)]
 pub enum Running {
     /// Ours, and the key that it believes.
-    Switchyard(Server, Signer),
+    Switchyard(Box<Server>, Signer),
     /// Another.
     Peer(Peer),
 }
@@ -58,9 +62,11 @@ impl Running {
     pub fn start(kind: Kind, places: &Places) -> Result<Self, String> {
         let data = &places.data;
         match kind {
-            Kind::Switchyard => start_switchyard(places).map_err(|error| error.to_string()),
+            Kind::Switchyard => start_switchyard(places, false).map_err(|error| error.to_string()),
+            Kind::SwitchyardQuic => start_switchyard(places, true).map_err(|error| error.to_string()),
             Kind::TokioTungstenite => Peer::echo(&places.echoes.join("echo-tokio-tungstenite")).map(Self::Peer),
             Kind::Fastwebsockets => Peer::echo(&places.echoes.join("echo-fastwebsockets")).map(Self::Peer),
+            Kind::Quinn => Peer::echo(&places.echoes.join("echo-quinn")).map(Self::Peer),
             Kind::Redis => Peer::redis(&data.join("redis")).map(Self::Peer),
             Kind::Nats => Peer::nats(&data.join("nats.log")).map(Self::Peer),
         }
@@ -70,7 +76,9 @@ impl Running {
     #[must_use]
     pub fn target(&self) -> Target {
         match self {
-            Self::Switchyard(server, _) => Target { address: server.websocket, pid: server.pid() },
+            Self::Switchyard(server, _) => {
+                Target { address: server.quic.unwrap_or(server.websocket), pid: server.pid() }
+            }
             Self::Peer(peer) => peer.target(),
         }
     }
@@ -100,13 +108,13 @@ impl Running {
     }
 }
 
-fn start_switchyard(places: &Places) -> Result<Running, SwarmError> {
+fn start_switchyard(places: &Places, quic: bool) -> Result<Running, SwarmError> {
     let data = places.data.join("switchyard");
     fresh_folder(&data)?;
     let (binary, cores) = (places.switchyard.clone(), places.cores);
     let options = ServerOptions { binary, data: data.clone(), cores, rate_limits: false };
-    let server = Server::start(&options)?;
-    Ok(Running::Switchyard(server, Signer::of_data(&data)?))
+    let server = if quic { Server::start_with_quic(&options) } else { Server::start(&options) }?;
+    Ok(Running::Switchyard(Box::new(server), Signer::of_data(&data)?))
 }
 
 /// A server of others; killed when dropped.

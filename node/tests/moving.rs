@@ -29,8 +29,7 @@ fn server(name: &str) -> (Server, SocketAddr, PathBuf) {
     let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fresh_folder(&data).expect("a folder");
     let options = ServerOptions { binary: BINARY.into(), data: data.clone(), cores: Some((2, 1)), rate_limits: false };
-    let arguments = ["--listen-ws", "127.0.0.1:0", "--listen-quic", "127.0.0.1:0"];
-    let server = Server::start_with(&options, &arguments).expect("it starts");
+    let server = Server::start_with_quic(&options).expect("it starts");
     let quic = server.quic.expect("it listens");
     (server, quic, data)
 }

@@ -3,16 +3,20 @@
 //! Gateway and router run in this process, as `switchyard serve` wires them, over an allocator that keeps a ledger of what is
 //! not given back. Connections are made, authenticated and left alone; what their number added to the ledger is printed by
 //! thread and place. Numbers in `SWITCHYARD_BENCH_WARM` (connections made before the ledger is opened, default 1,000),
-//! `SWITCHYARD_BENCH_CONNECTIONS` (those counted, default 4,000) and `SWITCHYARD_BENCH_TLS` (1: all of them over TLS).
+//! `SWITCHYARD_BENCH_CONNECTIONS` (those counted, default 4,000); `SWITCHYARD_BENCH_TRANSPORT` is what carries all of them: `ws`
+//! (the default), `wss` or `quic`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its table")]
 
 mod counting_allocator;
+mod phones;
 mod places;
 mod secure;
 mod server;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -33,8 +37,8 @@ static ALLOCATOR: Accounting = Accounting;
 
 /// How long what is only passing through gets to leave: longer than the state store takes to be told of everything.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long all connections may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the next session may take to open.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Places that hold less per connection are summed up.
 const SHOWN_BYTES_MIN: f64 = 0.5;
 
@@ -45,15 +49,15 @@ fn main() -> ExitCode {
 fn account() -> Result<(), String> {
     let warm: usize = setting("SWITCHYARD_BENCH_WARM", 1_000)?;
     let counted: usize = setting("SWITCHYARD_BENCH_CONNECTIONS", 4_000)?;
-    let over_tls = setting("SWITCHYARD_BENCH_TLS", 0)? > 0;
+    let transport: Transport = setting("SWITCHYARD_BENCH_TRANSPORT", Transport::Ws)?;
     let data = table::target().join("bench/density");
-    let (listen, trusting) = secure::both_ends().map_err(|error| error.to_string())?;
-    let server = Server::start(&data, listen)?;
-    let signer = Arc::new(Signer::of_data(&data).map_err(|error| error.to_string())?);
-    let tls = over_tls.then_some(trusting);
-    let first = Clients::connect(&server, &signer, tls.as_ref(), warm, warm)?;
+    let (listeners, trusting) = secure::both_ends().map_err(|error| error.to_string())?;
+    let server = Server::start(&data, listeners)?;
+    let signer = Signer::of_data(&data).map_err(|error| error.to_string())?;
+    let opener = Arc::new(Opener { transport, signer, trusting });
+    let first = Clients::connect(&server, &opener, warm, warm)?;
     counting_allocator::begin();
-    let second = Clients::connect(&server, &signer, tls.as_ref(), counted, warm + counted)?;
+    let second = Clients::connect(&server, &opener, counted, warm + counted)?;
     thread::sleep(SETTLE);
     let entries = counting_allocator::end();
     print(&entries, counted);
@@ -61,6 +65,54 @@ fn account() -> Result<(), String> {
     second.leave();
     server.stop();
     std::fs::remove_dir_all(&data).map_err(|error| error.to_string())
+}
+
+/// What carries the sessions.
+#[derive(Copy, Clone, Debug)]
+enum Transport {
+    Ws,
+    Wss,
+    Quic,
+}
+
+impl FromStr for Transport {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "ws" => Ok(Self::Ws),
+            "wss" => Ok(Self::Wss),
+            "quic" => Ok(Self::Quic),
+            _ => Err("it should be ws, wss or quic"),
+        }
+    }
+}
+
+/// How clients come.
+struct Opener {
+    transport: Transport,
+    signer: Signer,
+    trusting: Arc<ClientConfig>,
+}
+
+impl Opener {
+    /// Where.
+    const fn address(&self, server: &Server) -> Option<SocketAddr> {
+        match self.transport {
+            Transport::Ws => Some(server.address()),
+            Transport::Wss => server.tls_address(),
+            Transport::Quic => server.quic_address(),
+        }
+    }
+
+    fn hold(&self, address: SocketAddr, count: usize, leave: &AtomicBool) -> Result<(), String> {
+        let text = |error: std::io::Error| error.to_string();
+        match self.transport {
+            Transport::Ws => idle::hold(address, count, &self.signer, leave).map_err(|error| error.to_string()),
+            Transport::Wss => secure::hold(address, &self.trusting, count, &self.signer, leave).map_err(text),
+            Transport::Quic => phones::hold(address, &self.trusting, count, &self.signer, leave).map_err(text),
+        }
+    }
 }
 
 /// Connections that a thread of their own keeps.
@@ -71,32 +123,23 @@ struct Clients {
 
 impl Clients {
     /// Makes `count` connections and waits until the server has `until` in all.
-    fn connect(
-        server: &Server,
-        signer: &Arc<Signer>,
-        tls: Option<&Arc<ClientConfig>>,
-        count: usize,
-        until: usize,
-    ) -> Result<Self, String> {
+    fn connect(server: &Server, opener: &Arc<Opener>, count: usize, until: usize) -> Result<Self, String> {
         let leave = Arc::new(AtomicBool::new(false));
-        let (address, signer, told) = (server.address(), Arc::clone(signer), Arc::clone(&leave));
-        let secured = server.tls_address().zip(tls.cloned());
+        let address = opener.address(server).expect("it listens for all of them");
+        let (opener, told) = (Arc::clone(opener), Arc::clone(&leave));
         let run = move || {
-            let held = match secured {
-                Some((address, config)) => {
-                    secure::hold(address, &config, count, &signer, &told).map_err(|error| error.to_string())
-                }
-                None => idle::hold(address, count, &signer, &told).map_err(|error| error.to_string()),
-            };
-            if let Err(error) = held {
+            if let Err(error) = opener.hold(address, count, &told) {
                 eprintln!("density: the clients: {error}");
             }
         };
         let thread = thread::Builder::new().name("clients".to_owned()).spawn(run).map_err(|error| error.to_string())?;
-        let deadline = Instant::now() + PATIENCE;
-        while server.sessions() < until as u64 {
-            if Instant::now() > deadline || thread.is_finished() {
-                return Err(format!("{} of {until} sessions are open", server.sessions()));
+        let (mut open, mut progress) = (0, Instant::now());
+        while open < until as u64 {
+            let before = std::mem::replace(&mut open, server.sessions());
+            if open > before {
+                progress = Instant::now();
+            } else if progress.elapsed() > PATIENCE || thread.is_finished() {
+                return Err(format!("{open} of {until} sessions are open"));
             }
             thread::sleep(Duration::from_millis(20));
         }

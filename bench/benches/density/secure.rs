@@ -16,8 +16,8 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use switchyard_bench::client::{Client as _, Said, SessionClient};
 use switchyard_bench::limits::PATIENCE;
-use switchyard_gateway_server::TlsListen;
 use switchyard_gateway_server::tls::certificates::{Certificate, Certificates, Versions, server_config};
+use switchyard_gateway_server::{QuicConfig, ResetKey, TlsListen};
 use switchyard_schema::ids::UserId;
 use switchyard_schema::wire::Encoder;
 use switchyard_swarm::limits::LOOK_PAUSE;
@@ -28,8 +28,14 @@ const NAME: &str = "localhost";
 /// Bytes read from a connection at once: a Welcome and a ping are much smaller.
 const READ_BYTES: usize = 1_024;
 
+/// What a server listens with beside its plain listener.
+pub(crate) struct Listeners {
+    pub(crate) tls: TlsListen,
+    pub(crate) quic: QuicConfig,
+}
+
 /// What a server listens with, and clients that trust it.
-pub(crate) fn both_ends() -> Result<(TlsListen, Arc<ClientConfig>), Box<dyn Error>> {
+pub(crate) fn both_ends() -> Result<(Listeners, Arc<ClientConfig>), Box<dyn Error>> {
     let key = KeyPair::generate()?;
     let made = CertificateParams::new(vec![NAME.to_owned()])?.self_signed(&key)?;
     let (pem, private) = (made.pem(), key.serialize_pem());
@@ -37,7 +43,8 @@ pub(crate) fn both_ends() -> Result<(TlsListen, Arc<ClientConfig>), Box<dyn Erro
         (Path::new("the certificate"), pem.as_bytes()),
         (Path::new("the key"), private.as_bytes()),
     )?;
-    let config = server_config(Arc::new(Certificates::new(certificate)), Versions::Only13, b"http/1.1")?;
+    let certificates = Arc::new(Certificates::new(certificate));
+    let config = server_config(certificates.clone(), Versions::Only13, b"http/1.1")?;
     let mut roots = RootCertStore::empty();
     roots.add(made.der().clone())?;
     let mut client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -47,7 +54,11 @@ pub(crate) fn both_ends() -> Result<(TlsListen, Arc<ClientConfig>), Box<dyn Erro
     // Each client is another device, and comes for the first time.
     client.resumption = rustls::client::Resumption::disabled();
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    Ok((TlsListen { listen, config: Arc::new(config) }, Arc::new(client)))
+    let tls = TlsListen { listen, config: Arc::new(config) };
+    Ok((
+        Listeners { tls, quic: QuicConfig::new(listen, certificates, ResetKey::new(&[7; ResetKey::SECRET_BYTES])) },
+        Arc::new(client),
+    ))
 }
 
 /// Opens `count` sessions and keeps them, answering pings, until `leave` becomes true.

@@ -9,10 +9,15 @@ use std::time::Instant;
 use switchyard_gateway_core::auth::{AUDIENCE_DEFAULT, KeySet, SigningKey};
 use switchyard_gateway_core::key_file;
 use switchyard_gateway_server::limits::LinkSizes;
-use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, TlsListen, doorbell};
+use switchyard_gateway_server::{DrainPlan, Gateway, GatewayConfig, RouterEnd, ThreadParts, doorbell};
 use switchyard_router_server::{DataFolder, LinkConfig, Links, Router, RouterConfig, RouterHandle};
 use switchyard_schema::ids::ShardCount;
 use switchyard_schema::limits::SHARD_COUNT_DEFAULT;
+
+use crate::secure::Listeners;
+
+/// More than are ever asked for.
+const CONNECTIONS_MAX: u32 = 100_000;
 
 /// One gateway thread and one router core.
 pub(crate) struct Server {
@@ -22,7 +27,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts on an empty folder, with a development key in it.
-    pub(crate) fn start(data: &Path, tls: TlsListen) -> Result<Self, String> {
+    pub(crate) fn start(data: &Path, Listeners { tls, quic }: Listeners) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         if data.exists() {
             fs::remove_dir_all(data).map_err(|error| text(&error))?;
@@ -52,7 +57,13 @@ impl Server {
         let routers = ends.map(|end| RouterEnd { requests: end.requests, answers: end.answers, waker: end.waker });
         let thread = ThreadParts { doorbell: bell, routers: routers.collect(), processor: None };
         let plain = GatewayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), shards);
-        let config = GatewayConfig { tls: Some(tls), ..plain };
+        let config = GatewayConfig {
+            tls: Some(tls),
+            quic: Some(quic),
+            connections_max: CONNECTIONS_MAX,
+            connections_per_thread_max: CONNECTIONS_MAX,
+            ..plain
+        };
         let gateway = Gateway::spawn(config, Arc::new(keys), vec![thread]).map_err(|error| text(&error))?;
         Ok(Self { gateway, router })
     }
@@ -66,9 +77,14 @@ impl Server {
         self.gateway.local_tls_address()
     }
 
+    /// Where it listens for clients that speak QUIC.
+    pub(crate) const fn quic_address(&self) -> Option<SocketAddr> {
+        self.gateway.local_quic_address()
+    }
+
     /// Sessions that are open.
     pub(crate) fn sessions(&self) -> u64 {
-        self.gateway.counters().map(|counters| counters.sessions.get()).sum()
+        self.gateway.counters().map(|counters| counters.sessions.get() + counters.quic_sessions.get()).sum()
     }
 
     pub(crate) fn stop(self) {

@@ -11,14 +11,14 @@ use clap::{Parser, ValueEnum};
 use switchyard_bench::compare::Comparison;
 use switchyard_bench::load::Times;
 use switchyard_bench::placement::Placement;
-use switchyard_bench::scenario::{ACCEPT, CONNECT, ECHO, FAN_OUT, IDLE, ROUTE};
+use switchyard_bench::scenario::{ACCEPT, CONNECT, Contender, ECHO, FAN_OUT, IDLE, QUIC, QUIC_IDLE, ROUTE};
 use switchyard_bench::server::Places;
 use switchyard_bench::{table, time};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs Switchyard beside tokio-tungstenite, fastwebsockets, Redis and NATS: each server alone on the first processor, one
+/// Runs Switchyard beside tokio-tungstenite, fastwebsockets, quinn, Redis and NATS: each server alone on the first processor, one
 /// load on the second. What makes it fair and how to read the tables stands in bench/peers/README.md.
 #[derive(Parser)]
 #[command(version)]
@@ -46,6 +46,8 @@ enum Part {
     Echo,
     /// WebSocket connections that are opened and ended.
     Connect,
+    /// Echoes and handshakes over QUIC.
+    Quic,
     /// Messages from one to another.
     Route,
     /// Messages from one to a thousand.
@@ -54,6 +56,8 @@ enum Part {
     Accept,
     /// Memory of connections without traffic.
     Idle,
+    /// The same over QUIC.
+    QuicIdle,
 }
 
 fn main() -> ExitCode {
@@ -85,19 +89,26 @@ impl Part {
         let (name, scenarios) = match self {
             Self::Echo => ("echo", ECHO),
             Self::Connect => ("connect", CONNECT),
+            Self::Quic => ("quic", QUIC),
             Self::Route => ("route", ROUTE),
             Self::FanOut => ("fan_out", FAN_OUT),
             Self::Accept => ("accept", ACCEPT),
-            Self::Idle => {
-                let (first, count, contenders) = IDLE;
-                let row = comparison.run_idle(first, count, contenders)?;
-                println!("{}", row.lines());
-                return write("idle", &row);
-            }
+            Self::Idle => return idle("idle", IDLE, comparison),
+            Self::QuicIdle => return idle("quic_idle", QUIC_IDLE, comparison),
         };
         let rows = comparison.run(scenarios, |_| true, |row| println!("{}", row.lines()))?;
         write(name, &rows)
     }
+}
+
+fn idle(
+    part: &str,
+    (first, count, contenders): (usize, usize, &[Contender]),
+    comparison: &Comparison,
+) -> Result<(), String> {
+    let row = comparison.run_idle(first, count, contenders)?;
+    println!("{}", row.lines());
+    write(part, &row)
 }
 
 fn write(part: &str, rows: &impl serde::Serialize) -> Result<(), String> {

@@ -8,12 +8,14 @@ mod nats;
 mod redis;
 mod resp;
 mod session;
+mod stream;
 mod template;
 
 pub use echo::EchoClient;
 pub use nats::NatsClient;
 pub use redis::{Command, RedisClient};
 pub use session::SessionClient;
+pub use stream::StreamEcho;
 
 /// One connection of a load.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -5,6 +5,7 @@ pub mod connects;
 pub mod idle;
 mod line;
 pub mod messages;
+pub mod quic;
 mod run;
 
 use std::net::SocketAddr;

@@ -1,10 +1,12 @@
-//! `/echo`: sends back what it receives. For conformance suites and for measuring the transport alone.
+//! `/echo`, and the echo over QUIC: sends back what it receives. For conformance suites and for measuring the transport alone.
 
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use switchyard_gateway_core::heartbeat::{Beat, Heartbeat};
+use switchyard_gateway_core::limits::OUTBOUND_CONGESTED_BYTES;
 use switchyard_gateway_core::outbound::{Outbound, Overflow};
+use switchyard_gateway_core::session::{Close, Transport};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_gateway_core::ws::{Decoder, Event, Opcode, Role, WsError, encode};
 use switchyard_schema::error::CloseCode;
@@ -14,11 +16,23 @@ use crate::connection::Phase;
 use crate::limits::{RECEIVE_BYTES, WRITE_DIRECT_BYTES};
 use crate::state::State;
 
+/// Bytes that may wait on a stream: as many as stop it from being read, and those of one more read.
+const STREAM_BYTES_MAX: usize = OUTBOUND_CONGESTED_BYTES + RECEIVE_BYTES;
+
 /// The receiving side of an echo.
 #[derive(Debug)]
 pub(crate) struct Echo {
-    decoder: Decoder,
+    language: Language,
     heartbeat: Heartbeat,
+}
+
+/// What it is spoken to in.
+#[derive(Debug)]
+enum Language {
+    /// WebSocket messages.
+    Messages(Decoder),
+    /// Bytes on a stream.
+    Bytes,
 }
 
 /// WebSocket messages and control frames of one step.
@@ -40,8 +54,8 @@ enum After {
 }
 
 impl Echo {
-    const fn new(message_bytes_max: usize, now: Millis) -> Self {
-        Self { decoder: Decoder::new(Role::Server, message_bytes_max), heartbeat: Heartbeat::new(now) }
+    const fn new(language: Language, now: Millis) -> Self {
+        Self { language, heartbeat: Heartbeat::new(now) }
     }
 
     /// Bytes were received, or the peer has taken some of what waits for it.
@@ -57,9 +71,12 @@ impl Echo {
 
     /// Answers everything in `input`. The answers gather in one buffer, so that they leave with one write.
     fn on_bytes(&mut self, mut input: &mut [u8], outbound: &mut Outbound, frames: &mut Frames) -> After {
+        let Language::Messages(decoder) = &mut self.language else {
+            return outbound.push(Bytes::copy_from_slice(input)).map_or(After::Drop, |()| After::GoOn);
+        };
         let mut answers = BytesMut::new();
         let after = loop {
-            match self.decoder.decode(input) {
+            match decoder.decode(input) {
                 Ok(step) => {
                     let consumed = step.consumed;
                     let Some(event) = step.event else { break After::GoOn };
@@ -89,10 +106,21 @@ impl State {
     /// The upgrade of an echo is done.
     pub(crate) fn open_echo(&mut self, slot: Slot) {
         let message_bytes_max = self.config.echo_bytes_max;
-        let echo = Echo::new(message_bytes_max, self.around.now.monotonic);
+        let decoder = Decoder::new(Role::Server, message_bytes_max);
+        self.begin_echo(slot, Language::Messages(decoder), Echo::outbound_bytes_max(message_bytes_max));
+    }
+
+    /// The handshake of an echo over QUIC is done.
+    pub(crate) fn open_stream_echo(&mut self, slot: Slot) {
+        self.begin_echo(slot, Language::Bytes, STREAM_BYTES_MAX);
+        self.quic_mut().widen(slot);
+    }
+
+    fn begin_echo(&mut self, slot: Slot, language: Language, outbound_bytes_max: usize) {
+        let echo = Echo::new(language, self.around.now.monotonic);
         self.wheel.schedule(slot, echo.heartbeat.next_look(self.around.settings.heartbeat_ms));
         let connection = self.connection(slot);
-        connection.outbound = Outbound::new(Echo::outbound_bytes_max(message_bytes_max));
+        connection.outbound = Outbound::new(outbound_bytes_max);
         connection.phase = Phase::Echo(Box::new(echo));
         self.count_stage(slot);
     }
@@ -123,15 +151,32 @@ impl State {
         match beat {
             Beat::Quiet => self.wheel.schedule(slot, next_look),
             Beat::Ping => {
-                let mut ping = BytesMut::new();
-                encode::put_frame(&mut ping, Opcode::Ping, &[]);
-                let queued = self.queue(slot, ping.freeze());
                 self.wheel.schedule(slot, next_look);
-                self.on_echo_answered(slot, queued.map_or(After::Drop, |()| After::GoOn));
+                self.ping_echo(slot);
             }
             Beat::GiveUp => {
-                let reason = "nothing was received for twice the heartbeat";
-                self.say_last(slot, encode::close(CloseCode::Timeout, reason));
+                self.end_echo(slot, CloseCode::Timeout, "nothing was received for twice the heartbeat");
+            }
+        }
+    }
+
+    fn ping_echo(&mut self, slot: Slot) {
+        if self.connection(slot).transport == Transport::Quic {
+            return self.quic_mut().ping(slot);
+        }
+        let mut ping = BytesMut::new();
+        encode::put_frame(&mut ping, Opcode::Ping, &[]);
+        let queued = self.queue(slot, ping.freeze());
+        self.on_echo_answered(slot, queued.map_or(After::Drop, |()| After::GoOn));
+    }
+
+    /// Closes an echo with a code and a reason, when everything is written.
+    pub(crate) fn end_echo(&mut self, slot: Slot, code: CloseCode, reason: &str) {
+        match self.connection(slot).transport {
+            Transport::WebSocket => self.say_last(slot, encode::close(code, reason)),
+            Transport::Quic => {
+                self.quic_mut().close_later(slot, Close { code, reason: reason.into() });
+                self.close(slot);
             }
         }
     }

@@ -140,9 +140,9 @@ impl Gateway {
             sys::probe(address).map_err(|source| addresses.listen_error(address, source))?;
         }
         let events = parts.iter().map(|thread| thread.doorbell.event.clone());
-        let quic =
-            config.quic.as_ref().map(|quic| Startup::prepare(quic, threads, config.session.heartbeat_ms, events));
-        let quic = quic.transpose()?;
+        let heartbeat_ms = config.session.heartbeat_ms;
+        let prepare = |quic| Startup::prepare(quic, config.echo, threads, heartbeat_ms, events);
+        let quic = config.quic.as_ref().map(prepare).transpose()?;
         let control = Arc::new(Control::new(keys.clone()));
         let mut gateway = Self {
             addresses,

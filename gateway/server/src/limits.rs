@@ -179,6 +179,9 @@ pub const QUIC_DEADLINES_PER_TURN: usize = 1_024;
 /// Datagrams that came to another thread than that of their connection and wait for it: half a megabyte, and more than come
 /// between two of its turns where the kernel steers. Those beyond are lost, as datagrams may be.
 pub const QUIC_MISROUTED_MAX: usize = 256;
+/// Bytes of the pieces of memory that connections lie in, twenty to one: a size of which the allocator has pieces without a rest,
+/// and small enough that a few connections which are left of many keep little.
+pub const QUIC_CHUNK_BYTES: usize = 128 * 1024;
 /// Streams that a client may have open: the session's. The state machine keeps an entry for each that is allowed.
 pub const QUIC_STREAMS_MAX: u8 = 1;
 /// Bytes that a client may send before its session is open, while nobody knows who it is, ahead of what was read: a Hello with the

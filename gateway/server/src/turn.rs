@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use switchyard_gateway_core::handshake::Refusal;
 use switchyard_gateway_core::session::Transport;
 use switchyard_gateway_core::wheel::Slot;
-use switchyard_gateway_core::ws::encode;
 use switchyard_schema::error::CloseCode;
 
 use crate::connection::Phase;
@@ -150,9 +149,7 @@ impl State {
                 self.say_last(slot, refusal.response.into());
             }
             Phase::Session(_) => self.on_session_drain(slot),
-            Phase::Echo(_) => {
-                self.say_last(slot, encode::close(CloseCode::GoingAway, "this server is going away"));
-            }
+            Phase::Echo(_) => self.end_echo(slot, CloseCode::GoingAway, "this server is going away"),
             Phase::Closing { .. } | Phase::Gone => {}
         }
     }

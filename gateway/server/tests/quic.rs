@@ -12,10 +12,10 @@ use common::identity::Identity;
 use common::{Fixture, PATIENCE, accept, config, send_frame, start, wait_for};
 use quic::{Quic, QuicPhone, request, started};
 use quinn_proto::{ConnectionError, Dir, TransportErrorCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use smallvec::smallvec;
 use switchyard_gateway_core::framing;
-use switchyard_gateway_core::handshake::Form;
+use switchyard_gateway_core::handshake::{ECHO_PROTOCOL, Form};
 use switchyard_gateway_core::limits::RATE_BURST_MS;
 use switchyard_gateway_core::rate::Rate;
 use switchyard_gateway_server::DrainPlan;
@@ -208,6 +208,43 @@ fn given_a_client_of_another_protocol_then_there_is_no_handshake() {
     let lost = stranger.wait_for("the refusal", |client| client.lost.clone());
     assert!(matches!(&lost, ConnectionError::ConnectionClosed(close) if close.to_string().contains("120")), "{lost}");
     wait_for("the slot to be freed", || (fixture.counter("open") == 0).then_some(()));
+    fixture.stop();
+}
+
+#[test]
+fn given_the_echo_when_a_client_speaks_then_all_of_it_comes_back_and_then_the_end() {
+    let (fixture, identity) = started(|_| ());
+    let mut client = Quic::connect_with(&identity, fixture.quic_address(), Form::Json, &[ECHO_PROTOCOL]);
+    // It knows nothing of frames; that these are some tells their ends. Together they are more than the transport takes at once.
+    let said: Vec<Value> = (0..40).map(|number| json!({"number": number, "text": "x".repeat(10_000)})).collect();
+    said.iter().for_each(|frame| client.say(frame));
+    assert_eq!(fixture.counter("echoing"), 1);
+    client.finish();
+    said.iter().for_each(|frame| assert_eq!(client.hear(), *frame));
+    assert_eq!(client.hear_close(), (1000, String::new()));
+    wait_for("the place to be freed", || (fixture.counter("open") == 0).then_some(()));
+    fixture.stop();
+}
+
+#[test]
+fn given_the_echo_when_its_client_is_silent_then_it_is_asked_and_one_that_is_not_there_is_given_up() {
+    let (fixture, identity) = started(|config| config.session.heartbeat_ms = 1_000);
+    let connected = || Quic::connect_with(&identity, fixture.quic_address(), Form::Json, &[ECHO_PROTOCOL]);
+    let (mut there, mut gone) = (connected(), connected());
+    [&mut there, &mut gone].into_iter().for_each(|client| client.say(&json!("hello")));
+    there.wait_for("both", |_| (fixture.counter("echoing") == 2).then_some(()));
+    there.wait_for("the other to be given up", |_| (fixture.counter("echoing") == 1).then_some(()));
+    assert_eq!(there.hear(), json!("hello"));
+    drop(gone);
+    fixture.stop();
+}
+
+#[test]
+fn given_a_gateway_without_the_echo_then_nobody_is_let_in_for_it() {
+    let (fixture, identity) = started(|config| config.echo = false);
+    let mut client = Quic::begin_with(&identity, fixture.quic_address(), Form::Json, &[ECHO_PROTOCOL]);
+    client.wait_for("the refusal", |client| client.lost.clone());
+    assert_eq!(fixture.counter("quic_handshakes_malformed"), 1);
     fixture.stop();
 }
 

@@ -51,7 +51,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("gateway", "heartbeat_ms", "Silence after which the server pings; after twice this it gives up."),
     key("gateway", "allowed_origins", "Browser origins that may connect; a request without Origin always may."),
-    key("gateway", "echo", "Whether GET /echo upgrades to a plain echo, for conformance suites."),
+    key(
+        "gateway",
+        "echo",
+        "Whether GET /echo upgrades to a plain echo, and QUIC has one (switchyard.echo), for conformance suites.",
+    ),
     key("gateway", "pin", "Whether gateway and router threads are pinned to cores."),
     key(
         "gateway.tls",

@@ -9,12 +9,15 @@ pub(super) const USER_BYTES_PER_CONNECTION: u64 = 699;
 /// What TLS adds to that: memory of 3,000 idle connections with it less that of as many without, each (`docs/measurements.md`,
 /// "Idle memory": 4,152 less 699).
 ///
-/// `SWITCHYARD_BENCH_TLS=1 cargo bench --package switchyard-bench --bench density` says where it lies.
+/// `SWITCHYARD_BENCH_TRANSPORT=wss cargo bench --package switchyard-bench --bench density` says where it lies.
 pub(super) const TLS_BYTES_PER_CONNECTION: u64 = 4_152 - USER_BYTES_PER_CONNECTION;
 
-/// What a connection over QUIC takes instead of both: resident memory of the server with 1,500 sessions, each
-/// (`docs/acceptance.md`). All those of a thread share one socket, so the kernel keeps nothing for each.
-pub(super) const QUIC_BYTES_PER_CONNECTION: u64 = 27_500;
+/// What a connection over QUIC takes instead of both: resident memory that 9,000 sessions add to a server with 1,000, each. All
+/// those of a thread share one socket, so the kernel keeps nothing for each.
+///
+/// `cargo xtask bench peers --only quic-idle`; `SWITCHYARD_BENCH_TRANSPORT=quic cargo bench --package switchyard-bench --bench
+/// density` says where it lies.
+pub(super) const QUIC_BYTES_PER_CONNECTION: u64 = 14_500;
 
 /// Kernel memory of a connection's socket, the server's end alone.
 ///

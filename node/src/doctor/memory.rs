@@ -150,7 +150,7 @@ mod tests {
         let secured = Needs { tls: true, ..with(1_000_000) };
         assert_eq!(judge(&secured, Some(6 << 30), None).verdict, Verdict::Fail, "TLS takes more");
         let quic = Needs { quic: true, ..secured };
-        let finding = judge(&quic, Some(24 << 30), None);
+        let finding = judge(&quic, Some(12 << 30), None);
         assert_eq!(finding.verdict, Verdict::Fail, "QUIC takes most");
         assert!(finding.meaning.contains("over QUIC"), "{}", finding.meaning);
     }

@@ -13,6 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::SwarmError;
 use crate::limits::{LOOK_PAUSE, SERVER_LINES_KEPT_MAX, SERVER_START_MAX, SERVER_STOP_MAX};
 
+/// A free port of this machine's.
+const FREE_PORT: &str = "127.0.0.1:0";
+
 /// How to start a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -46,7 +49,15 @@ impl Server {
     /// # Errors
     /// With what it printed, when it does not become ready.
     pub fn start(options: &ServerOptions) -> Result<Self, SwarmError> {
-        Self::start_at(options, "127.0.0.1:0")
+        Self::start_at(options, FREE_PORT)
+    }
+
+    /// The same, and it speaks QUIC too.
+    ///
+    /// # Errors
+    /// With what it printed, when it does not become ready.
+    pub fn start_with_quic(options: &ServerOptions) -> Result<Self, SwarmError> {
+        Self::start_with(options, &["--listen-ws", FREE_PORT, "--listen-quic", FREE_PORT])
     }
 
     /// The same on an address of one's own choice: a run that is spread over many needs a server on all of them.

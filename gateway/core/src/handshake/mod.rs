@@ -20,6 +20,8 @@ pub use server::{Handshake, Origins, Route, Rules, Upgrade, parse_request};
 pub const SESSION_PATH: &str = "/v1/ws";
 /// The path of the plain echo, when it is enabled.
 pub const ECHO_PATH: &str = "/echo";
+/// The name of the plain echo over QUIC, as an application protocol (ALPN).
+pub const ECHO_PROTOCOL: &str = "switchyard.echo";
 
 /// The form of a session's frames, which the WebSocket subprotocol names.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]

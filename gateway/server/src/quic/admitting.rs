@@ -53,7 +53,7 @@ impl State {
                 Ok((handle, proto)) => {
                     let slot = self.enter_quic();
                     let unproven = (!verified).then(|| Unproven::new(came));
-                    return self.quic_mut().insert(handle, Box::new(Link::new(proto, unproven)), slot);
+                    return self.quic_mut().insert(handle, Link::new(proto, unproven), slot);
                 }
                 Err(AcceptError { response, .. }) => {
                     self.counters.quic_handshakes_malformed.add(1);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use quinn_proto::congestion::{Controller, ControllerFactory, CubicConfig};
+use quinn_proto::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::{Connection, RttEstimator};
 
 /// A window that holds nothing back; above what quinn-proto paces.
@@ -21,7 +21,7 @@ const NO_WINDOW: u64 = 1 << 33;
 pub(super) struct Factory(Arc<CubicConfig>);
 
 struct Closable {
-    cubic: Box<dyn Controller>,
+    cubic: Cubic,
     /// Shared with its copies: the state machine lends its own only to be read.
     closing: Arc<AtomicBool>,
 }
@@ -35,7 +35,7 @@ pub(super) fn let_close_pass(connection: &Connection) {
 
 impl ControllerFactory for Factory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Closable { cubic: self.0.clone().build(now, current_mtu), closing: Arc::default() })
+        Box::new(Closable { cubic: Cubic::new(self.0.clone(), now, current_mtu), closing: Arc::default() })
     }
 }
 
@@ -69,7 +69,7 @@ impl Controller for Closable {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { cubic: self.cubic.clone_box(), closing: self.closing.clone() })
+        Box::new(Self { cubic: self.cubic.clone(), closing: self.closing.clone() })
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

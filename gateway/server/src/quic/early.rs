@@ -10,13 +10,14 @@ use switchyard_gateway_core::session::{Packing, Session};
 use switchyard_gateway_core::wheel::Slot;
 use switchyard_schema::limits::CLIENT_FRAME_BYTES_MAX;
 
+use super::protocol::Protocol;
 use crate::connection::{Phase, Unpacker};
 use crate::state::State;
 
 impl State {
     /// The client has opened its stream before its handshake is done. Whether it is heard at once.
     pub(super) fn begin_early(&mut self, handle: usize, slot: Slot) -> bool {
-        if self.admission.admit(self.newcomers()).is_err() {
+        if self.protocol_of(handle) == Protocol::Echo || self.admission.admit(self.newcomers()).is_err() {
             return false;
         }
         self.counters.quic_early.add(1);
@@ -27,10 +28,14 @@ impl State {
         true
     }
 
+    pub(super) fn protocol_of(&mut self, handle: usize) -> Protocol {
+        let protocol = self.quic_mut().link(handle).and_then(|link| link.protocol());
+        protocol.expect("a handshake without one of our protocols has no streams")
+    }
+
     /// How frames are packed on the client's stream, and what takes them apart.
     pub(super) fn stream_of(&mut self, handle: usize) -> (Packing, Unpacker) {
-        let form = self.quic_mut().link(handle).and_then(|link| link.form());
-        let form = form.expect("a handshake without one of our protocols has no streams");
+        let Protocol::Session(form) = self.protocol_of(handle) else { unreachable!("an echo has no frames") };
         let decoder = framing::Decoder::new(form, CLIENT_FRAME_BYTES_MAX);
         (Packing::quic(form), Unpacker::Stream(Box::new(decoder)))
     }

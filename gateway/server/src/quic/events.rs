@@ -5,6 +5,7 @@ use switchyard_gateway_core::admission::Crowded;
 use switchyard_gateway_core::session::{Session, Transport};
 use switchyard_gateway_core::wheel::Slot;
 
+use super::protocol::Protocol;
 use crate::connection::Phase;
 use crate::readiness::bite_bytes;
 use crate::state::State;
@@ -46,11 +47,15 @@ impl State {
         if let Err(Crowded { wait_ms }) = self.admit(Transport::Quic) {
             return self.turn_away_quic(slot, wait_ms, "this gateway is busy");
         }
-        let (packing, unpacker) = self.stream_of(handle);
-        self.begin_session(slot, unpacker, |session, context, effects| {
-            Session::new(session, packing, None, context, effects)
-        });
-        // It may have said something early, when there was no room for it.
+        if self.protocol_of(handle) == Protocol::Echo {
+            self.open_stream_echo(slot);
+        } else {
+            let (packing, unpacker) = self.stream_of(handle);
+            self.begin_session(slot, unpacker, |session, context, effects| {
+                Session::new(session, packing, None, context, effects)
+            });
+        }
+        // It may have said something early, when it was not heard.
         self.on_stream_readable(slot);
     }
 
@@ -118,7 +123,7 @@ impl State {
         let connection = self.table.get_mut(slot).expect("it was just found");
         let quic = self.quic.as_mut().expect("a connection without a socket is over QUIC");
         match quic.read(slot, &mut self.receive_buffer[..at_most]) {
-            Ok((0, _)) => self.on_ended(slot),
+            Ok((0, _)) => self.on_stream_ended(slot),
             Ok((bytes, ends)) => {
                 connection.hung_up |= ends;
                 connection.unread = bytes == at_most || connection.hung_up;
@@ -129,6 +134,17 @@ impl State {
             }
             Err(_) => connection.unread = false,
         }
+    }
+
+    /// The client says nothing more, or the connection is closed.
+    fn on_stream_ended(&mut self, slot: Slot) {
+        let connection = self.connection(slot);
+        if !matches!(connection.phase, Phase::Echo(_)) {
+            return self.on_ended(slot);
+        }
+        // It still gets back what it has said.
+        (connection.unread, connection.hung_up) = (false, false);
+        self.close(slot);
     }
 
     fn on_stream_readable(&mut self, slot: Slot) {

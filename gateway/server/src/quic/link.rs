@@ -7,9 +7,7 @@
 use std::io;
 use std::time::Instant;
 
-use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{Connection, Dir, ReadError, StreamId, VarInt, WriteError};
-use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::outbound::Outbound;
 use switchyard_gateway_core::session::Close;
 use switchyard_gateway_core::wheel::Slot;
@@ -18,6 +16,7 @@ use switchyard_schema::error::CloseCode;
 use super::aside::Aside;
 use super::congestion;
 use super::deadlines::Armed;
+use super::protocol::Protocol;
 use super::unproven::{Came, Unproven};
 use crate::flush::Written;
 use crate::limits::{FLUSH_BYTES_PER_TURN, QUIC_IDS_UNSENT_MAX};
@@ -94,11 +93,10 @@ impl Link {
             && self.ids_made - QUIC_IDS_UNSENT_MAX > self.proto.stats().frame_tx.new_connection_id
     }
 
-    /// The form that the client has chosen, once the handshake is done. None is possible only without a protocol (ALPN), and
+    /// What the client has chosen to speak, once the handshake is done. None is possible only without a protocol (ALPN), and
     /// without one there is no handshake.
-    pub(super) fn form(&self) -> Option<Form> {
-        let data = self.proto.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
-        Form::from_subprotocol(str::from_utf8(&data.protocol?).ok()?)
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        Some(*self.proto.crypto_session().handshake_data()?.downcast().expect("our own session says this"))
     }
 
     /// Takes the stream that the client has opened. The limit of streams grants another only when this one has ended both ways,

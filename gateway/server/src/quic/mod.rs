@@ -11,12 +11,16 @@
 
 mod admitting;
 mod aside;
+mod chunked;
 mod congestion;
+mod crypto;
 mod deadlines;
 mod early;
 mod events;
 mod link;
 mod misrouted;
+mod parameters;
+mod protocol;
 mod receiving;
 mod reset;
 mod resumption;
@@ -42,6 +46,7 @@ use switchyard_schema::error::CloseCode;
 use crate::address::AddressBlock;
 use crate::counters::Counters;
 use crate::limits::{QUIC_UNVERIFIED_MIN, QUIC_UNVERIFIED_SHARE};
+use chunked::Chunked;
 use deadlines::Deadlines;
 use link::Link;
 use misrouted::{Misrouted, Queues};
@@ -62,7 +67,7 @@ pub(crate) struct Quic {
     steering: Steering,
     misrouted: Misrouted,
     /// By the endpoint's handle.
-    links: Vec<Option<Box<Link>>>,
+    links: Chunked<Link>,
     /// The handles of those that have places, by their slots.
     of_slot: Vec<Option<usize>>,
     slots_used: usize,
@@ -111,7 +116,7 @@ impl Quic {
             endpoint,
             steering,
             misrouted: queues.of(index),
-            links: Vec::new(),
+            links: Chunked::new(),
             of_slot: Vec::new(),
             slots_used: 0,
             deadlines: Deadlines::default(),
@@ -180,7 +185,7 @@ impl Quic {
     }
 
     fn link(&mut self, handle: usize) -> Option<&mut Link> {
-        self.links.get_mut(handle)?.as_deref_mut()
+        self.links.get_mut(handle)
     }
 
     fn link_of(&mut self, slot: Slot) -> Option<&mut Link> {
@@ -189,15 +194,11 @@ impl Quic {
     }
 
     /// Puts a new connection in; it is to be looked at.
-    fn insert(&mut self, handle: ConnectionHandle, mut link: Box<Link>, slot: Slot) {
+    fn insert(&mut self, handle: ConnectionHandle, mut link: Link, slot: Slot) {
         let ConnectionHandle(handle) = handle;
-        if handle >= self.links.len() {
-            self.links.resize_with(handle + 1, || None);
-        }
         self.unverified += usize::from(link.unverified);
         link.slot = Some(slot);
-        let before = self.links[handle].replace(link);
-        assert!(before.is_none(), "the endpoint gives no handle twice");
+        self.links.insert(handle, link);
         let index = slot as usize;
         if index >= self.of_slot.len() {
             self.of_slot.resize(index + 1, None);
@@ -225,7 +226,7 @@ impl Quic {
 
     /// Nothing more comes of the connection.
     fn remove(&mut self, handle: usize) {
-        let Some(mut link) = self.links.get_mut(handle).and_then(Option::take) else { return };
+        let Some(mut link) = self.links.remove(handle) else { return };
         self.deadlines.disarm(handle, &mut link.armed);
         self.unverified -= usize::from(link.unverified);
         if let Some(slot) = link.slot {

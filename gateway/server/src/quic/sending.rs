@@ -141,7 +141,7 @@ impl Quic {
         let mut sent_bytes = 0;
         let mut sent = Sent::Enough;
         for _ in 0..QUIC_SENDS_PER_CONNECTION {
-            let link = self.links[handle].as_deref_mut().expect("it was just there");
+            let link = self.links.get_mut(handle).expect("it was just there");
             let datagrams_max = link.datagrams_max(self.socket.datagrams_per_send());
             self.buffer.clear();
             // Whoever may be sent nothing is looked at again when something has come from there.
@@ -163,7 +163,7 @@ impl Quic {
             }
         }
         if self.exchange(handle) {
-            let link = self.links[handle].as_deref_mut().expect("it was just there");
+            let link = self.links.get_mut(handle).expect("it was just there");
             let at = link.proto.poll_timeout();
             self.deadlines.arm(handle, &mut link.armed, at);
         }
@@ -173,7 +173,7 @@ impl Quic {
     /// Lets the connection and the endpoint tell each other what they have to. `false` when nothing more comes of the
     /// connection, which is removed then.
     fn exchange(&mut self, handle: usize) -> bool {
-        while let Some(link) = self.links.get_mut(handle).and_then(Option::as_deref_mut) {
+        while let Some(link) = self.links.get_mut(handle) {
             let Some(event) = link.proto.poll_endpoint_events() else { return true };
             let is_drained = event.is_drained();
             if let Some(answer) = self.endpoint.handle_event(ConnectionHandle(handle), event) {

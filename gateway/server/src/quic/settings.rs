@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::crypto::rustls::QuicServerConfig;
 use quinn_proto::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use switchyard_gateway_core::handshake::Form;
 use switchyard_gateway_core::wheel::Slot;
 
 use super::Quic;
 use super::congestion::Factory;
+use super::crypto::{Crypto, VERSION};
+use super::protocol::Protocol;
 use super::reset::ResetKey;
 use super::resumption::{Counted, Resumptions};
 use super::steering::Steering;
@@ -68,20 +68,20 @@ pub(super) struct Shared {
 impl Shared {
     /// # Errors
     /// When rustls cannot be configured.
-    pub(super) fn new(config: &QuicConfig, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
-        let protocols = [Form::Binary, Form::Json].map(|form| form.subprotocol().as_bytes().to_vec());
-        let mut tls = without_resumption(config.certificates.clone(), Versions::Only13, protocols.into())?;
+    pub(super) fn new(config: &QuicConfig, echo: bool, heartbeat_ms: u32) -> Result<Self, rustls::Error> {
+        let protocols = Protocol::spoken(echo).map(|protocol| protocol.name().as_bytes().to_vec()).collect();
+        let mut tls = without_resumption(config.certificates.clone(), Versions::Only13, protocols)?;
         // All that a client has room to send: RFC 9001 §4.6.1.
         tls.max_early_data_size = if config.resumptions_max > 0 { u32::MAX } else { 0 };
-        let crypto = QuicServerConfig::try_from(tls.clone());
-        let crypto = crypto.map_err(|error| rustls::Error::General(error.to_string()))?;
-        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        let mut server = ServerConfig::with_crypto(Arc::new(Crypto::new(tls.clone())?));
         server
             .transport_config(Arc::new(transport(heartbeat_ms)))
             .incoming_buffer_size(QUIC_INCOMING_BYTES_MAX)
             .incoming_buffer_size_total(QUIC_INCOMING_BYTES_MAX);
+        let mut endpoint = config.reset_key.endpoint();
+        endpoint.supported_versions(vec![VERSION]);
         let resumptions = Arc::new(Resumptions::new(config.resumptions_max));
-        Ok(Self { endpoint: config.reset_key.endpoint(), server, tls, resumptions })
+        Ok(Self { endpoint, server, tls, resumptions })
     }
 
     /// How one thread takes connections, which counts those that resume. What they resume, and what addresses are proven with, is
@@ -89,7 +89,7 @@ impl Shared {
     pub(super) fn server(&self, counters: Arc<Counters>) -> Arc<ServerConfig> {
         let mut tls = self.tls.clone();
         tls.session_storage = Arc::new(Counted { all: self.resumptions.clone(), counters });
-        let crypto = QuicServerConfig::try_from(tls).expect("the same suites were found before");
+        let crypto = Crypto::new(tls).expect("the same suites were found before");
         let mut server = self.server.clone();
         server.crypto = Arc::new(crypto);
         Arc::new(server)

@@ -28,12 +28,13 @@ fn listen_error(address: SocketAddr, source: io::Error) -> SpawnError {
 }
 
 impl Startup {
-    /// For `threads` threads, which are woken by `events`.
+    /// For `threads` threads, which are woken by `events`, with the plain echo or without.
     ///
     /// # Errors
     /// When there are too many of them, the address is taken, or rustls cannot be configured.
     pub(crate) fn prepare(
         config: &QuicConfig,
+        echo: bool,
         threads: u16,
         heartbeat_ms: u32,
         events: impl Iterator<Item = EventFd>,
@@ -42,7 +43,7 @@ impl Startup {
             return Err(SpawnError::QuicThreads(threads));
         }
         sys::probe_udp(config.listen).map_err(|error| listen_error(config.listen, error))?;
-        let shared = Shared::new(config, heartbeat_ms).map_err(SpawnError::Tls)?;
+        let shared = Shared::new(config, echo, heartbeat_ms).map_err(SpawnError::Tls)?;
         Ok(Self { shared, queues: Queues::new(events), steered: config.steered, threads })
     }
 

@@ -9,6 +9,6 @@ mod connections;
 mod record;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub(crate) use table::SecureTable;

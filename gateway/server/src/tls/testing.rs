@@ -23,7 +23,7 @@ pub(super) fn made() -> (String, String) {
 
 /// A server, and a client that trusts it and speaks the oldest version that the server does. What the client sends can be forged
 /// with its secrets.
-pub(super) fn both_ends(versions: Versions) -> (Arc<ServerConfig>, ClientConfig) {
+pub(crate) fn both_ends(versions: Versions) -> (Arc<ServerConfig>, ClientConfig) {
     let (certificate, key) = made();
     let read = Certificate::from_pem((Path::new("c"), certificate.as_bytes()), (Path::new("k"), key.as_bytes()));
     let certificates = Arc::new(Certificates::new(read.unwrap()));

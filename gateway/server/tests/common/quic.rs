@@ -125,6 +125,12 @@ impl Quic {
         client
     }
 
+    pub(crate) fn connect_with(identity: &Identity, to: SocketAddr, form: Form, protocols: &[&str]) -> Self {
+        let mut client = Self::begin_with(identity, to, form, protocols);
+        client.open_stream();
+        client
+    }
+
     /// Opens the session's stream when the handshake is done.
     pub(crate) fn open_stream(&mut self) {
         self.wait_for("the handshake", |client| client.connected.then_some(()));

@@ -19,11 +19,16 @@ const ADDRESSES: u64 = 10_000;
 /// Addresses that differ in the last byte alone.
 const HOSTS: u64 = 250;
 
-/// A connection from one of many addresses.
-pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, SwarmError> {
+/// One of many addresses.
+pub(super) fn address(number: u64) -> [u8; 4] {
     let place = number % ADDRESSES;
     let byte = |part: u64| u8::try_from(1 + part).expect("there are few addresses");
-    let address = [127, 1, byte(place / HOSTS), byte(place % HOSTS)];
+    [127, 1, byte(place / HOSTS), byte(place % HOSTS)]
+}
+
+/// A connection from one of many addresses.
+pub(super) fn connect(server: SocketAddr, number: u64) -> Result<TcpStream, SwarmError> {
+    let address = address(number);
     let opened = || -> io::Result<TcpStream> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::from((address, 0)))?;

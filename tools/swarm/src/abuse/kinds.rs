@@ -14,7 +14,7 @@ use switchyard_schema::ids::{ClientMessageId, ConversationId, Sequence, UserId};
 use switchyard_schema::wire::Encoder;
 
 use super::flood::{Flood, abusers, begin, connect, open};
-use super::unread;
+use super::{initials, unread};
 use crate::SwarmError;
 use crate::random::random;
 use crate::tokens::Signer;
@@ -67,11 +67,13 @@ pub enum Kind {
     Compressed,
     /// 500 sessions that break off and come back all at once, again and again. Counts sessions.
     Reconnect,
+    /// QUIC handshakes that are begun from forged addresses, 2,000 a second, and never go on. Counts handshakes.
+    Initials,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Silent,
         Self::Churn,
         Self::Trickle,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Oversize,
         Self::Compressed,
         Self::Reconnect,
+        Self::Initials,
     ];
 
     /// As on the command line.
@@ -102,12 +105,23 @@ impl Kind {
             Self::Oversize => "oversize",
             Self::Compressed => "compressed",
             Self::Reconnect => "reconnect",
+            Self::Initials => "initials",
         }
     }
 }
 
+/// Where a server listens.
+#[derive(Copy, Clone, Debug)]
+pub struct Doors {
+    /// For WebSockets.
+    pub websocket: SocketAddr,
+    /// For QUIC, where it is spoken.
+    pub quic: Option<SocketAddr>,
+}
+
 /// Abuses the server until told to stop; answers how much.
-pub(super) fn run(kind: Kind, server: SocketAddr, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
+pub(super) fn run(kind: Kind, doors: Doors, signer: &Signer, stop: &AtomicBool) -> Result<u64, SwarmError> {
+    let server = doors.websocket;
     match kind {
         Kind::Silent => silent(server, stop),
         Kind::Churn => churn(server, stop),
@@ -121,7 +135,12 @@ pub(super) fn run(kind: Kind, server: SocketAddr, signer: &Signer, stop: &Atomic
         Kind::Oversize => refused(server, signer, stop, OVERSIZE),
         Kind::Compressed => refused(server, signer, stop, COMPRESSED),
         Kind::Reconnect => reconnect(server, signer, stop),
+        Kind::Initials => initials::run(doors.quic.ok_or_else(unspoken)?, stop),
     }
+}
+
+fn unspoken() -> SwarmError {
+    SwarmError::Server("it is not known where the server speaks QUIC".to_owned())
 }
 
 fn silent(server: SocketAddr, stop: &AtomicBool) -> Result<u64, SwarmError> {

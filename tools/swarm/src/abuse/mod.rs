@@ -6,10 +6,10 @@
 //! tokens beforehand. What the kernel does for them still shares the machine, so what is measured is an upper bound.
 
 mod flood;
+mod initials;
 mod kinds;
 mod unread;
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::chat::{self, ChatOptions, ChatReport, Length, Pace};
 use crate::process::{self, usage};
 use crate::tokens::Signer;
 
-pub use kinds::Kind;
+pub use kinds::{Doors, Kind};
 
 /// Abuse goes on for so long before it is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct AbuseOptions {
     /// The server, which must have rate limits.
-    pub address: SocketAddr,
+    pub doors: Doors,
     /// Its process.
     pub server_pid: u32,
     /// The kinds of abuse, each measured by itself.
@@ -130,7 +130,7 @@ fn measure(options: &AbuseOptions, signer: &Signer, kind: Option<Kind>) -> Resul
         let abuser = kind.map(|kind| {
             scope.spawn(move || {
                 process::yield_to_others()?;
-                kinds::run(kind, options.address, signer, stop)
+                kinds::run(kind, options.doors, signer, stop)
             })
         });
         let report = chat::run(&chat_options(options), signer, &mut |_| {});
@@ -158,6 +158,6 @@ fn chat_options(options: &AbuseOptions) -> ChatOptions {
         pace: Pace::PerSecond(options.rate),
         length: Length::Time { warm_up: WARM_UP, measured: options.measured },
         server_pid: Some(options.server_pid),
-        ..ChatOptions::new(options.address, options.pairs)
+        ..ChatOptions::new(options.doors.websocket, options.pairs)
     }
 }

@@ -1,11 +1,12 @@
 //! `swarm abuse`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
 use switchyard_swarm::SwarmError;
-use switchyard_swarm::abuse::{self, AbuseOptions, Kind};
+use switchyard_swarm::abuse::{self, AbuseOptions, Doors, Kind};
 use switchyard_swarm::target::Target;
 use switchyard_swarm::time;
 use switchyard_swarm::tokens::Signer;
@@ -17,6 +18,9 @@ pub(crate) struct AbuseArguments {
     /// Where the server listens: HOST:PORT. It must have rate limits: a configuration file that names them, with --dev.
     #[arg(long)]
     url: String,
+    /// Where it speaks QUIC: HOST:PORT. Without it the kinds of abuse that need it are left out.
+    #[arg(long)]
+    quic: Option<SocketAddr>,
     /// The server's data folder, whose development key signs the tokens.
     #[arg(long)]
     data: PathBuf,
@@ -38,10 +42,11 @@ pub(crate) struct AbuseArguments {
 }
 
 pub(crate) fn run(arguments: AbuseArguments) -> Result<bool, SwarmError> {
-    let AbuseArguments { url, data, server_pid, kind, pairs, rate, duration } = arguments;
-    let kinds = if kind.is_empty() { Kind::ALL.to_vec() } else { kind };
-    let address = Target::parse(&url)?.address;
-    let options = AbuseOptions { address, server_pid, kinds, pairs, rate, measured: duration };
+    let AbuseArguments { url, quic, data, server_pid, kind, pairs, rate, duration } = arguments;
+    let all = Kind::ALL.into_iter().filter(|&kind| kind != Kind::Initials || quic.is_some());
+    let kinds = if kind.is_empty() { all.collect() } else { kind };
+    let doors = Doors { websocket: Target::parse(&url)?.address, quic };
+    let options = AbuseOptions { doors, server_pid, kinds, pairs, rate, measured: duration };
     let report = abuse::run(&options, &Signer::of_data(&data)?)?;
     eprintln!("{}", report.table());
     print(&report);
