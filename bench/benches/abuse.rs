@@ -23,7 +23,7 @@ const PAIRS: u32 = 32;
 const RATE: f64 = 400.0;
 
 fn main() -> ExitCode {
-    program::run_when_named("abuse", "four minutes and more", measure)
+    program::run_when_named("abuse", "five minutes", measure)
 }
 
 fn measure() -> Result<(), String> {

@@ -187,19 +187,36 @@ def padded(payload):
 
 # Of bytes with gaps between them that the library keeps; beyond a thousand gaps it ends the connection.
 GAPS = 900
+# The payloads, and the error with which the server ends the connection, if it does.
 FLOODS = {
-    "bytes of a stream with gaps": (padded(stream(0, offset=100 + 2 * (i % GAPS))) for i in range(16_000)),
-    "bytes of the handshake with gaps": (padded(crypto(b"x", 2 + 2 * (i % GAPS))) for i in range(16_000)),
-    "more gaps than are kept": (padded(stream(0, offset=100 + 2 * i)) for i in range(4_000)),
-    "ids, each in the place of those before": (padded(new_id(i, retire_prior_to=i)) for i in range(8, 16_000)),
-    "paths to be proven": (frame(0x1A, i.to_bytes(8, "big")) * 100 for i in range(4_000)),
-    "more streams for the server": (b"".join(frame(0x12, 100 * i + j) for j in range(200)) for i in range(1, 4_000)),
-    "requests for an answer": (padded(frame(0x01)) for _ in range(4_000)),
+    "bytes of a stream with gaps": (
+        lambda: (padded(stream(0, offset=100 + 2 * (i % GAPS))) for i in range(16_000)),
+        None,
+    ),
+    "bytes of the handshake with gaps": (
+        lambda: (padded(crypto(b"x", 2 + 2 * (i % GAPS))) for i in range(16_000)),
+        None,
+    ),
+    "more gaps than are kept": (
+        lambda: (padded(stream(0, offset=100 + 2 * i)) for i in range(4_000)),
+        Error.INTERNAL_ERROR,
+    ),
+    "ids, each in the place of those before": (
+        lambda: (padded(new_id(i, retire_prior_to=i)) for i in range(8, 16_000)),
+        None,
+    ),
+    "paths to be proven": (lambda: (frame(0x1A, i.to_bytes(8, "big")) * 100 for i in range(4_000)), None),
+    "more streams for the server": (
+        lambda: (b"".join(frame(0x12, 100 * i + j) for j in range(200)) for i in range(1, 4_000)),
+        None,
+    ),
+    "requests for an answer": (lambda: (padded(frame(0x01)) for _ in range(4_000)), None),
 }
 
 
 @pytest.mark.parametrize("what", FLOODS)
 def test_a_flood(abused, others, connect, new_user, what):
+    payloads, end = FLOODS[what]
     raw = connect()
     raw.handshake()
     raw.hello(abused.token(new_user()))
@@ -207,7 +224,8 @@ def test_a_flood(abused, others, connect, new_user, what):
     others.talk()
     abused.forget_memory_max()
     before_bytes = abused.memory_bytes()
-    flood(abused, raw, FLOODS[what])
+    closed = flood(abused, raw, payloads())
+    assert (closed[0].error_code if closed else None) == end
     others.talk()
     assert abused.memory_bytes_max() - before_bytes < GROWTH_BYTES_MAX
 

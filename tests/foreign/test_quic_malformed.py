@@ -350,7 +350,7 @@ def test_packets_of_an_open_connection(connect, case):
 
 
 def test_a_datagram_of_0_rtt_that_nobody_can_read(connect):
-    """RFC 9001 §8.3: the server takes no 0-RTT, so it drops such packets, whatever is in them."""
+    """RFC 9001 §5.7: nobody has the keys of a client that does not resume, so such packets are dropped, whatever is in them."""
     raw = connect()
     ids = sized(raw.quic._peer_cid.cid) + sized(raw.quic.host_cid)
     raw.socket.send(b"\xD3\0\0\0\1" + ids + varint(DATAGRAM_BYTES_MIN) + bytes(DATAGRAM_BYTES_MIN))

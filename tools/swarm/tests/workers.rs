@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,14 +74,17 @@ fn lead(command: &[&str], server: &TcpListener, workers: &[&str]) -> Child {
     run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
-/// A data folder with a key, which is there as a whole whoever else writes it meanwhile.
-fn data() -> PathBuf {
-    let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers");
-    let key = data.join("keys/dev.pem");
-    let written = key.with_extension(std::process::id().to_string());
-    std::fs::create_dir_all(data.join("keys")).expect("a folder");
-    std::fs::write(&written, KEY).and_then(|()| std::fs::rename(written, key)).expect("a key");
-    data
+/// A data folder with a key, which is there as a whole whichever process writes it meanwhile.
+fn data() -> &'static Path {
+    static DATA: LazyLock<PathBuf> = LazyLock::new(|| {
+        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workers");
+        let key = data.join("keys/dev.pem");
+        let written = key.with_extension(std::process::id().to_string());
+        std::fs::create_dir_all(data.join("keys")).expect("a folder");
+        std::fs::write(&written, KEY).and_then(|()| std::fs::rename(written, key)).expect("a key");
+        data
+    });
+    &DATA
 }
 
 fn error_of(run: Child) -> String {

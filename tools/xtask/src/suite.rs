@@ -102,7 +102,7 @@ fn chosen_files(arguments: &[String]) -> (Vec<String>, Vec<String>) {
     let mut before = "";
     for argument in arguments {
         // In `--deselect test_x.py` it is the option's value.
-        let is_value = before.starts_with("--") && !before.contains('=');
+        let is_value = ["--deselect", "--ignore"].contains(&before);
         if !is_value && names_file(argument) {
             files.push(in_checkout(argument));
         } else {
@@ -233,6 +233,7 @@ mod tests {
         check("-k reset", "tests/foreign", "-k reset");
         check("--ignore=tests/foreign/test_metrics.py", "tests/foreign", "--ignore=tests/foreign/test_metrics.py");
         check("--deselect test_a.py::test_b test_c.py", "tests/foreign/test_c.py", "--deselect test_a.py::test_b");
+        check("--pdb test_a.py", "tests/foreign/test_a.py", "--pdb");
         check("test_a.py -x test_b.py::test_c", "tests/foreign/test_a.py tests/foreign/test_b.py::test_c", "-x");
         check("tests/foreign/test_a.py", "tests/foreign/test_a.py", "");
     }

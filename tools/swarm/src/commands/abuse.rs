@@ -43,6 +43,11 @@ pub(crate) struct AbuseArguments {
 
 pub(crate) fn run(arguments: AbuseArguments) -> Result<bool, SwarmError> {
     let AbuseArguments { url, quic, data, server_pid, kind, pairs, rate, duration } = arguments;
+    if kind.contains(&Kind::Initials) && quic.is_none() {
+        return Err(SwarmError::Arguments(
+            "--kind initials needs --quic HOST:PORT, where the server speaks QUIC".to_owned(),
+        ));
+    }
     let all = Kind::ALL.into_iter().filter(|&kind| kind != Kind::Initials || quic.is_some());
     let kinds = if kind.is_empty() { all.collect() } else { kind };
     let doors = Doors { websocket: Target::parse(&url)?.address, quic };

@@ -70,6 +70,9 @@ impl Over {
     /// The options towards a server with this data folder.
     pub(super) fn options(&self, target: &Target, data: &Path) -> Result<TransportOptions, SwarmError> {
         let authorities = match (&self.ca, self.transport) {
+            (Some(_), Protocol::Ws) => {
+                return Err(SwarmError::Arguments("--ca is for --transport wss and quic".to_owned()));
+            }
             (Some(file), _) => Some(read(file)?),
             (None, Protocol::Wss | Protocol::Quic) => Some(read(&data.join("tls/ca.pem"))?),
             (None, Protocol::Ws) => None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use switchyard_swarm::SwarmError;
+use switchyard_swarm::process;
 use switchyard_swarm::relay::{Relay, RelayOptions};
 use switchyard_swarm::time;
 
@@ -38,6 +39,8 @@ pub(crate) struct RelayArguments {
 pub(crate) fn run(arguments: &RelayArguments) -> Result<bool, SwarmError> {
     let RelayArguments { listen, to, rebind_every, network } = arguments;
     let options = RelayOptions { rebind_every: *rebind_every, ..network.options() };
+    // Each client takes a socket.
+    process::raise_descriptor_limit();
     let relay = Relay::start(*listen, *to, options)?;
     println!("listening relay {}", relay.address());
     relay.wait().map(|()| true)

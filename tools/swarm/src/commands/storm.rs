@@ -15,7 +15,8 @@ use super::many::Many;
 
 /// What comes after the options.
 const MORE: &str = "\
-How it goes: all connections are opened; then, for each round, all are reset at once and come back as clients should: after
+How it goes: all connections are opened; then, for each round, all are cut off at once (over QUIC, with a
+goodbye) and come back as clients should: after
 a full-jitter back-off, and no earlier than the server asks for (Drain, retry_after_ms, Retry-After). Latencies are from the
 cut until a connection was back; back_s is until all were, in the slowest round. With --workers all machines cut theirs when
 this one says so, and a storm is over when everybody is back on each of them.

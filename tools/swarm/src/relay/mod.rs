@@ -19,9 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 
 use crate::SwarmError;
+use crate::limits::UDP_SOCKET_BYTES;
 use crate::tally::Count;
 
 pub use share::Share;
@@ -86,6 +88,9 @@ impl Relay {
         let failed = || SwarmError::io(format!("a relay at {listen}"));
         let socket = UdpSocket::bind(listen).map_err(failed())?;
         let address = socket.local_addr().map_err(failed())?;
+        // What all clients say at once is not to be lost here. The kernel gives what it may.
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, UDP_SOCKET_BYTES);
+        let _ = sockopt::set_socket_send_buffer_size(&socket, UDP_SOCKET_BYTES);
         let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
         let work =
             thread::Thread::new(socket, to, options, (Arc::clone(&counts), Arc::clone(&stop))).map_err(failed())?;
