@@ -215,8 +215,9 @@ pub const QUIC_UNVERIFIED_MIN: usize = 32;
 /// Handshakes per second with addresses that may be forged that may fail before others have to prove theirs first: more than
 /// misconfigured clients of a healthy fleet, and a thousandth of a thread's time.
 pub const QUIC_UNVERIFIED_FAILURES_PER_SECOND: u32 = 4;
-/// Connection ids that wait to be sent to a client, each made because it gave one back. Eight are made at the start and a phone that
-/// moves gives one back each time; one that gives them back before it has got them would have the library keep ever more.
+/// Connection ids that wait to be sent to a client, each made because it gave one back. It has two, and a phone that moves gives
+/// one back each time, so more than a few wait only for one that gives them back before it has got them, for which the library would
+/// keep ever more.
 pub const QUIC_IDS_UNSENT_MAX: u64 = 64;
 /// Between two stateless resets of a thread: after a restart twenty thousand phones that speak at once are all told within as many
 /// milliseconds, and strangers who send what belongs to no connection get less than a hundredth of the thread's time. A reset is

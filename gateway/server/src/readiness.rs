@@ -100,7 +100,8 @@ impl State {
         if matches!(connection.phase, Phase::Gone) || is_paused {
             return;
         }
-        if too_much_held {
+        // What one says that is being ended is not kept, and its end lets go of what it has.
+        if too_much_held && !matches!(connection.phase, Phase::Closing { .. }) {
             connection.starved = true;
             return self.starved.push_back(slot);
         }

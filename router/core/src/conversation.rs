@@ -142,7 +142,7 @@ impl Conversation {
         Some(self.tail[self.tail.len().checked_sub(behind_it + 1)?])
     }
 
-    /// A message got its number. `kept` is where the memory tail has it, which nothing has that is replayed.
+    /// A message got its number. `kept` is where the memory tail has it, which has nothing that is replayed, and nothing that is larger than the tail.
     pub(crate) fn take(&mut self, record: &MessageRecord, kept: Option<Place>) {
         // Only in replay, after a repair gave up damaged records, may messages before this one be missing.
         let follows = record.sequence == self.head.next();

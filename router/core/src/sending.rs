@@ -81,14 +81,15 @@ impl Shard {
         let (frame, body) = draft.stamp(message, sequence);
         let record =
             MessageRecord { conversation: id, sequence, message, sender: user, device, client_message_id, body };
-        conversation.take(&record, Some(self.tail.keep(&record)));
+        let kept = self.tail.keep(&record, &mut self.conversations);
+        let conversation = self.conversations.peek_mut(&id).expect("it was just there");
+        conversation.take(&record, kept);
         conversation.held += 1;
         self.changes.conversation(id, conversation);
         let live = Arc::new(LiveMessage { record: record.clone(), frame });
         let lsn = self.log.append_then(Record::Message(record), Release::Message { live, session }, fx);
         self.log.unplaced.push_back(lsn);
         self.conversations.recount(&id);
-        self.tail.trim(&mut self.conversations);
     }
 
     pub(crate) fn answer_repeat(&self, answer: Answer, fx: &mut Effects) {

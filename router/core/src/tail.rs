@@ -17,6 +17,9 @@ use crate::memory::Table;
 /// Bytes in front of a body: its length, message id, sender, device and client message id.
 const HEAD_BYTES: usize = 4 + 8 + 8 + 8 + 16;
 
+/// Bytes of what stands in lists for a message: here, and at its conversation.
+const LISTED_BYTES: usize = size_of::<ConversationId>() + size_of::<Place>();
+
 /// Where a message lies: how many bytes went into the tail before it. Never used again.
 pub(crate) type Place = u64;
 
@@ -36,8 +39,18 @@ impl Tail {
         Self { budget_bytes, ring: VecDeque::new(), oldest: 0, owners: VecDeque::new() }
     }
 
-    /// Takes a message in; [`Tail::trim`] may be due.
-    pub(crate) fn keep(&mut self, message: &MessageRecord) -> Place {
+    /// Takes a message in, for which the oldest make room. One that is larger than the whole tail is not kept, and then nothing
+    /// is.
+    pub(crate) fn keep(
+        &mut self,
+        message: &MessageRecord,
+        conversations: &mut Table<ConversationId, Conversation>,
+    ) -> Option<Place> {
+        let bytes = HEAD_BYTES + message.body.len() + LISTED_BYTES;
+        self.trim(self.budget_bytes.saturating_sub(bytes), conversations);
+        if bytes > self.budget_bytes {
+            return None;
+        }
         if self.ring.capacity() == 0 {
             // All at once, so that it never grows; memory that no message has reached is not touched.
             self.ring.reserve_exact(self.budget_bytes);
@@ -53,7 +66,7 @@ impl Tail {
         self.ring.extend(&head);
         self.ring.extend(&message.body[..]);
         self.owners.push_back(message.conversation);
-        place
+        Some(place)
     }
 
     /// The message that was kept there: that of this conversation with this sequence.
@@ -73,9 +86,9 @@ impl Tail {
         }
     }
 
-    /// Forgets the oldest messages while there are too many bytes.
-    pub(crate) fn trim(&mut self, conversations: &mut Table<ConversationId, Conversation>) {
-        while self.bytes() > self.budget_bytes
+    /// Forgets the oldest messages while there are more bytes than these.
+    fn trim(&mut self, most_bytes: usize, conversations: &mut Table<ConversationId, Conversation>) {
+        while self.bytes() > most_bytes
             && let Some(owner) = self.owners.pop_front()
         {
             // One that left memory, or came again since, knows nothing of it.
@@ -95,7 +108,7 @@ impl Tail {
 
     /// Lists included.
     pub(crate) fn bytes(&self) -> usize {
-        self.ring.len() + self.owners.len() * (size_of::<ConversationId>() + size_of::<Place>())
+        self.ring.len() + self.owners.len() * LISTED_BYTES
     }
 
     fn copy<const BYTES: usize>(&self, from: Place) -> [u8; BYTES] {
@@ -144,10 +157,10 @@ mod tests {
         if conversations.peek(&id).is_none() {
             conversations.insert(id, Conversation::new(id));
         }
+        let kept = tail.keep(sent, conversations);
         let conversation = conversations.peek_mut(&id).expect("it is there");
-        conversation.take(sent, Some(tail.keep(sent)));
+        conversation.take(sent, kept);
         conversation.durable_head = sent.sequence;
-        tail.trim(conversations);
     }
 
     #[test]
@@ -180,7 +193,7 @@ mod tests {
         send(&mut tail, &mut conversations, &message(2, 1));
         let large = MessageRecord { body: vec![7; 1_000].into(), ..message(2, 2) };
         send(&mut tail, &mut conversations, &large);
-        assert_eq!(tail.bytes(), 0);
+        assert_eq!((tail.bytes(), tail.ring.capacity()), (0, 500), "nor does the ring grow for a moment");
         send(&mut tail, &mut conversations, &message(2, 3));
         let conversation = conversations.peek(&large.conversation).expect("it is there");
         assert_eq!([1, 2, 3].map(|sequence| conversation.recent(Sequence(sequence)).is_some()), [false, false, true]);

@@ -176,7 +176,8 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 
 fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     // A first start that was cut short leaves the lock and our empty folders, and keys may be put in before it.
-    let ours = ["LOCK", "VERSION.new", "journal", "state", "set-aside", "keys"];
+    let ours =
+        ["LOCK", "VERSION.new", "journal", "state", "set-aside", "keys", "tls", "quic-reset.key", "quic-reset.new"];
     for entry in fs::read_dir(path).map_err(at("read", path))? {
         let entry = entry.map_err(at("read", path))?;
         if !ours.iter().any(|name| entry.file_name() == *name) {

@@ -2,7 +2,7 @@
 //! once a second how it stands there; at each point of the run the workers wait for each other, and at the end each hands
 //! in what it counted, with its latencies as histograms, which add up as percentiles do not.
 //!
-//! A command describes its run once ([`Shared`]): how it is divided, what a machine does for its part, and what it hands
+//! A command describes its run once (`Shared`): how it is divided, what a machine does for its part, and what it hands
 //! in. Dividing, keeping step, and making one of all parts is the same for every command.
 //!
 //! The line between them is plain TCP with frames of JSON. It carries the server's development key, and whoever reaches a
