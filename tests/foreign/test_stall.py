@@ -1,8 +1,9 @@
-"""A thread of the server that makes no progress for five seconds: the operator sees which, whoever needs it waits, nobody
+"""A thread of the server that makes no progress for six seconds: the operator sees which, whoever needs it waits, nobody
 else notices, and nothing is lost. It is stopped as a debugger stops a thread, wherever it is just then.
 """
 
 import contextlib
+import socket
 import time
 
 import pytest
@@ -12,11 +13,16 @@ from client import text_of
 from stand_still import stand_still
 from waiting import until
 
-STALL_SECONDS = 5
+# Longer than a handshake may take.
+STALL_SECONDS = 6
 MEBIBYTE = 1 << 20
 SHARDS, CORES = 64, 2
 # Sends that one device may have unanswered, and how many devices use up what a gateway thread may have unanswered at a core.
 PENDING, SENDERS = 256, 5
+UPGRADE = (
+    b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: switchyard.v1.json\r\n\r\n"
+)
 # More acks than a link to a router core has slots.
 ACKS = 10_000
 
@@ -150,7 +156,13 @@ def test_a_gateway_thread(own_server, connect, new_user):
 
     here, there = [connect_to("0") for _ in range(2)], [connect_to("1") for _ in range(2)]
     talk(*there)
+    # Some of them come to the thread that stands still.
+    host, port = server.addresses["ws"].rsplit(":", 1)
+    newcomers = [socket.create_connection((host, int(port)), timeout=20) for _ in range(8)]
+    until("all to be accepted", lambda: server.figure("gateway_upgrading") == len(newcomers))
     with stalled(server, "gateway-1") as is_over:
+        for newcomer in newcomers:
+            newcomer.sendall(UPGRADE)
         name = there[0].send(here[0].user, "waits")
         accepted = here[1].say(there[1].user, "kept")
         until("health to tell", lambda: blames(server, "gateway thread 1"), meanwhile=lambda: talk(*here))
@@ -160,6 +172,10 @@ def test_a_gateway_thread(own_server, connect, new_user):
     there[0].expect("accepted", client_message_id=name)
     assert text_of(here[0].expect("deliver", sender=str(there[0].user))) == "waits"
     assert text_of(there[1].expect("deliver", message=accepted["message"])) == "kept"
+    # What they said came in time, though it is read late.
+    for newcomer in newcomers:
+        with newcomer:
+            assert newcomer.recv(100).startswith(b"HTTP/1.1 101 ")
     until("health to return", lambda: server.is_well())
     assert server.figures("gateway_stalls") == {"0": 0, "1": 1}
     assert server.stop() == 0, server.log_text()

@@ -1,7 +1,8 @@
 //! A turn: everything that the tasks of one wake-up left to do.
 //!
-//! Orders and timers, then what clients sent, over QUIC last, then the router's messages, then requests that had to wait, then writing,
-//! then waking the router cores. Each part has a limit; what is over it comes with the next turn.
+//! Orders, then what clients sent, over QUIC last, then timers, so that a thread that stood still takes nobody for silent whose
+//! bytes have come, then the router's messages, then requests that had to wait, then writing, then waking the router cores. Each
+//! part has a limit; what is over it comes with the next turn.
 
 use std::time::{Duration, Instant};
 
@@ -31,9 +32,9 @@ impl State {
         self.take_orders();
         self.tls.on_turn();
         let mut more = self.continue_drain();
-        more |= self.fire_timers();
         self.read_sockets();
         more |= self.take_quic();
+        more |= self.fire_timers();
         for core in 0..self.routers.cores() {
             more |= self.take_router_messages(core);
         }
